@@ -1,0 +1,1 @@
+"""Quality numbers, each with its metric and source."""

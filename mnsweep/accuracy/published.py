@@ -1,0 +1,72 @@
+"""Published accuracies: numbers that somebody printed, with where.
+
+A frontier holds one source at a time. Top-1 depends on the crop and the training recipe: the same
+architecture differs by 0.6 to 2.6 points between sources, more than neighbours on a grid.
+"""
+
+import csv
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+
+from mnsweep.cell import Cell, Design
+from mnsweep.errors import MnsweepError
+
+DEFAULT_SOURCE = "slim-2018-08"
+_PREFIX = "published: "
+_WEIGHTS = {  # whether the network that scored the number is a file that a user can have
+    "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
+    "an exported file has seeded random weights",
+    "paper": "its weights were never published: train them, or choose by --quality-source slim-2018-08",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """A published quality in % of `metric`; `reference` is for whoever checks."""
+
+    metric: str
+    quality_pct: float
+    top5_pct: float | None
+    source: str
+    reference: str
+
+    @property
+    def provenance(self) -> str:
+        """How columns name it: no number travels without the word."""
+        return _PREFIX + self.source
+
+
+def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
+    """What `source` printed for the network of `cell`, or None: the number of another network is no number.
+
+    Raises `MnsweepError` on an unknown source.
+    """
+    if source not in sources():
+        raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
+    design = cell.design
+    # At the α that were published both width rules give the same channels.
+    if replace(design, width_rule="paper") != Design(design.alpha, design.resolution) or cell.deployment.precision != "fp32":
+        return None
+    return _published()[source].get((design.alpha, design.resolution))
+
+
+def sources() -> tuple[str, ...]:
+    """Names of the published sources, the default one first."""
+    return tuple(sorted(_published(), key=lambda name: name != DEFAULT_SOURCE))
+
+
+def weights_note(provenance: str | None) -> str:
+    """Whether the weights behind a quality can be had, in words; `provenance` as columns name it."""
+    return _WEIGHTS.get((provenance or "").removeprefix(_PREFIX), "where its weights are is not known")
+
+
+@cache
+def _published() -> dict[str, dict[tuple[float, int], Quality]]:
+    found: dict[str, dict[tuple[float, int], Quality]] = {}
+    with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            top5 = float(row["top5_pct"]) if row["top5_pct"] else None
+            quality = Quality("imagenet_top1", float(row["top1_pct"]), top5, row["source"], row["reference"])
+            found.setdefault(row["source"], {})[float(row["alpha"]), int(row["resolution"])] = quality
+    return found

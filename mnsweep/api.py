@@ -1,0 +1,103 @@
+"""The Python API: the commands as typed functions that return data frames.
+
+Columns are those of `cells.csv` (see `mnsweep.result.Result` for their meaning and units).
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnsweep.accuracy.published import DEFAULT_SOURCE
+from mnsweep.arch.layers import expand
+from mnsweep.build.onnx_graph import build_onnx
+from mnsweep.build.weights import random_weights
+from mnsweep.cell import Design
+from mnsweep.explore.pick import Choice, Constraints
+from mnsweep.explore.pick import pick as choose
+from mnsweep.measure.machine import read_machine
+from mnsweep.measure.rounds import QUICK, Rules
+from mnsweep.report.table import count_table
+from mnsweep.result import COLUMNS, Result, from_csv
+from mnsweep.space import PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
+from mnsweep.store import CELLS, SweepFolder, find_results, results_dir_or_default
+from mnsweep.sweep import OnStatus, merge, plan, run
+from mnsweep.sweep_file import Sweep, find_sweep_file, read_sweep
+
+
+def count(
+    alpha: AxisValue = PAPER_ALPHAS,
+    res: AxisValue = PAPER_RESOLUTIONS,
+    *,
+    quality_source: str = DEFAULT_SOURCE,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Params, mult-adds, file size and activation memory of a grid, and published accuracies; nothing is run.
+
+    `settings` are the other fields of `mnsweep.space.Space`. Raises `MnsweepError` on a bad value.
+    """
+    return _frame(count_table(Space(alpha, res, **settings).cells(), quality_source))
+
+
+def grid(
+    alpha: AxisValue = PAPER_ALPHAS,
+    res: AxisValue = PAPER_RESOLUTIONS,
+    *,
+    sweep: str | None = None,
+    name: str = "grid",
+    quick: bool = False,
+    fresh: bool = False,
+    quality_source: str = DEFAULT_SOURCE,
+    results_dir: str | Path | None = None,
+    on_status: OnStatus = lambda status: None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Measure a grid, or the sweep that `sweep` names, on this machine; one row for each cell.
+
+    Continues where an earlier call of the same name stopped; `fresh` sets that one aside. The frame's
+    `attrs` hold `sweep`, `machine`, `results_dir` and `failures` (cell → reason). Raises `MnsweepError`.
+    """
+    directory = results_dir_or_default(results_dir)
+    asked = Sweep(name, Space(alpha, res, **settings).cells(), quality_source)
+    asked = read_sweep(find_sweep_file(sweep, directory)) if sweep else asked
+    machine, rules = read_machine(), QUICK if quick else Rules()
+    folder = SweepFolder(directory / asked.name / machine.key)
+    if fresh:
+        folder.set_aside()
+    outcome = run(plan(merge(asked, folder), folder, rules), folder, rules, machine, on_status)
+    frame = _frame(outcome.results)
+    frame.attrs = {
+        "sweep": asked.name,
+        "machine": machine.key,
+        "results_dir": str(folder.path),
+        "failures": dict(outcome.failures),
+    }
+    return frame
+
+
+def pick(sweep: str | None = None, *, results_dir: str | Path | None = None, **constraints: float) -> Choice:
+    """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
+
+    `constraints` are the fields of `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no
+    cell meets them; the reason says which is nearest. Raises `StoreError` where there are no results.
+    """
+    folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
+    return choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), Constraints(**constraints))
+
+
+def export(alpha: float, res: int, out: str | Path, *, batch: int | None = 1, seed: int = 0, **settings: Any) -> Path:
+    """Write one design with seeded random weights (for timing only) as ONNX; `batch=None` is symbolic.
+
+    `settings` are the other fields of `Design`. Returns the path. Raises `MnsweepError` on a bad value and
+    `OSError` when the file can't be written.
+    """
+    layers = expand(Design(alpha, res, **settings))
+    path = Path(out)
+    path.write_bytes(build_onnx(layers, random_weights(layers, seed), batch))
+    return path
+
+
+def _frame(results: Iterable[Result]) -> pd.DataFrame:
+    return pd.DataFrame([asdict(result) for result in results], columns=list(COLUMNS))

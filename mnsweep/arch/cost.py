@@ -1,0 +1,105 @@
+"""What a network costs on paper: params, mult-adds, file size, peak activation memory.
+
+Conventions (they differ between tools, so they stand here):
+mult-adds are multiply-accumulates per image of convolutions and the fully connected layer, padding
+counted like any pixel; no batch norm, bias, activation or pooling. 1 mult-add = 2 FLOPs. Params are
+weights, biases, and batch norm's scale and shift, not its running statistics. Peak activation memory
+is the largest sum of maps alive at once when the rows run in order, fp32, for one image.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from operator import add, mul
+
+from mnsweep.arch.layers import Layer, expand
+from mnsweep.arch.onnx_bytes import onnx_bytes
+from mnsweep.cell import Design
+
+FP32_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Counts of one network, for one image: `onnx_bytes` and `peak_activation_bytes` in fp32."""
+
+    params: int
+    mult_adds: int
+    onnx_bytes: int
+    peak_activation_bytes: int
+
+
+def layer_params(layer: Layer) -> int:
+    """Weights, biases and batch-norm scale and shift of one row."""
+    if layer.op == "global_pool":
+        return 0
+    weights = layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel**2
+    return weights + layer.out_channels * (layer.bias + 2 * layer.batch_norm)
+
+
+def layer_mult_adds(layer: Layer) -> int:
+    """Multiply-accumulates of one row for one image: weights × output pixels."""
+    return _pixel_mult_adds(layer) * layer.out_size**2
+
+
+def _pixel_mult_adds(layer: Layer) -> int:
+    if layer.op == "global_pool":
+        return 0
+    return layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel**2
+
+
+def layer_activation_bytes(layer: Layer) -> int:
+    """Size of the map that one row writes, fp32, for one image."""
+    return FP32_BYTES * layer.out_channels * layer.out_size**2
+
+
+def peak_activation_bytes(layers: Sequence[Layer]) -> int:
+    """Largest sum of live maps: each lives from the row that writes it to the last that reads it."""
+    last_use = {name: i for i, layer in enumerate(layers) for name in layer.inputs}
+    first = layers[0]
+    live = {"image": FP32_BYTES * first.in_channels * first.in_size**2}
+    peak = 0
+    for i, layer in enumerate(layers):
+        live[layer.name] = layer_activation_bytes(layer)
+        peak = max(peak, sum(live.values()))
+        live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}
+    return peak
+
+
+def cost(layers: Sequence[Layer]) -> Cost:
+    """Counts of a whole network, from its rows."""
+    return Cost(
+        sum(map(layer_params, layers)),
+        sum(map(layer_mult_adds, layers)),
+        onnx_bytes(layers),
+        peak_activation_bytes(layers),
+    )
+
+
+def count(designs: Iterable[Design]) -> Iterator[Cost]:
+    """`cost(expand(design))` of each design, a hundred times faster on a grid.
+
+    In a MobileNet channels depend on α alone and map sizes on the resolution alone, so each count is
+    one product of the two. A property test holds this against the rows.
+    """
+    for d in designs:
+        file_size = 224 if d.resolution >= 128 else 32  # ONNX writes an input size below 128 in one byte less
+        width = replace(d, resolution=file_size, conv_padding="same")
+        params, file_bytes, pixel_mult_adds, channels = _of_width(width)
+        pixels, maps = _of_resolution(d.resolution, d.conv_padding)
+        in_out = list(map(mul, channels, maps))
+        peak_bytes = FP32_BYTES * max(map(add, in_out, in_out[1:]))
+        yield Cost(params, sum(map(mul, pixel_mult_adds, pixels)), file_bytes, peak_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _of_width(design: Design) -> tuple[int, int, list[int], list[int]]:
+    layers = expand(design)
+    channels = [layers[0].in_channels, *(layer.out_channels for layer in layers)]
+    return sum(map(layer_params, layers)), onnx_bytes(layers), list(map(_pixel_mult_adds, layers)), channels
+
+
+@lru_cache(maxsize=4096)
+def _of_resolution(resolution: int, conv_padding: str) -> tuple[list[int], list[int]]:
+    pixels = [layer.out_size**2 for layer in expand(Design(1.0, resolution, conv_padding=conv_padding))]
+    return pixels, [resolution**2, *pixels]

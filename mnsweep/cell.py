@@ -1,0 +1,149 @@
+"""A design (what), a deployment (how), and the two together: a cell, one point on a plot.
+
+A cell has an id that is a file name and reads back to the cell:
+
+>>> cell = Cell(Design(0.25, 128), Deployment(threads=2))
+>>> cell.id
+'a0.25_r128_t2'
+>>> parse_cell(cell.id) == cell
+True
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+from mnsweep.errors import MnsweepError
+
+ALPHA_RANGE = (0.0, 2.0)  # open below, closed above
+RESOLUTION_RANGE = (32, 1024)  # pixels: five halvings need 32; 1024 keeps activations below 200 MB
+CHOICES: dict[str, tuple[str, ...]] = {  # the first of each is the default
+    "variant": ("mobilenet",),
+    "task": ("classify",),
+    "width_rule": ("paper", "round8"),
+    "conv_padding": ("same", "keras", "symmetric"),
+    "activation": ("relu6", "relu"),
+    "precision": ("fp32",),
+    "runtime": ("onnxruntime",),
+    "pad": ("auto",),
+}
+COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # whole numbers and their letter in an id
+
+
+def _check_choices_and_counts(value: "Design | Deployment") -> None:
+    for f in fields(value):
+        got = getattr(value, f.name)
+        if f.name in CHOICES and got not in CHOICES[f.name]:
+            raise MnsweepError(f"{f.name} {got!r} is unknown: choose from {', '.join(CHOICES[f.name])}")
+        if f.name in COUNTS and not (type(got) is int and got >= 1):
+            raise MnsweepError(f"{f.name} {got!r} is not a whole number of at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One architecture: MobileNet at width multiplier `alpha` and input `resolution` in pixels.
+
+    `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds
+    to a multiple of 8. `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch).
+    Source: Howard et al. 2017, sections 3.3 and 3.4.
+    """
+
+    alpha: float
+    resolution: int
+    variant: str = "mobilenet"
+    task: str = "classify"
+    classes: int = 1000
+    width_rule: str = "paper"
+    conv_padding: str = "same"
+    activation: str = "relu6"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
+            raise MnsweepError(f"alpha {self.alpha!r} is outside (0, 2]: the width multiplier is above 0, at most 2")
+        low, high = RESOLUTION_RANGE
+        if not (type(self.resolution) is int and low <= self.resolution <= high):
+            raise MnsweepError(f"resolution {self.resolution!r} is not a whole number of pixels from {low} to {high}")
+        _check_choices_and_counts(self)
+
+    @property
+    def rho(self) -> float:
+        """The paper's resolution multiplier: resolution / 224."""
+        return self.resolution / 224
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """How a design is run: `threads` is the size of the runtime's pool, `batch` images go in at once.
+
+    `pad` is the channel padding as asked for; what it came to is part of each measurement.
+    """
+
+    precision: str = "fp32"
+    runtime: str = "onnxruntime"
+    threads: int = 1
+    batch: int = 1
+    pad: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check_choices_and_counts(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One design in one deployment."""
+
+    design: Design
+    deployment: Deployment = field(default_factory=Deployment)
+
+    @property
+    def id(self) -> str:
+        """`a0.25_r128` and a suffix for each setting that is not the default; safe as a file name."""
+        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *self._suffixes()])
+
+    def _suffixes(self) -> Iterator[str]:
+        for part in (self.design, self.deployment):
+            for f in fields(part):
+                value = getattr(part, f.name)
+                if f.name not in ("alpha", "resolution") and value != f.default:
+                    yield f"{COUNTS.get(f.name, '')}{value}"
+
+    def settings(self) -> dict[str, str | int | float]:
+        """Every field of the design and the deployment, flat, in column order."""
+        return {f.name: getattr(part, f.name) for part in (self.design, self.deployment) for f in fields(part)}
+
+
+_ID = re.compile(r"a(?P<alpha>[0-9.e-]+)_r(?P<resolution>[0-9]+)(?P<rest>(_[^_]+)*)")
+_FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
+_FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
+_DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
+
+
+def parse_cell(text: str) -> Cell:
+    """The cell whose id is `text`; raises `MnsweepError` for anything that is not an id."""
+    match = _ID.fullmatch(text)
+    if not match:
+        raise MnsweepError(f"cell {text!r} is not an id: expected something like a0.25_r128 or a0.5_r160_t2")
+    design: dict[str, object] = {}
+    deployment: dict[str, object] = {}
+    for suffix in match["rest"].split("_")[1:]:
+        name, value = _parse_suffix(suffix, text)
+        (deployment if name in _DEPLOYMENT_FIELDS else design)[name] = value
+    try:
+        cell = Cell(
+            Design(float(match["alpha"]), int(match["resolution"]), **design),  # type: ignore[arg-type]
+            Deployment(**deployment),  # type: ignore[arg-type]
+        )
+    except ValueError:
+        raise MnsweepError(f"cell {text!r}: {match['alpha']!r} is not a number") from None
+    if cell.id != text:
+        raise MnsweepError(f"cell {text!r} is not written as an id is: write {cell.id}")
+    return cell
+
+
+def _parse_suffix(suffix: str, text: str) -> tuple[str, str | int]:
+    if suffix in _FIELD_OF_CHOICE:
+        return _FIELD_OF_CHOICE[suffix], suffix
+    if suffix[:1] in _FIELD_OF_LETTER and suffix[1:].isascii() and suffix[1:].isdigit():
+        return _FIELD_OF_LETTER[suffix[0]], int(suffix[1:])
+    raise MnsweepError(f"cell {text!r}: {suffix!r} is not a setting that this version of mnsweep knows")

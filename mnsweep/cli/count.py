@@ -1,0 +1,78 @@
+"""`mnsweep count`: the paper side alone."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnsweep.cli import options as o
+from mnsweep.space import MAX_DESIGNS
+
+if TYPE_CHECKING:
+    from mnsweep.cell import Cell
+    from mnsweep.result import Result
+
+EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
+
+
+def count(
+    alpha: o.Alpha = None,
+    res: o.Res = None,
+    layers: Annotated[bool, typer.Option("--layers", help="One design, layer by layer.")] = False,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=o.OUTPUT)
+    ] = False,
+    classes: o.Classes = None,
+    width_rule: o.WidthRule = None,
+    conv_padding: o.ConvPadding = None,
+    activation: o.Activation = None,
+    quality_source: o.QualitySource = None,
+    max_designs: o.MaxDesigns = MAX_DESIGNS,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Count params, mult-adds, file size and activation memory; nothing is built or run.
+
+    Mult-adds are multiply-accumulates per image of convolutions and the classifier; params include batch
+    norm's scale and shift; activations are the most that is alive at once, fp32, for one image.
+    """
+    from mnsweep.accuracy.published import DEFAULT_SOURCE
+    from mnsweep.cli.show import advise, console, results_table
+    from mnsweep.errors import MnsweepError
+    from mnsweep.report.table import count_table
+    from mnsweep.result import to_csv, to_document
+    from mnsweep.space import Space
+
+    axes = o.given(
+        alpha=alpha, res=res, classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation
+    )
+    cells = Space(**axes, max_designs=max_designs).cells()  # type: ignore[arg-type]
+    results = count_table(cells, quality_source or DEFAULT_SOURCE)
+    if layers and len(cells) > 1:
+        raise MnsweepError(f"--layers shows one design, this grid has {len(cells)}: give one --alpha and one --res")
+    about = {"sweep": None, "machine": None, "results_dir": None}
+    if layers:
+        _print_layers(cells[0], results, json, csv)
+    elif json:
+        typer.echo(to_document(results, **about))
+    elif csv:
+        typer.echo(to_csv(results), nl=False)
+    else:
+        console().print(results_table(results, measured=False))
+        advise(f"next: mnsweep grid {o.as_flags(axes)}".rstrip(), quiet)
+
+
+def _print_layers(cell: "Cell", results: "Sequence[Result]", json: bool, csv: bool) -> None:
+    from mnsweep.cli.show import console, layers_table
+    from mnsweep.report.table import layer_rows
+    from mnsweep.result import to_document
+
+    rows = layer_rows(cell)
+    if json:
+        typer.echo(to_document(results, sweep=None, machine=None, results_dir=None, layers=rows))
+    elif csv:
+        typer.echo(",".join(rows[0]))
+        for row in rows:
+            typer.echo(",".join(map(str, row.values())))
+    else:
+        console().print(layers_table(cell.id, rows))

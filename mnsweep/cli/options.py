@@ -1,0 +1,51 @@
+"""Options that commands share."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+AXES, SETTINGS, OUTPUT = "Axes", "Network and deployment", "Output"
+
+Alpha = Annotated[
+    Optional[str],
+    typer.Option(help="Width multipliers: 0.25,0.5 or a range 0.25:1.0:0.05.  [paper's four]", rich_help_panel=AXES),
+]
+Res = Annotated[
+    Optional[str],
+    typer.Option(help="Input resolutions in pixels: 128,160 or 128:224:32.  [paper's four]", rich_help_panel=AXES),
+]
+Threads = Annotated[Optional[str], typer.Option(help="Threads of the runtime's pool.  [1]", rich_help_panel=AXES)]
+Batch = Annotated[Optional[str], typer.Option(help="Images per call.  [1]", rich_help_panel=AXES)]
+MaxDesigns = Annotated[int, typer.Option(help="Refuse a grid of more designs than this.", rich_help_panel=AXES)]
+Classes = Annotated[Optional[int], typer.Option(help="Classes of the classifier.  [1000]", rich_help_panel=SETTINGS)]
+WidthRule = Annotated[
+    Optional[str], typer.Option(help="Channels from α: paper (truncate) or round8.  [paper]", rich_help_panel=SETTINGS)
+]
+ConvPadding = Annotated[
+    Optional[str],
+    typer.Option(help="Padding at stride 2: same (TensorFlow), keras, symmetric (PyTorch).  [same]", rich_help_panel=SETTINGS),
+]
+Activation = Annotated[Optional[str], typer.Option(help="relu6 or relu.  [relu6]", rich_help_panel=SETTINGS)]
+QualitySource = Annotated[
+    Optional[str],
+    typer.Option(help="Published accuracies: slim-2018-08 or paper.  [slim-2018-08]", rich_help_panel=SETTINGS),
+]
+ResultsDir = Annotated[
+    Optional[Path],
+    typer.Option(envvar="MNSWEEP_RESULTS", help="Folder of all results.  [./results]", rich_help_panel=OUTPUT),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no advice.", rich_help_panel=OUTPUT)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more about what happens.", rich_help_panel=OUTPUT)]
+
+
+def given(**options: object) -> dict[str, object]:
+    """The options that the user gave a value."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def as_flags(options: Mapping[str, object]) -> str:
+    """The options as a user would type them."""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())

@@ -1,0 +1,105 @@
+"""`mnsweep pick`: choose from what was measured."""
+
+import shlex
+import sys
+from dataclasses import asdict
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mnsweep.cli import options as o
+
+if TYPE_CHECKING:
+    from mnsweep.explore.pick import Choice
+
+EXAMPLE = "Example: mnsweep pick --max-latency-ms 20 --max-size-mb 10"
+NOTHING_FEASIBLE = 1
+BUDGETS = "Constraints (any combination)"
+
+
+def pick(
+    max_latency_ms: Annotated[
+        Optional[float], typer.Option(help="Budget for the upper end of the latency interval.", rich_help_panel=BUDGETS)
+    ] = None,
+    margin_pct: Annotated[float, typer.Option(help="Keep this much below the latency budget.", rich_help_panel=BUDGETS)] = 0.0,
+    min_top1: Annotated[Optional[float], typer.Option(help="Least top-1 accuracy in %.", rich_help_panel=BUDGETS)] = None,
+    max_params_m: Annotated[
+        Optional[float], typer.Option(help="Most parameters, in millions.", rich_help_panel=BUDGETS)
+    ] = None,
+    max_mult_adds_m: Annotated[
+        Optional[float], typer.Option(help="Most mult-adds, in millions.", rich_help_panel=BUDGETS)
+    ] = None,
+    max_size_mb: Annotated[
+        Optional[float], typer.Option(help="Largest ONNX file, in 10⁶ bytes.", rich_help_panel=BUDGETS)
+    ] = None,
+    max_memory_mb: Annotated[
+        Optional[float], typer.Option(help="Most peak activation memory, in 10⁶ bytes.", rich_help_panel=BUDGETS)
+    ] = None,
+    sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep.  [newest of this machine]")] = None,
+    export: Annotated[Optional[Path], typer.Option(help="Also write the choice as an ONNX file.")] = None,
+    results_dir: o.ResultsDir = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
+) -> None:
+    """Pick the most accurate measured MobileNet that meets every constraint.
+
+    A cell meets a latency budget only when the upper end of its 95 % interval does. With no upper bound
+    on anything, as with --min-top1 alone, the fastest cell is picked. Exit status 1: none meets them.
+    """
+    from mnsweep.cli.show import advise
+    from mnsweep.explore.pick import Constraints
+    from mnsweep.explore.pick import pick as choose
+    from mnsweep.measure.machine import read_machine
+    from mnsweep.result import from_csv
+    from mnsweep.store import CELLS, find_results, results_dir_or_default
+
+    constraints = Constraints(max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb)
+    directory, machine = results_dir_or_default(results_dir), read_machine().key
+    folder = find_results(directory, machine, sweep)
+    choice = choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), constraints)
+    onnx_path = _export(choice, export)
+    _print(choice, onnx_path, json)
+    if verbose:
+        advise(f"read {folder.path / CELLS}")
+    if choice.choice is None:
+        raise typer.Exit(NOTHING_FEASIBLE)
+    if sweep is None:
+        advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet)
+    if onnx_path is None:
+        asked = o.as_flags({name: f"{bound:g}" for name, bound in asdict(constraints).items() if bound})
+        advise(f"next: mnsweep pick --sweep {sweep or folder.sweep} {asked} --export model.onnx", quiet)
+
+
+def _export(choice: "Choice", path: Path | None) -> Path | None:
+    if path is None or choice.choice is None:
+        return None
+    from mnsweep.cli.export import write_random_network
+
+    return write_random_network(choice.choice.cell, path)
+
+
+def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:
+    if json:
+        document = {
+            "schema_version": 1,
+            "choice": choice.choice and asdict(choice.choice),
+            "runner_up": choice.runner_up and asdict(choice.runner_up),
+            "onnx_path": onnx_path and str(onnx_path),
+            "reason": choice.reason,
+        }
+        typer.echo(dumps(document, indent=2, allow_nan=False))
+    elif choice.choice is None:
+        typer.echo(f"mnsweep: {choice.reason}", err=True)
+    else:
+        from mnsweep.cli.show import sentence
+
+        typer.echo(f"choice     {sentence(choice.choice)}")
+        typer.echo(
+            f"runner-up  {sentence(choice.runner_up) if choice.runner_up else 'none: no other cell meets the constraints'}"
+        )
+        typer.echo(f"why        {choice.reason}")
+        if onnx_path:
+            typer.echo(f"file       {onnx_path}")

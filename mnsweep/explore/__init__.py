@@ -1,0 +1,1 @@
+"""What to choose, from what is known: the frontier and the pick."""

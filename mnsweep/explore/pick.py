@@ -1,0 +1,153 @@
+"""The choice: the most accurate cell that meets every constraint, and why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from mnsweep.accuracy.published import weights_note
+from mnsweep.errors import MnsweepError
+from mnsweep.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Constraints:
+    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶.
+
+    Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top. Memory is peak
+    activation memory.
+    """
+
+    max_latency_ms: float | None = None
+    margin_pct: float = 0.0
+    min_top1: float | None = None
+    max_params_m: float | None = None
+    max_mult_adds_m: float | None = None
+    max_size_mb: float | None = None
+    max_memory_mb: float | None = None
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is not None and not (0 <= value < float("inf")):
+                raise MnsweepError(f"--{f.name.replace('_', '-')} {value}: needs a finite number of at least 0")
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether anything bounds the cost; where nothing does, the fastest is chosen, not the most accurate."""
+        return any(getattr(self, f.name) is not None for f in fields(self) if f.name.startswith("max_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, what came second, and why; `choice` is None when nothing meets the constraints."""
+
+    choice: Result | None
+    runner_up: Result | None
+    reason: str
+
+
+def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
+    """What a latency budget is held against: the upper end of the interval, and the margin."""
+    high = result.latency_ci_high_ms
+    return None if high is None else high * (1 + constraints.margin_pct / 100)
+
+
+def _latency(c: Constraints) -> Callable[[Result], float | None]:
+    return lambda r: guarded_latency_ms(r, c)
+
+
+def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], float | None]]]:
+    """(flag, bound, cost of a result) for every upper bound."""
+    return [
+        ("--max-latency-ms", c.max_latency_ms, _latency(c)),
+        ("--max-params-m", c.max_params_m, lambda r: r.params / 1e6),
+        ("--max-mult-adds-m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
+        ("--max-size-mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
+        ("--max-memory-mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
+    ]
+
+
+def violations(result: Result, constraints: Constraints) -> list[str]:
+    """The flags that `result` does not meet; a value that is not known meets nothing."""
+    over = [
+        flag
+        for flag, bound, cost in _checks(constraints)
+        if bound is not None and ((value := cost(result)) is None or value > bound)
+    ]
+    least = constraints.min_top1
+    if least is not None and (result.quality_pct is None or result.quality_pct < least):
+        over.append("--min-top1")
+    return over
+
+
+def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
+    """The best of the measured cells with a known quality that meets all constraints.
+
+    Best is most accurate, then fastest; with no upper bound on anything (`--min-top1` alone), fastest,
+    then most accurate.
+    """
+    candidates = [r for r in results if r.latency_p50_ms is not None and r.quality_pct is not None]
+    if not candidates:
+        return Choice(None, None, _nothing_to_choose_from(results))
+    ranked = sorted((r for r in candidates if not violations(r, constraints)), key=_rank(constraints))
+    if not ranked:
+        return Choice(None, None, _nothing_feasible(candidates, constraints))
+    return Choice(ranked[0], ranked[1] if ranked[1:] else None, _reason(ranked[0], ranked, candidates, constraints))
+
+
+def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, int, str]]:
+    def rank(r: Result) -> tuple[float, float, int, str]:
+        latency, quality = r.latency_p50_ms or 0.0, -(r.quality_pct or 0.0)
+        first, second = (quality, latency) if constraints.has_budget else (latency, quality)
+        return first, second, r.params, r.cell
+
+    return rank
+
+
+def next_budget(choice: Result, candidates: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
+    """The next looser latency budget that buys a better cell, and that cell; None where none does."""
+    better = [
+        (guarded_latency_ms(r, constraints) or 0.0, r)
+        for r in candidates
+        if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["--max-latency-ms"]
+    ]
+    return min(better, key=lambda b: (b[0], -(b[1].quality_pct or 0)), default=None)
+
+
+def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> str:
+    aim = "most accurate" if constraints.has_budget else "fastest"
+    parts = [
+        f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
+        f"{choice.quality_pct:g} % at {choice.latency_p50_ms:.3g} ms, at most "
+        f"{guarded_latency_ms(choice, constraints):.3g} ms with its interval"
+        + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
+    ]
+    if looser := next_budget(choice, candidates, constraints):
+        budget_ms, cell = looser
+        parts.append(f"the next looser budget, {_round_up(budget_ms)} ms, would buy {cell.cell} with {cell.quality_pct:g} %")
+    parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
+    return "; ".join(parts)
+
+
+def _round_up(ms: float) -> str:
+    """Three significant digits, never below `ms`: a budget that works when typed."""
+    text = f"{ms:.3g}"
+    return text if float(text) >= ms else f"{ms * 1.005:.3g}"
+
+
+def _nothing_to_choose_from(results: Sequence[Result]) -> str:
+    if not any(r.latency_p50_ms is not None for r in results):
+        return "no cell of this sweep was measured; run 'mnsweep grid' again"
+    return (
+        "no cell of this sweep has a quality: no published source covers its designs; "
+        "sweep α 0.25, 0.5, 0.75 or 1.0 at 128, 160, 192 or 224 px"
+    )
+
+
+def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) -> str:
+    fastest = min(candidates, key=lambda r: r.latency_ci_high_ms or float("inf"))
+    best = max(candidates, key=lambda r: r.quality_pct or 0.0)
+    return (
+        f"no cell meets the constraints; the fastest available is {fastest.cell} at {fastest.latency_p50_ms:.3g} ms "
+        f"(needs --max-latency-ms {_round_up(guarded_latency_ms(fastest, constraints) or 0.0)}), "
+        f"the most accurate is {best.cell} with {best.quality_pct:g} %"
+    )

@@ -1,0 +1,96 @@
+"""The machine under which latencies are filed.
+
+Checked facts define it: where one differs, it is another machine, and its latencies are never mixed with
+these. Informative facts are written down beside them. Nothing names a host, a user or a path: the system's
+machine id goes in as a salted hash, so that two cloud machines of one model stay two.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+INSTRUCTION_SETS = {  # our name: the kernel's flag
+    "AVX2": "avx2",
+    "AVX-512": "avx512f",
+    "AVX-512 VNNI": "avx512_vnni",
+    "AVX-512 BF16": "avx512_bf16",
+    "AVX VNNI": "avx_vnni",
+    "AMX": "amx_tile",
+    "NEON": "asimd",
+    "NEON dot product": "asimddp",
+    "SVE": "sve",
+}
+_SALT = b"mnsweep machine 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A fingerprint: `checked` facts make the key, `informative` ones do not."""
+
+    checked: Mapping[str, str | int]
+    informative: Mapping[str, str | int | float]
+
+    @property
+    def key(self) -> str:
+        """A folder name: processor, cores, and eight digits of the hash of the checked facts."""
+        digest = hashlib.sha256(json.dumps(self.checked, sort_keys=True).encode()).hexdigest()
+        slug = re.sub(r"[^a-z0-9]+", "-", str(self.checked["cpu"]).lower()).strip("-")[:32].strip("-")
+        return f"{slug or 'cpu'}-{self.checked['logical_cpus']}c-{digest[:8]}"
+
+    @property
+    def title(self) -> str:
+        """Processor and cores, for captions."""
+        return f"{self.checked['cpu']} ({self.checked['logical_cpus']} CPUs)"
+
+
+def read_machine(root: Path = Path("/")) -> Machine:
+    """The fingerprint of this machine; `root` is where /proc and /etc are (another one in tests)."""
+    cpuinfo = _read(root / "proc/cpuinfo")
+    checked: dict[str, str | int] = {
+        "cpu": _cpu_model(cpuinfo),
+        "architecture": platform.machine(),
+        "instruction_sets": ", ".join(_instruction_sets(cpuinfo)),
+        "logical_cpus": os.cpu_count() or 1,
+        "os": platform.system(),
+        "machine_id": _salted_machine_id(root),
+    }
+    informative: dict[str, str | int | float] = {
+        "physical_cores": psutil.cpu_count(logical=False) or 0,
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "os_release": platform.release(),
+        "python": platform.python_version(),
+    }
+    return Machine(checked, informative)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _field(cpuinfo: str, name: str) -> str:
+    match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return match[1].strip() if match else ""
+
+
+def _cpu_model(cpuinfo: str) -> str:
+    return _field(cpuinfo, "model name") or _field(cpuinfo, "Model") or platform.processor() or platform.machine()
+
+
+def _instruction_sets(cpuinfo: str) -> list[str]:
+    flags = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split())
+    return [name for name, flag in INSTRUCTION_SETS.items() if flag in flags]
+
+
+def _salted_machine_id(root: Path) -> str:
+    machine_id = _read(root / "etc/machine-id").strip() or _read(root / "var/lib/dbus/machine-id").strip()
+    return hashlib.sha256(_SALT + machine_id.encode()).hexdigest()[:16] if machine_id else "none"

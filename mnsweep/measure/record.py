@@ -1,0 +1,100 @@
+"""What a line of `blocks.jsonl` says: a process that began, a block it timed, or a cell that failed.
+
+One JSON object per line, `kind` first. A process line stands before the blocks of that process and
+carries the schema version and everything the blocks share.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from mnsweep.errors import StoreError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One worker process: `number` counts from 1 within a sweep, `started_at` is UTC in ISO 8601.
+
+    `settings` decides what may stand in one file: runtime and its version, seed of the weights,
+    and what `auto` settings came to. `cells` are the ids it had open.
+    """
+
+    number: int
+    started_at: str
+    settings: Mapping[str, str | int]
+    cells: tuple[str, ...]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A few back-to-back runs of one cell: `first_ns` is timed but dropped, the caches were another's.
+
+    `at_s` is the time since the process began, on a clock that never jumps. `disturbed` names what
+    disturbed the machine meanwhile; such a block is kept, and taken again.
+    """
+
+    cell: str
+    process: int
+    round: int
+    at_s: float
+    first_ns: int
+    samples_ns: tuple[int, ...]
+    disturbed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A cell that could not be measured, with the reason, in the words of whoever refused."""
+
+    cell: str
+    process: int
+    reason: str
+
+
+Record: TypeAlias = Process | Block | Failure
+_KINDS: dict[str, Callable[..., Record]] = {
+    "process": Process,
+    "block": Block,
+    "failure": Failure,
+}
+_NAMES = {Process: "process", Block: "block", Failure: "failure"}
+
+
+def to_line(record: Record) -> str:
+    """One JSON object and a line end."""
+    return json.dumps({"kind": _NAMES[type(record)], **asdict(record)}, separators=(",", ":")) + "\n"
+
+
+def from_line(line: str) -> Record:
+    """The record that `to_line` wrote; raises `StoreError` when it is none, or of a newer schema."""
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        kind = _KINDS[fields.pop("kind")]
+        if (version := fields.get("schema_version", SCHEMA_VERSION)) > SCHEMA_VERSION:
+            raise StoreError(f"schema version {version} is newer than this mnsweep reads ({SCHEMA_VERSION}): upgrade mnsweep")
+        return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StoreError("not a record of mnsweep") from None
+
+
+@dataclass(slots=True)
+class Records:
+    """All that a sweep holds, in the order it was written."""
+
+    processes: list[Process] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until it is measured
+
+    def add(self, record: Record) -> None:
+        """Take one more record; a block of a cell that failed earlier takes its failure back."""
+        if isinstance(record, Process):
+            self.processes.append(record)
+        elif isinstance(record, Block):
+            self.blocks.append(record)
+            self.failures.pop(record.cell, None)
+        else:
+            self.failures[record.cell] = record.reason

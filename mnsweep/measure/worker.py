@@ -1,0 +1,66 @@
+"""The process that times, and does nothing else: `python -m mnsweep.measure.worker`.
+
+It answers one request at a time over its standard input and output, pickled: `about` names the runtime,
+`open` makes a model ready to run, `time` times one block of it. When its parent is gone, in whatever way,
+its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
+"""
+
+import gc
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import IO, Any
+
+from mnsweep.measure.runtime import Run, open_onnxruntime, versions
+from mnsweep.measure.timing import Timing, time_block
+
+
+def answer_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer (verb, key, *arguments) with ("done", value) or ("failed", reason), for ever."""
+    inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(requests, inbox.put), daemon=True).start()
+    runs: dict[str, Run] = {}
+    while True:
+        verb, key, *arguments = inbox.get()
+        try:
+            answer = ("done", _VERBS[verb](runs, key, *arguments))
+        except Exception as error:  # whatever a runtime raises is one cell's reason, and no cause to die
+            answer = ("failed", f"{type(error).__name__}: {error}".splitlines()[0])
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> None:
+    try:
+        while True:
+            put(pickle.load(requests))
+    finally:
+        os._exit(0)  # the parent is gone
+
+
+def _open(runs: dict[str, Run], key: str, model: bytes, threads: int) -> None:
+    runs[key] = open_onnxruntime(model, threads)
+    gc.freeze()
+
+
+def _time(runs: dict[str, Run], key: str, min_runs: int, min_ms: float) -> Timing:
+    return time_block(runs[key], min_runs, min_ms, time.perf_counter_ns)
+
+
+def _about(runs: dict[str, Run], key: str) -> dict[str, str]:
+    return versions()
+
+
+_VERBS: dict[str, Callable[..., object]] = {"about": _about, "open": _open, "time": _time}
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
+    gc.disable()
+    answers_to_parent = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a runtime prints must not fall among the answers
+    answer_requests(sys.stdin.buffer, answers_to_parent)

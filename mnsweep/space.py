@@ -1,0 +1,161 @@
+"""The grammar of axes, and the cells they span.
+
+An axis is a list of numbers and ranges, `0.25,0.5` or `0.25:1.0:0.05`; a range includes both its ends,
+the upper one even where the step does not land on it. Ranges are counted before they are written out,
+so that a slip of the keyboard is an error and not a full memory.
+
+>>> [cell.id for cell in Space(alpha="0.25,0.5", res="128:160:16").cells()][:4]
+['a0.25_r128', 'a0.25_r144', 'a0.25_r160', 'a0.5_r128']
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from itertools import chain, product
+from math import floor, prod
+from typing import TypeAlias
+
+from mnsweep.cell import RESOLUTION_RANGE, Cell, Deployment, Design
+from mnsweep.errors import MnsweepError
+
+MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
+PAPER_ALPHAS = "0.25,0.5,0.75,1.0"
+PAPER_RESOLUTIONS = "128,160,192,224"
+
+AxisValue: TypeAlias = "str | int | float | Sequence[str | int | float]"
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """`start`, `start + step`, … up to and with `stop`, exact; a single number where they are equal."""
+
+    start: Fraction
+    stop: Fraction
+    step: Fraction
+
+    def count(self) -> int:
+        steps = (self.stop - self.start) / self.step
+        return floor(steps) + 1 + (steps.denominator != 1)
+
+    def __iter__(self) -> Iterator[Fraction]:
+        return (min(self.start + i * self.step, self.stop) for i in range(self.count()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """How one axis is spoken of in messages, and what it accepts."""
+
+    flag: str
+    what: str
+    whole: bool
+    low: Fraction
+    high: Fraction
+    open_below: bool = False
+
+    def check(self, value: Fraction, text: str) -> None:
+        below = value <= self.low if self.open_below else value < self.low
+        if below or value > self.high or (self.whole and value.denominator != 1):
+            bounds = f"{'above' if self.open_below else 'from'} {self.low}{',' if self.open_below else ''}"
+            raise MnsweepError(f"{self.flag} {text}: {self.what} {bounds} {'up to' if self.open_below else 'to'} {self.high}")
+
+
+_RESOLUTION = (Fraction(RESOLUTION_RANGE[0]), Fraction(RESOLUTION_RANGE[1]))
+_AXES = {
+    "alpha": _Axis("--alpha", "the width multiplier is a number", False, Fraction(0), Fraction(2), open_below=True),
+    "res": _Axis("--res", "the resolution is a whole number of pixels", True, *_RESOLUTION),
+    "threads": _Axis("--threads", "threads are a whole number", True, Fraction(1), Fraction(1024)),
+    "batch": _Axis("--batch", "the batch is a whole number of images", True, Fraction(1), Fraction(1024)),
+}
+
+
+def _parse_number(axis: _Axis, token: str, text: str) -> Fraction:
+    if not _NUMBER.fullmatch(token):
+        raise MnsweepError(f"{axis.flag} {text}: {token!r} is not a number; write 0.25,0.5 or a range a:b:step")
+    return Fraction(token)
+
+
+def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
+    if not item:
+        raise MnsweepError(f"{axis.flag} {text}: a value is missing beside a comma")
+    parts = [_parse_number(axis, part.strip(), text) for part in item.split(":")]
+    if len(parts) == 1:
+        return _Range(parts[0], parts[0], Fraction(1))
+    if len(parts) != 3:
+        raise MnsweepError(f"{axis.flag} {text}: the range {item!r} needs start:stop:step")
+    start, stop, step = parts
+    if step <= 0 or start > stop:
+        raise MnsweepError(f"{axis.flag} {text}: the range {item!r} is empty; it needs start ≤ stop and a step above 0")
+    return _Range(start, stop, step)
+
+
+def _parse_axis(axis: _Axis, value: AxisValue) -> tuple[str, list[_Range]]:
+    if isinstance(value, str | int | float):
+        value = str(value).split(",")
+    if any(isinstance(v, bool) or not isinstance(v, str | int | float) for v in value):
+        raise MnsweepError(f"{axis.flag} {value!r}: expected numbers or a range a:b:step")
+    items = [str(v).strip() for v in value]
+    text = ",".join(items)
+    if not items:
+        raise MnsweepError(f"{axis.flag}: the list is empty; give at least one value")
+    return text, [_parse_item(axis, item, text) for item in items]
+
+
+def _write_out(axis: _Axis, text: str, ranges: list[_Range]) -> list[Fraction]:
+    for bound in chain.from_iterable((r.start, r.stop) for r in ranges):
+        axis.check(bound, text)
+    values = list(dict.fromkeys(chain.from_iterable(ranges)))
+    for value in values:
+        axis.check(value, text)
+    return values
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """A grid of cells: the product of the axes, for one choice of each remaining setting.
+
+    Axes take a string in the grammar above or a list of numbers. Raises `MnsweepError` on a value that
+    no cell can have, and when the grid holds more than `max_designs` designs.
+    """
+
+    alpha: AxisValue = PAPER_ALPHAS
+    res: AxisValue = PAPER_RESOLUTIONS
+    classes: int = 1000
+    width_rule: str = "paper"
+    conv_padding: str = "same"
+    activation: str = "relu6"
+    threads: AxisValue = "1"
+    batch: AxisValue = "1"
+    max_designs: int = MAX_DESIGNS
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell, α outermost, in the order given, each once."""
+        deployments = self.deployments()
+        return tuple(Cell(design, deployment) for design in self.designs() for deployment in deployments)
+
+    def designs(self) -> tuple[Design, ...]:
+        """Every design of the grid, α outermost."""
+        alphas, resolutions = self._values("alpha", "res")
+        settings = (self.classes, self.width_rule, self.conv_padding, self.activation)
+        return tuple(Design(float(a), int(r), "mobilenet", "classify", *settings) for a, r in product(alphas, resolutions))
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Every deployment of the grid."""
+        threads, batches = self._values("threads", "batch")
+        return tuple(Deployment(threads=int(t), batch=int(b)) for t, b in product(threads, batches))
+
+    def _values(self, *names: str) -> list[list[Fraction]]:
+        parsed = [(_AXES[name], *_parse_axis(_AXES[name], getattr(self, name))) for name in names]
+        counts = [sum(r.count() for r in ranges) for _, _, ranges in parsed]
+        if (total := prod(counts)) > self.max_designs:
+            asked = " × ".join(f"{axis.flag} {text} ({n:,})" for (axis, text, _), n in zip(parsed, counts, strict=True))
+            raise MnsweepError(
+                f"{asked} makes {total:,} designs, above the limit of {self.max_designs:,}; "
+                "use larger steps, or raise the limit with --max-designs"
+            )
+        return [_write_out(*p) for p in parsed]
+
+
+SPACE_KEYS = tuple(f.name for f in fields(Space) if f.name != "max_designs")
