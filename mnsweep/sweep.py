@@ -94,15 +94,24 @@ def plan(sweep: Sweep, folder: SweepFolder, rules: Rules) -> Plan:
     return Plan(sweep, groups, blocks, seconds, began_at)
 
 
-def run(the_plan: Plan, folder: SweepFolder, rules: Rules, machine: Machine, on_status: OnStatus) -> Outcome:
+def run(
+    the_plan: Plan,
+    folder: SweepFolder,
+    rules: Rules,
+    machine: Machine,
+    on_status: OnStatus,
+    new_worker: Callable[[], Worker] = Worker,
+) -> Outcome:
     """Measure what the plan leaves open, then write everything derived.
 
     Each block is on disk before the next is timed; an interrupt loses none, and the next run continues.
+    `new_worker` starts a worker process (another kind in tests).
     """
     folder.write_machine(machine)
     folder.replace(SWEEP, write_sweep(the_plan.sweep))
     with folder.appending() as append:
-        _Measuring(folder.read(), rules, append, on_status, the_plan.blocks).measure(the_plan.groups)
+        measuring = _Measuring(folder.read(), rules, append, on_status, the_plan.blocks, new_worker)
+        measuring.measure(the_plan.groups)
     return derive(folder)
 
 
@@ -124,8 +133,15 @@ class _Measuring:
     """One run over all groups: counts blocks, hands each to the disk, and says how far it is."""
 
     def __init__(
-        self, records: Records, rules: Rules, append: Callable[[Record], None], on_status: OnStatus, total: int
+        self,
+        records: Records,
+        rules: Rules,
+        append: Callable[[Record], None],
+        on_status: OnStatus,
+        total: int,
+        new_worker: Callable[[], Worker],
     ) -> None:
+        self.new_worker = new_worker
         self.records, self.rules, self.append = records, rules, append
         self.on_status, self.total, self.done = on_status, total, 0
         self.taken = Counter(b.cell for b in records.blocks)
@@ -142,7 +158,7 @@ class _Measuring:
     def _in_one_process(self, group: Sequence[Cell], target: int) -> None:
         number = 1 + max((p.number for p in self.records.processes), default=0)
         try:
-            with Worker() as worker:
+            with self.new_worker() as worker:
                 settings: dict[str, str | int] = {**worker.about(), "seed": SEED, "pad": "none"}
                 self._begin(Process(number, _now(), settings, tuple(cell.id for cell in group)))
                 opened = [cell.id for cell in group if self._open(worker, cell, number)]

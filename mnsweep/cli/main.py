@@ -3,9 +3,8 @@
 import os
 import sys
 import warnings
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 
 from mnsweep import __version__
@@ -13,9 +12,11 @@ from mnsweep.cli import count, export, grid, pick
 from mnsweep.errors import MnsweepError
 
 INTERRUPTED = 130
+USAGE = 2
+# typer exports only the leaves of its exceptions, and newer versions carry a click of their own.
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     epilog="Start with: mnsweep grid --quick",
@@ -32,22 +33,31 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def about(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Find out which MobileNet to ship on this machine.
 
-    Counts, builds and measures a grid of MobileNets (width multiplier α × resolution) on this CPU, puts
-    published accuracies beside the latencies, and picks the most accurate one that is fast enough.
+    Counts, builds and measures a grid of MobileNets on this CPU, puts published accuracies beside
+    the latencies, and picks the most accurate one that is fast enough.
     """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(USAGE)
 
 
 def _fail(message: object, exit_code: int) -> NoReturn:
     typer.echo(f"mnsweep: {message}", err=True)
     raise SystemExit(exit_code)
+
+
+def _usage_message(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx else "mnsweep"
+    return f"{error.format_message().rstrip('.')}; see '{command} --help'"
 
 
 def main() -> NoReturn:
@@ -57,13 +67,9 @@ def main() -> NoReturn:
         raise SystemExit(app(standalone_mode=False) or 0)
     except MnsweepError as error:
         _fail(error, error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
-        raise SystemExit(2) from None
-    except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        _fail(f"{error.format_message()}; see '{context.command_path if context else 'mnsweep'} --help'", error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except UsageError as error:
+        _fail(_usage_message(error), USAGE)
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted; everything measured so far is kept: the same command continues", INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
