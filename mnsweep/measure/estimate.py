@@ -173,13 +173,14 @@ def _levels(effect: Table, weight: Table) -> Table:
 
 def _spread_between_processes(residual: Table, within: Table, weight: Table) -> float:
     """Variance between processes beyond the noise within them, one number for all cells."""
-    processes = (weight > 0).sum(axis=1)
-    shared = processes >= 2
-    if not shared.any():
+    shared = (weight > 0).sum(axis=1) >= 2
+    present = weight[shared] > 0
+    freedom = present.sum() - shared.sum() - (present.any(axis=0).sum() - 1)
+    if freedom < 1:
         return 0.0
-    between = np.nansum(residual[shared] ** 2, axis=1) / (processes[shared] - 1)
-    noise = np.nanmean(within[shared], axis=1)
-    return max(0.0, float(np.nanmean(between - noise)))
+    between = np.nansum(residual[shared] ** 2) / freedom
+    noise = within[shared][np.isfinite(within[shared])]
+    return max(0.0, float(between - (noise.mean() if noise.size else 0.0)))
 
 
 def _level_movement(polished: Sequence[_Polished], level: Table) -> tuple[float, float]:

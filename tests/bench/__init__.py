@@ -1,0 +1,10 @@
+"""Speed and memory targets: each module is a command that prints its figure and the target.
+
+    python -m tests.bench.count       counting 10,000 designs
+    python -m tests.bench.build       building the paper's 16 graphs
+    python -m tests.bench.startup     --help, and pick on 5,000 cells
+    python -m tests.bench.grid        a whole quick grid against a plain script, and its memory
+    python -m tests.bench.exported    our graph against torch's, interleaved
+
+Run one at a time on a machine that does nothing else. Exit status 1: a target was missed.
+"""

@@ -1,0 +1,58 @@
+"""Starting: `--help` against a bare two-command typer program, `pick` on a sweep of 5,000 cells."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from mnsweep.measure.estimate import Estimate
+from mnsweep.measure.machine import read_machine
+from mnsweep.report.table import measured_table
+from mnsweep.result import to_csv
+from mnsweep.space import Space
+from mnsweep.store import CELLS, SweepFolder
+from tests.bench.figure import Figures, interleaved_ratio, seconds
+
+BARE = """
+import typer
+app = typer.Typer()
+
+@app.command()
+def one(alpha: str = "1", res: int = 2) -> None:
+    "One thing."
+
+@app.command()
+def two(alpha: str = "1", res: int = 2) -> None:
+    "Another thing."
+
+app()
+"""
+
+
+def call(*command: str, cwd: str | None = None) -> None:
+    subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def write_large_sweep(results: Path) -> None:
+    cells = Space(alpha="0.25:1.24:0.01", res="128:226:2").cells()
+    assert len(cells) == 5_000
+    estimates = {
+        cell.id: Estimate(cell.design.alpha * 10, 1.0, cell.design.alpha * 11, 1.0, None, None, 100, 20, "stable")
+        for cell in cells
+    }
+    folder = SweepFolder(results / "large" / read_machine().key)
+    folder.replace(CELLS, to_csv(measured_table(cells, estimates, "slim-2018-08")))
+
+
+if __name__ == "__main__":
+    figures = Figures()
+    program = str(Path(sys.executable).with_name("mnsweep"))
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.py"
+        bare.write_text(BARE)
+        ratio = interleaved_ratio(lambda: call(program, "--help"), lambda: call(sys.executable, str(bare), "--help"), 15)
+        figures.at_most("mnsweep --help against a bare typer program", ratio, 1.3, "×")
+        write_large_sweep(Path(folder) / "results")
+        pick = seconds(lambda: call(program, "pick", "--max-latency-ms", "8", cwd=folder))
+        figures.at_most("mnsweep pick on 5,000 cells", pick, 1.0, "s")
+    figures.finish()
