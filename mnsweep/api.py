@@ -3,7 +3,7 @@
 Columns are those of `cells.csv` (see `mnsweep.result.Result` for their meaning and units).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,17 @@ from mnsweep.build.weights import random_weights
 from mnsweep.cell import Design
 from mnsweep.explore.pick import Choice, Constraints
 from mnsweep.explore.pick import pick as choose
+from mnsweep.measure.campaign import Status
+from mnsweep.measure.lock import measuring
 from mnsweep.measure.machine import read_machine
-from mnsweep.measure.rounds import QUICK, Rules
+from mnsweep.measure.rounds import Rules
+from mnsweep.measure.rounds import quick as quickly
 from mnsweep.report.table import count_table
 from mnsweep.result import COLUMNS, Result, from_csv
 from mnsweep.space import PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
 from mnsweep.store import CELLS, SweepFolder, find_results, results_dir_or_default
-from mnsweep.sweep import OnStatus, merge, plan, run
-from mnsweep.sweep_file import Sweep, find_sweep_file, read_sweep
+from mnsweep.sweep import Request, begin, merge, run
+from mnsweep.sweep_file import ask_for_sweep
 
 
 def count(
@@ -42,31 +45,36 @@ def count(
 
 
 def grid(
-    alpha: AxisValue = PAPER_ALPHAS,
-    res: AxisValue = PAPER_RESOLUTIONS,
+    alpha: AxisValue | None = None,
+    res: AxisValue | None = None,
     *,
     sweep: str | None = None,
-    name: str = "grid",
+    name: str | None = None,
     quick: bool = False,
+    rules: Rules | None = None,
     fresh: bool = False,
-    quality_source: str = DEFAULT_SOURCE,
+    quality_source: str | None = None,
     results_dir: str | Path | None = None,
-    on_status: OnStatus = lambda status: None,
+    on_status: Callable[[Status], None] = lambda status: None,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Measure a grid, or the sweep that `sweep` names, on this machine; one row for each cell.
+    """Measure a grid (the paper's by default), or the sweep that `sweep` names, on this machine; one row for each cell.
 
-    Continues where an earlier call of the same name stopped; `fresh` sets that one aside. The frame's
+    Continues where an earlier call of the same name stopped; `fresh` sets that one aside. `quick` takes a
+    fixed small number of rounds, `rules` say in detail how long and how narrow. The frame's
     `attrs` hold `sweep`, `machine`, `results_dir` and `failures` (cell → reason). Raises `MnsweepError`.
     """
     directory = results_dir_or_default(results_dir)
-    asked = Sweep(name, Space(alpha, res, **settings).cells(), quality_source)
-    asked = read_sweep(find_sweep_file(sweep, directory)) if sweep else asked
-    machine, rules = read_machine(), QUICK if quick else Rules()
+    axes = {key: value for key, value in {"alpha": alpha, "res": res, **settings}.items() if value is not None}
+    asked = ask_for_sweep(sweep, name, axes, quality_source, directory)
+    machine = read_machine()
     folder = SweepFolder(directory / asked.name / machine.key)
     if fresh:
         folder.set_aside()
-    outcome = run(plan(merge(asked, folder), folder, rules), folder, rules, machine, on_status)
+    chosen = rules or Rules()
+    request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
+    with measuring(wait=False):
+        outcome = run(request, begin(request, folder, machine), folder, on_status)
     frame = _frame(outcome.results)
     frame.attrs = {
         "sweep": asked.name,

@@ -28,6 +28,7 @@ CHOICES: dict[str, tuple[str, ...]] = {  # the first of each is the default
     "runtime": ("onnxruntime",),
     "pad": ("auto",),
 }
+MOST = 1_000_000  # classes, threads, images
 COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # whole numbers and their letter in an id
 
 
@@ -36,8 +37,8 @@ def _check_choices_and_counts(value: "Design | Deployment") -> None:
         got = getattr(value, f.name)
         if f.name in CHOICES and got not in CHOICES[f.name]:
             raise MnsweepError(f"{f.name} {got!r} is unknown: choose from {', '.join(CHOICES[f.name])}")
-        if f.name in COUNTS and not (type(got) is int and got >= 1):
-            raise MnsweepError(f"{f.name} {got!r} is not a whole number of at least 1")
+        if f.name in COUNTS and not (type(got) is int and 1 <= got <= MOST):
+            raise MnsweepError(f"{f.name} {got!r:.40} is not a whole number from 1 to {MOST:,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ class Design:
     activation: str = "relu6"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
+        if type(self.alpha) is int:
+            object.__setattr__(self, "alpha", float(self.alpha))  # so that 1 and 1.0 have one id
+        if not (type(self.alpha) is float and math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
             raise MnsweepError(f"alpha {self.alpha!r} is outside (0, 2]: the width multiplier is above 0, at most 2")
         low, high = RESOLUTION_RANGE
         if not (type(self.resolution) is int and low <= self.resolution <= high):
@@ -113,7 +116,7 @@ class Cell:
         return {f.name: getattr(part, f.name) for part in (self.design, self.deployment) for f in fields(part)}
 
 
-_ID = re.compile(r"a(?P<alpha>[0-9.e-]+)_r(?P<resolution>[0-9]+)(?P<rest>(_[^_]+)*)")
+_ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<rest>(_[^_]+)*)")
 _FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
 _FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
 _DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
@@ -144,6 +147,6 @@ def parse_cell(text: str) -> Cell:
 def _parse_suffix(suffix: str, text: str) -> tuple[str, str | int]:
     if suffix in _FIELD_OF_CHOICE:
         return _FIELD_OF_CHOICE[suffix], suffix
-    if suffix[:1] in _FIELD_OF_LETTER and suffix[1:].isascii() and suffix[1:].isdigit():
+    if suffix[:1] in _FIELD_OF_LETTER and re.fullmatch("[0-9]{1,9}", suffix[1:]):
         return _FIELD_OF_LETTER[suffix[0]], int(suffix[1:])
     raise MnsweepError(f"cell {text!r}: {suffix!r} is not a setting that this version of mnsweep knows")

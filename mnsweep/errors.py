@@ -14,6 +14,9 @@ class MnsweepError(Exception):
 
     exit_code = 2
 
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.splitlines()))  # a user's value may hold line ends
+
 
 class StoreError(MnsweepError):
     """Stored results are damaged, of a newer schema, or of other settings. Nothing was changed."""

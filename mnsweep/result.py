@@ -3,13 +3,15 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any, get_args, get_type_hints
 
 from mnsweep.errors import StoreError
 
 SCHEMA_VERSION = 1
+_MEND = "recreate it with 'mnsweep rebuild'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,17 @@ class Result:
     quality_source: str | None = None
     top5_pct: float | None = None
     on_frontier: bool | None = None
+    stability_reason: str | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Result))
 _TYPES = {name: get_args(hint)[0] if get_args(hint) else hint for name, hint in get_type_hints(Result).items()}
 _REQUIRED = {name for name, hint in get_type_hints(Result).items() if not get_args(hint)}
+
+
+def ms_text(ms: float | None) -> str:
+    """Milliseconds in three significant digits, for people."""
+    return "–" if ms is None else f"{ms:#.3g}" if ms < 100 else f"{ms:.0f}"
 
 
 def to_csv(results: Iterable[Result]) -> str:
@@ -80,17 +88,22 @@ def _text(value: object) -> str:
 def from_csv(text: str, source: object) -> list[Result]:
     """The results that `to_csv` wrote. Raises `StoreError`, naming `source`, on anything else."""
     rows = csv.DictReader(io.StringIO(text))
-    if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-        raise StoreError(f"{source}: column {missing[0]} is missing; recreate the file with 'mnsweep grid' or take a backup")
-    results = []
+    try:
+        return list(_results(rows, source))
+    except csv.Error as error:
+        raise StoreError(f"{source}: is damaged ({error}); {_MEND}") from None
+
+
+def _results(rows: "csv.DictReader[str]", source: object) -> Iterator[Result]:
+    if missing := [name for name in (*COLUMNS, "schema_version") if name not in (rows.fieldnames or ())]:
+        raise StoreError(f"{source}: column {missing[0]} is missing; {_MEND}")
     for number, row in enumerate(rows, 2):
         try:
             if int(row["schema_version"]) > SCHEMA_VERSION:
                 raise StoreError(f"{source}: schema version {row['schema_version']} is newer than this mnsweep: upgrade it")
-            results.append(Result(**{name: _value(name, row[name]) for name in COLUMNS}))
+            yield Result(**{name: _value(name, row[name]) for name in COLUMNS})
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise StoreError(f"{source}: line {number} is damaged; delete the file and run 'mnsweep grid' again") from None
-    return results
+            raise StoreError(f"{source}: line {number} is damaged; {_MEND}") from None
 
 
 def _value(name: str, text: str) -> Any:
@@ -98,7 +111,10 @@ def _value(name: str, text: str) -> Any:
         return None
     if _TYPES[name] is bool:
         return {"true": True, "false": False}[text]
-    return _TYPES[name](text)
+    value = _TYPES[name](text)
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(text)
+    return value
 
 
 def to_document(results: Iterable[Result], **about: object) -> str:

@@ -9,7 +9,7 @@ so that a slip of the keyboard is an error and not a full memory.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import chain, product
@@ -23,9 +23,9 @@ MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than
 PAPER_ALPHAS = "0.25,0.5,0.75,1.0"
 PAPER_RESOLUTIONS = "128,160,192,224"
 
-AxisValue: TypeAlias = "str | int | float | Sequence[str | int | float]"
+AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class _Axis:
     open_below: bool = False
 
     def check(self, value: Fraction, text: str) -> None:
+        value = value if self.whole else Fraction(float(value))  # what the cell will have
         below = value <= self.low if self.open_below else value < self.low
         if below or value > self.high or (self.whole and value.denominator != 1):
             bounds = f"{'above' if self.open_below else 'from'} {self.low}{',' if self.open_below else ''}"
@@ -91,11 +92,17 @@ def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
     return _Range(start, stop, step)
 
 
-def _parse_axis(axis: _Axis, value: AxisValue) -> tuple[str, list[_Range]]:
+def _is_number_or_text(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _parse_axis(axis: _Axis, value: object) -> tuple[str, list[_Range]]:
     if isinstance(value, str | int | float):
-        value = str(value).split(",")
-    if any(isinstance(v, bool) or not isinstance(v, str | int | float) for v in value):
+        value = value.split(",") if isinstance(value, str) else [value]
+    if not isinstance(value, Iterable) or not all(map(_is_number_or_text, value)):
         raise MnsweepError(f"{axis.flag} {value!r}: expected numbers or a range a:b:step")
+    if any(isinstance(v, int) and abs(v) > 1e30 for v in value):
+        raise MnsweepError(f"{axis.flag}: a number of more than 30 digits is out of every range")
     items = [str(v).strip() for v in value]
     text = ",".join(items)
     if not items:
@@ -132,14 +139,20 @@ class Space:
 
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, α outermost, in the order given, each once."""
-        deployments = self.deployments()
-        return tuple(Cell(design, deployment) for design in self.designs() for deployment in deployments)
+        designs, deployments = self.designs(), self.deployments()
+        if (total := len(designs) * len(deployments)) > self.max_designs:
+            raise MnsweepError(
+                f"{len(designs):,} designs in {len(deployments):,} deployments make {total:,} cells, above the limit of "
+                f"{self.max_designs:,}; use fewer, or raise the limit with --max-designs"
+            )
+        return tuple(Cell(design, deployment) for design in designs for deployment in deployments)
 
     def designs(self) -> tuple[Design, ...]:
         """Every design of the grid, α outermost."""
         alphas, resolutions = self._values("alpha", "res")
         settings = (self.classes, self.width_rule, self.conv_padding, self.activation)
-        return tuple(Design(float(a), int(r), "mobilenet", "classify", *settings) for a, r in product(alphas, resolutions))
+        designs = (Design(float(a), int(r), "mobilenet", "classify", *settings) for a, r in product(alphas, resolutions))
+        return tuple(dict.fromkeys(designs))
 
     def deployments(self) -> tuple[Deployment, ...]:
         """Every deployment of the grid."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import IO
 
 from mnsweep.errors import StoreError
 from mnsweep.measure.machine import Machine
@@ -21,6 +21,7 @@ from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv"
 SCHEMA_VERSION = 1
+_ASIDE = ".aside-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,16 @@ class SweepFolder:
         blocks = self.path / BLOCKS
         with _naming(blocks):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = blocks.open("ab+")
+            file = blocks.open("ab+", buffering=0)
         with file:
 
             def append(record: Record) -> None:
                 with _naming(blocks):
                     if os.fstat(file.fileno()).st_nlink == 0:
                         raise StoreError(f"{blocks}: was removed during the sweep; run the same command again")
-                    file.write(to_line(record).encode())
-                    file.flush()
+                    line = to_line(record).encode()
+                    while line:  # a disk that fills up takes a part
+                        line = line[file.write(line) :]
                     os.fsync(file.fileno())
 
             with _naming(blocks):
@@ -80,10 +82,11 @@ class SweepFolder:
     def read_text(self, name: str) -> str:
         """The text of one file of the folder."""
         with _naming(self.path / name):
-            try:
-                return (self.path / name).read_text(encoding="utf-8")
-            except UnicodeDecodeError:
-                raise StoreError(f"{self.path / name}: is not text; nothing was changed") from None
+            data = (self.path / name).read_bytes()
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            raise StoreError(f"{self.path / name}: is not text; nothing was changed") from None
 
     def replace(self, name: str, content: str | bytes) -> None:
         """Put `content` in the place of one derived file, whole or not at all."""
@@ -107,7 +110,7 @@ class SweepFolder:
         if not self.path.exists():
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        aside = self.path.with_name(f"{self.path.name}.aside-{stamp}")
+        aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}")
         with _naming(self.path):
             self.path.rename(aside)
         return aside
@@ -126,6 +129,8 @@ class SweepFolder:
             content = json.loads(self.read_text(MACHINE))
             if content["schema_version"] > SCHEMA_VERSION:
                 raise StoreError(f"{self.path / MACHINE}: schema version is newer than this mnsweep reads: upgrade mnsweep")
+            if not isinstance(content["checked"] | content["informative"], dict):
+                raise TypeError
             return Machine(content["checked"], content["informative"])
         except (ValueError, KeyError, TypeError):
             raise StoreError(f"{self.path / MACHINE}: is damaged; nothing was changed") from None
@@ -148,15 +153,33 @@ def find_results(results_dir: Path, machine_key: str, name: str | None = None) -
             raise StoreError(f"no sweep of this machine in {results_dir}; run 'mnsweep grid' first, or name one with --sweep")
         return SweepFolder(max(found, key=lambda path: (path / CELLS).stat().st_mtime))
     for path in (Path(name), results_dir / name / machine_key):
-        if (path / CELLS).is_file():
+        if name and is_file(path / CELLS):
             return SweepFolder(path)
-    others = sorted(path.parent for root in (Path(name), results_dir / name) for path in root.glob(f"*/{CELLS}"))
-    if others:
+    roots = [root for root in (Path(name), results_dir / name) if name and is_directory(root)]
+    found = [path.parent for root in roots for path in root.glob(f"*/{CELLS}")]
+    if others := sorted(path for path in found if _ASIDE not in path.name):
         raise StoreError(f"sweep {name} was measured on another machine only; to choose for that one: --sweep {others[0]}")
     raise StoreError(f"no results of a sweep {name!r} in {results_dir}; run 'mnsweep grid --name {Path(name).name}' first")
 
 
-def _cut_torn_line(file: IO[bytes]) -> None:
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; a name that no file system takes is none."""
+    return _holds(path.is_file)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether `path` is a folder; a name that no file system takes is none."""
+    return _holds(path.is_dir)
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except (OSError, ValueError):
+        return False
+
+
+def _cut_torn_line(file: FileIO) -> None:
     """End the file behind its last line end."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:

@@ -13,7 +13,7 @@ the package, then in the results folder.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
+from mnsweep.store import is_file
 
 SCHEMA_VERSION = 1
 KEYS = ("schema_version", "name", *SPACE_KEYS, "designs", "cells", "quality_source")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +41,44 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise MnsweepError(f"sweep name {self.name!r}: use letters, digits, '.', '_' and '-' only")
+            raise MnsweepError(f"sweep name {self.name!r}: use at most 100 letters, digits, '.', '_' and '-'")
         if self.quality_source not in sources():
             raise MnsweepError(f"--quality-source {self.quality_source}: unknown; choose from {', '.join(sources())}")
+
+
+def ask_for_sweep(
+    sweep: str | None,
+    name: str | None,
+    axes: Mapping[str, Any],
+    quality_source: str | None,
+    results_dir: Path,
+    max_designs: int = MAX_DESIGNS,
+) -> Sweep:
+    """The sweep of a file or its name, or else the grid that `axes` span; `name` and `quality_source` win over the file.
+
+    Raises `MnsweepError` when a file and axes are both given.
+    """
+    if sweep is None:
+        return Sweep(name or "grid", Space(**axes, max_designs=max_designs).cells(), quality_source or DEFAULT_SOURCE)
+    if axes:
+        flag = "--" + next(iter(axes)).replace("_", "-")
+        raise MnsweepError(f"--sweep {sweep} and {flag} contradict each other: put the value into the file, or drop --sweep")
+    read = read_sweep(find_sweep_file(sweep, results_dir), max_designs)
+    return replace(read, name=name or read.name, quality_source=quality_source or read.quality_source)
 
 
 def find_sweep_file(name: str, results_dir: Path) -> Path:
     """The file that `name` stands for; raises `MnsweepError` that says where it looked."""
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        if Path(name).is_file():
+        if is_file(Path(name)):
             return Path(name)
         raise MnsweepError(f"--sweep {name}: no such file")
     folders = [Path("sweeps"), *bundled_folders()]
-    kept = sorted(results_dir.glob(f"{name}/*/sweep.toml"))
-    for candidate in [*(folder / f"{name}.toml" for folder in folders), *kept]:
-        if candidate.is_file():
-            return candidate
+    if _NAME.fullmatch(name):
+        kept = sorted((results_dir / name).glob("*/sweep.toml"))
+        for candidate in [*(folder / f"{name}.toml" for folder in folders), *kept]:
+            if candidate.is_file():
+                return candidate
     known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
     raise MnsweepError(
         f"--sweep {name}: no such sweep in ./sweeps, in the package or in {results_dir}; known: {', '.join(known)}"
@@ -87,7 +110,7 @@ def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS) -> Sweep:
     """
     try:
         return _sweep(tomllib.loads(text), path.stem, max_designs)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise MnsweepError(f"{path}: is not TOML: {error}") from None
     except MnsweepError as error:
         raise MnsweepError(f"{path}: {error}") from None
@@ -139,7 +162,7 @@ def _designs(content: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Ce
     cells = []
     for pair in _list(content, "designs"):
         match pair:
-            case [int() | float() as alpha, int() as resolution]:
+            case [int() | float() as alpha, int() as resolution] if bool not in map(type, pair):
                 cells += [Cell(Design(float(alpha), resolution, **others), d) for d in deployments]
             case _:
                 raise MnsweepError(f"designs: {pair!r} is not a pair [alpha, resolution]")

@@ -5,7 +5,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mnsweep.measure.estimate import P90_SAMPLES, P99_SAMPLES, estimate, median_polish
+from mnsweep.measure.estimate import P90_SAMPLES, P99_SAMPLES, estimate
+from mnsweep.measure.polish import median_polish
 from mnsweep.measure.record import Block
 
 TRUTH = {f"c{i}": 1e6 * 1.4**i for i in range(8)}  # ns

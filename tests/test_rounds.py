@@ -1,25 +1,36 @@
 """The measuring protocol, on a clock that does not wait."""
 
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from mnsweep.measure.proxy import CellError
-from mnsweep.measure.record import Block, Failure
-from mnsweep.measure.rounds import Rules, run_rounds
+from mnsweep.measure.record import Block, Failure, Mark, Records
+from mnsweep.measure.rounds import CANARY_EVERY, Rounds, Rules
 from mnsweep.measure.timing import Timing, time_block
 
-RULES = Rules(rounds=6, processes=1, block_runs=5, block_ms=20, warmup_runs=3, warmup_ms=250)
+RULES = Rules(block_runs=5, block_ms=20, warmup_runs=3, warmup_ms=250)
+ROUNDS = 6
 
 
 class Machine:
-    """A clock, and keys that each take a fixed time to run; some fail at a given call."""
+    """A clock, and keys that each take a time to run; keys fail or lose their CPU at a given call."""
 
-    def __init__(self, run_ns: dict[str, int], fails_at: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        run_ns: dict[str, int],
+        fails_at: dict[str, int] | None = None,
+        loses_cpu_at: dict[str, int] | None = None,
+        slow: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.now_ns = 0
-        self.run_ns, self.fails_at = run_ns, fails_at or {}
+        self.run_ns, self.fails_at, self.loses_cpu_at = run_ns, fails_at or {}, loses_cpu_at or {}
+        self.slow_from, self.slow_to = slow
+        self.speed_up_ns: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
+        self.runs: Counter[str] = Counter()
         self.asked: list[tuple[str, int, float]] = []
 
     def clock_ns(self) -> int:
@@ -35,20 +46,23 @@ class Machine:
             raise CellError(f"{key} broke")
 
         def run() -> None:
-            self.now_ns += self.run_ns[key]
+            self.runs[key] += 1
+            took = self.run_ns[key] - self.runs[key] * self.speed_up_ns.get(key, 0)
+            self.now_ns += took * 11 // 10 if self.slow_from <= self.clock() < self.slow_to else took
 
-        return time_block(run, min_runs, min_ms, self.clock_ns)
+        lost = ("steal 2 ticks",) if self.calls[key] == self.loses_cpu_at.get(key) else ()
+        return replace(time_block(run, min_runs, min_ms, self.clock_ns), disturbed=lost)
 
 
-def rounds_of(machine: Machine, rules: Rules = RULES, seed: int = 0) -> list[Block | Failure]:
-    records: list[Block | Failure] = []
-
-    def unsettled() -> list[str]:
-        taken = Counter(r.cell for r in records if isinstance(r, Block))
-        return [key for key in machine.run_ns if taken[key] < rules.rounds]
-
-    run_rounds(1, unsettled, machine.time, records.append, rules, Random(seed), machine.clock)
+def rounds_of(machine: Machine, seed: int = 0, canary: str = "a") -> list[Block | Failure | Mark]:
+    records: list[Block | Failure | Mark] = []
+    rounds = Rounds(1, machine.time, records.append, RULES, Random(seed), machine.clock, canary)
+    rounds.run(list(machine.run_ns), lambda done: list(machine.run_ns) if done < ROUNDS else [])
     return records
+
+
+def blocks_in(records: list[Block | Failure | Mark]) -> list[Block]:
+    return [r for r in records if isinstance(r, Block) and not r.canary]
 
 
 @pytest.mark.parametrize(("run_ms", "runs"), [(1, 20), (3, 7), (4, 5), (30, 5)])
@@ -64,9 +78,20 @@ def test_the_first_run_of_a_block_is_dropped() -> None:
     assert (timing.first_ns, timing.samples_ns) == (900, (100, 200, 300))
 
 
+def test_a_block_on_a_clock_that_stands_still_ends_and_is_marked() -> None:
+    timing = time_block(lambda: None, 5, 20, lambda: 7)
+    assert len(timing.samples_ns) == 5
+    assert timing.disturbed == ("the clock stood still or jumped back",)
+
+
+def test_a_clock_that_jumps_back_marks_the_block() -> None:
+    ticks = iter([0, 10, 20, 15, 30, 40, 50, 60])
+    assert time_block(lambda: None, 3, 0, lambda: next(ticks)).disturbed
+
+
 def test_every_round_visits_every_key_once_in_fresh_order() -> None:
-    blocks = [r for r in rounds_of(Machine(dict.fromkeys("abcdef", 1000000))) if isinstance(r, Block)]
-    orders = ["".join(b.cell for b in blocks if b.round == n) for n in range(1, RULES.rounds + 1)]
+    blocks = blocks_in(rounds_of(Machine(dict.fromkeys("abcdef", 1_000_000))))
+    orders = ["".join(b.cell for b in blocks if b.round == n) for n in range(1, ROUNDS + 1)]
     assert all(sorted(order) == list("abcdef") for order in orders)
     assert len(set(orders)) > 1
     assert [b.at_s for b in blocks] == sorted(b.at_s for b in blocks)
@@ -79,34 +104,74 @@ def test_each_key_is_warmed_up_before_the_first_block() -> None:
     assert all(asked[1:] == (5, 20) for asked in machine.asked[2:])
 
 
+def test_warm_up_goes_on_until_its_halves_agree_four_times_at_most() -> None:
+    machine = Machine({"a": 1_000_000, "b": 1_000_000})
+    settles = Machine({"a": 1_000_000, "b": 1_000_000})
+    machine.speed_up_ns = {"b": -2_000}  # ever slower: never agrees
+    settles.speed_up_ns = {"b": -200}
+    for m, repeats in ((machine, 4), (settles, 1)):
+        rounds_of(m)
+        assert [key for key, runs, _ in m.asked if runs == 3] == ["a"] + ["b"] * repeats
+
+
 def test_other_seeds_give_other_orders_and_the_same_seed_the_same() -> None:
-    run_ns = dict.fromkeys("abcdef", 1000000)
-    first, same, other = (rounds_of(Machine(run_ns), seed=seed) for seed in (1, 1, 2))
+    run_ns = dict.fromkeys("abcdef", 1_000_000)
+    first, same, other = (rounds_of(Machine(run_ns), seed) for seed in (1, 1, 2))
     assert first == same != other
 
 
 @pytest.mark.parametrize("call", [1, 2, 4])
 def test_a_key_that_fails_is_reported_once_and_the_others_go_on(call: int) -> None:
-    records = rounds_of(Machine(dict.fromkeys("abc", 1000000), fails_at={"b": call}))
+    records = rounds_of(Machine(dict.fromkeys("abc", 1_000_000), fails_at={"b": call}))
     assert [r for r in records if isinstance(r, Failure)] == [Failure("b", 1, "b broke")]
-    taken = Counter(r.cell for r in records if isinstance(r, Block))
+    taken = Counter(b.cell for b in blocks_in(records))
     assert taken == Counter({"a": 6, "c": 6, "b": max(0, call - 2)})
 
 
-def test_nothing_runs_between_the_sink_and_the_next_block() -> None:
-    """The next block is asked for only when the sink has returned."""
+def test_rounds_go_on_when_the_canary_itself_fails() -> None:
+    records = rounds_of(Machine(dict.fromkeys("abc", 1_000_000), fails_at={"a": 3}))
+    assert Counter(b.cell for b in blocks_in(records))["c"] == ROUNDS
+
+
+def test_the_canary_is_timed_before_after_and_within_every_round() -> None:
+    keys = "abcdefghijklm"
+    blocks = [r for r in rounds_of(Machine(dict.fromkeys(keys, 1_000_000))) if isinstance(r, Block) and r.round == 1]
+    at = [i for i, b in enumerate(blocks) if b.canary]
+    assert at == [0, CANARY_EVERY + 1, 2 * CANARY_EVERY + 2, len(blocks) - 1]
+    assert {b.cell for b in blocks if b.canary} == {"a"}
+
+
+def test_what_the_canary_saw_disturbed_is_kept_marked_and_repeated() -> None:
+    """The machine is 10 % slower during one stretch of the second round."""
+    machine = Machine(dict.fromkeys("abcdefghijklm", 4_000_000))
+    calm = [b for b in rounds_of(machine) if isinstance(b, Block)]
+    slow_from, slow_to = (b.at_s for b in [b for b in calm if b.round == 2][1:4:2])
+    machine = Machine(dict.fromkeys("abcdefghijklm", 4_000_000), slow=(slow_from, slow_to + 0.2))
+    seen = Records()
+    for record in rounds_of(machine):
+        seen.add(record)
+    marked = {b.cell for b in seen.blocks if b.disturbed}
+    assert marked and all(b.round == 2 for b in seen.blocks if b.disturbed)
+    for cell in marked:
+        its = [b for b in seen.blocks if b.cell == cell and b.round == 2 and not b.canary]
+        assert [bool(b.disturbed) for b in its] == [True, False]
+    slow = {b.cell for b in seen.blocks if not b.canary and min(b.samples_ns) > 4_100_000}
+    assert slow <= marked
+
+
+def test_a_block_that_lost_its_cpu_is_repeated_in_the_same_round() -> None:
+    machine = Machine(dict.fromkeys("abc", 1_000_000), loses_cpu_at={"b": 3})
+    its = [b for b in blocks_in(rounds_of(machine)) if b.cell == "b" and b.round == 2]
+    assert [b.disturbed for b in its] == [("steal 2 ticks",), ()]
+
+
+def test_the_next_block_is_asked_for_only_when_the_sink_has_returned() -> None:
     machine, order = Machine({"a": 1_000_000, "b": 1_000_000}), []
-    time = machine.time
 
     def timing(key: str, min_runs: int, min_ms: float) -> Timing:
         order.append("time")
-        return time(key, min_runs, min_ms)
+        return machine.time(key, min_runs, min_ms)
 
-    blocks: list[Block | Failure] = []
-
-    def sink(record: Block | Failure) -> None:
-        order.append("written")
-        blocks.append(record)
-
-    run_rounds(1, lambda: ["a", "b"] if len(blocks) < 8 else [], timing, sink, RULES, Random(0), machine.clock)
-    assert order[2:] == ["time", "written"] * 8
+    rounds = Rounds(1, timing, lambda record: order.append("written"), RULES, Random(0), machine.clock, "a")
+    rounds.run(["a", "b"], lambda done: ["a", "b"] if done < 3 else [])
+    assert order[2:] == ["time", "written"] * 12

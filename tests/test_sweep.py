@@ -2,41 +2,50 @@
 
 from collections import Counter
 from pathlib import Path
+from random import Random
 from typing import ClassVar, Self
 
 import pytest
 
-from mnsweep.cell import Cell, Design
-from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.cell import Cell, Deployment, Design, parse_cell
+from mnsweep.errors import StoreError, UnavailableError
+from mnsweep.measure.campaign import Status
+from mnsweep.measure.estimate import estimate
 from mnsweep.measure.machine import Machine, read_machine
-from mnsweep.measure.proxy import CellError, Worker, WorkerDiedError
+from mnsweep.measure.plan import groups
+from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.timing import Timing
 from mnsweep.space import Space
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Outcome, Status, _groups, derive, merge, plan, run
+from mnsweep.sweep import Outcome, Request, begin, derive, merge, run, settling_targets, unsettled
 from mnsweep.sweep_file import Sweep
 
-RULES = Rules(rounds=4, processes=2)
+RULES = Rules(least_rounds=4, most_rounds=4, process_rounds=2)
 SMALL = Space(alpha="0.25,0.5", res="32,48").cells()
 HERE = read_machine()
 
 
 class FakeWorker(Worker):
-    """Opens everything, times by formula; `dies_after` blocks it is gone."""
+    """Opens everything, times by formula, with a noise of `noise_pct` that never settles when it is large."""
 
     version = "1.0"
     refuses: tuple[str, ...] = ()
-    dies_after: int | None = None
+    lost_at: str | None = None
+    interrupted_after: int | None = None
+    noise_pct = 0.1
     opened: ClassVar[Counter[str]] = Counter()
+    blocks: ClassVar[Counter[str]] = Counter()
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def __enter__(self) -> Self:
-        self.blocks = 0
         return self
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def about(self) -> dict[str, str]:
+    def pin(self, threads: int) -> dict[str, str]:
         return {"runtime": "fake", "runtime_version": self.version}
 
     def open(self, key: str, model: bytes, threads: int) -> None:
@@ -45,22 +54,32 @@ class FakeWorker(Worker):
             raise CellError("not today")
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        self.blocks += 1
-        if self.dies_after is not None and self.blocks > self.dies_after:
-            raise WorkerDiedError("the worker process ended with exit status 9")
-        ns = 1_000_000 + 1_000 * sum(map(ord, key)) + self.blocks
+        self.blocks[key] += 1
+        if key == self.lost_at:
+            raise WorkerLostError("no answer within 60 s (--cell-timeout-s)")
+        if self.interrupted_after is not None and self.blocks.total() > self.interrupted_after:
+            raise KeyboardInterrupt
+        moved = 1 + Random(f"{key} {self.blocks[key]}").gauss(0, self.noise_pct / 100)
+        design = parse_cell(key).design
+        ns = round(200 * design.alpha * design.resolution**2 * moved)
         return Timing(ns, (ns, ns + 10, ns + 20, ns + 5, ns))
 
 
 def fake(**settings: object) -> type[FakeWorker]:
-    return type("Fake", (FakeWorker,), {"opened": Counter(), **settings})
+    return type("Fake", (FakeWorker,), {"opened": Counter(), "blocks": Counter(), **settings})
 
 
 def measure(
-    folder: SweepFolder, cells: tuple[Cell, ...] = SMALL, worker: type[Worker] = FakeWorker, rules: Rules = RULES
+    folder: SweepFolder,
+    cells: tuple[Cell, ...] = SMALL,
+    worker: type[FakeWorker] | None = None,
+    rules: Rules = RULES,
+    machine: Machine = HERE,
+    seen: list[Status] | None = None,
 ) -> Outcome:
-    sweep = merge(Sweep(folder.sweep, cells), folder)
-    return run(plan(sweep, folder, rules), folder, rules, HERE, lambda status: None, worker)
+    request = Request(merge(Sweep(folder.sweep, cells), folder), rules)
+    statuses = [] if seen is None else seen
+    return run(request, begin(request, folder, machine), folder, statuses.append, worker or fake())
 
 
 @pytest.fixture
@@ -71,7 +90,7 @@ def folder(tmp_path: Path) -> SweepFolder:
 def test_a_run_leaves_every_file_and_every_cell(folder: SweepFolder) -> None:
     outcome = measure(folder)
     assert {r.cell for r in outcome.results} == {cell.id for cell in SMALL}
-    assert all(r.rounds == RULES.rounds and r.samples == 5 * RULES.rounds for r in outcome.results)
+    assert all(r.rounds == RULES.most_rounds for r in outcome.results)
     assert {p.name for p in folder.path.iterdir()} == {
         "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv",
         "pareto.png", "pareto.svg", "latency_mult_adds.png", "latency_mult_adds.svg",
@@ -80,8 +99,9 @@ def test_a_run_leaves_every_file_and_every_cell(folder: SweepFolder) -> None:
 
 def test_rounds_are_spread_over_processes(folder: SweepFolder) -> None:
     measure(folder)
-    taken = Counter((b.process, b.cell) for b in folder.read().blocks)
-    assert set(taken.values()) == {2} and {process for process, _ in taken} == {1, 2}
+    taken = Counter((b.process, b.cell) for b in folder.read().blocks if not b.canary)
+    assert {process for process, _ in taken} == {1, 2}
+    assert set(taken.values()) == {RULES.process_rounds}
 
 
 def test_asking_again_measures_nothing(folder: SweepFolder) -> None:
@@ -90,28 +110,29 @@ def test_asking_again_measures_nothing(folder: SweepFolder) -> None:
     worker = fake()
     outcome = measure(folder, worker=worker)
     assert (folder.path / "blocks.jsonl").read_bytes() == before
-    assert not worker.opened and len(outcome.results) == len(SMALL)
+    assert not worker.opened
+    assert len(outcome.results) == len(SMALL)
 
 
-@pytest.mark.parametrize("blocks", [0, 1, 5, 9])
-def test_a_worker_that_dies_loses_nothing_and_the_next_run_continues(folder: SweepFolder, blocks: int) -> None:
-    with pytest.raises(MnsweepError, match="run the same command again"):
-        measure(folder, worker=fake(dies_after=blocks))
+@pytest.mark.parametrize("blocks", [0, 3, 5, 9, 23])
+def test_an_interrupt_loses_nothing_and_the_next_run_continues(folder: SweepFolder, blocks: int) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        measure(folder, worker=fake(interrupted_after=blocks))
     kept = folder.read().blocks
-    assert len(kept) == max(0, blocks - len(SMALL))
-    measure(folder)
+    assert len(kept) >= max(0, blocks - 3 * len(SMALL))
+    outcome = measure(folder)
     assert folder.read().blocks[: len(kept)] == kept
-    assert set(Counter(b.cell for b in folder.read().blocks).values()) == {RULES.rounds}
+    assert all((r.rounds or 0) >= RULES.least_rounds for r in outcome.results)
 
 
-def test_other_cells_join_the_sweep_with_references(folder: SweepFolder) -> None:
+def test_other_cells_join_the_sweep_with_cells_that_were_measured_before(folder: SweepFolder) -> None:
     measure(folder)
-    added = (Cell(Design(0.75, 40)),)
+    added = (Cell(Design(0.75, 40)), Cell(Design(1.0, 40)), Cell(Design(1.0, 48)), Cell(Design(1.0, 56)), Cell(Design(1.0, 64)))
     outcome = measure(folder, added)
     assert [r.cell for r in outcome.results] == [cell.id for cell in (*SMALL, *added)]
-    later = Counter(b.cell for b in folder.read().blocks if b.process > 2)
-    assert later["a0.75_r40"] == RULES.rounds
-    assert 1 <= len(set(later) - {"a0.75_r40"}) <= 3
+    later = {b.cell for b in folder.read().blocks if b.process > 2}
+    assert later >= {cell.id for cell in added}
+    assert len(later & {cell.id for cell in SMALL}) == 3
 
 
 def test_a_cell_that_fails_is_recorded_and_the_others_are_measured(folder: SweepFolder) -> None:
@@ -121,11 +142,30 @@ def test_a_cell_that_fails_is_recorded_and_the_others_are_measured(folder: Sweep
     assert not measure(folder).failures, "a later run that succeeds takes the failure back"
 
 
-def test_another_version_of_the_runtime_is_never_merged(folder: SweepFolder) -> None:
-    measure(folder)
+def test_a_cell_that_hangs_costs_its_process_and_no_other_cell(folder: SweepFolder) -> None:
+    outcome = measure(folder, worker=fake(lost_at="a0.5_r32"))
+    assert outcome.failures == {"a0.5_r32": "no answer within 60 s (--cell-timeout-s)"}
+    assert {r.cell for r in outcome.results if r.rounds} == {c.id for c in SMALL} - {"a0.5_r32"}
+
+
+def test_a_sweep_whose_cells_all_fail_ends(folder: SweepFolder) -> None:
+    outcome = measure(folder, worker=fake(refuses=tuple(c.id for c in SMALL)))
+    assert set(outcome.failures) == {c.id for c in SMALL}
+    assert not any(r.samples for r in outcome.results)
+
+
+def test_a_worker_that_cannot_start_is_said_in_one_line(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "command", ["/bin/false"])
+    with pytest.raises(UnavailableError, match="could not start"):
+        measure(folder, worker=Worker)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rules", "name"), [(RULES, "runtime_version"), (Rules(sustain_s=1), "sustain_s")])
+def test_other_settings_are_never_merged(folder: SweepFolder, rules: Rules, name: str) -> None:
+    measure(folder, rules=Rules(least_rounds=2, most_rounds=2))
     before = (folder.path / "blocks.jsonl").read_bytes()
-    with pytest.raises(StoreError, match=r"runtime_version 1\.0, now it is 2\.0: .*--fresh"):
-        measure(folder, rules=Rules(rounds=8, processes=2), worker=fake(version="2.0"))
+    with pytest.raises(StoreError, match=f"{name} .*, now it is .*--fresh"):
+        measure(folder, rules=rules, worker=fake(version="2.0") if name == "runtime_version" else fake())
     assert (folder.path / "blocks.jsonl").read_bytes() == before
 
 
@@ -134,7 +174,7 @@ def test_results_of_another_machine_are_never_merged(folder: SweepFolder) -> Non
     elsewhere = Machine({**HERE.checked, "cpu": "Abacus"}, {})
     before = (folder.path / "blocks.jsonl").read_bytes()
     with pytest.raises(StoreError, match=r"another machine \(differs in cpu\)"):
-        run(plan(Sweep("grid", SMALL), folder, RULES), folder, RULES, elsewhere, lambda status: None, FakeWorker)
+        measure(folder, machine=elsewhere)
     assert (folder.path / "blocks.jsonl").read_bytes() == before
 
 
@@ -148,28 +188,68 @@ def test_everything_derived_comes_back_byte_for_byte(folder: SweepFolder) -> Non
     assert {name: (folder.path / name).read_bytes() for name in derived} == before
 
 
-def test_status_counts_to_the_plan(folder: SweepFolder) -> None:
+def test_status_tells_what_has_settled(folder: SweepFolder) -> None:
     seen: list[Status] = []
-    the_plan = plan(Sweep("grid", SMALL), folder, RULES)
-    run(the_plan, folder, RULES, HERE, seen.append, FakeWorker)
-    assert [s.done for s in seen] == list(range(1, the_plan.blocks + 1))
-    assert all(s.total == the_plan.blocks for s in seen)
+    measure(folder, seen=seen)
+    assert [(s.process, s.round) for s in seen] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert seen[-1].settled == seen[-1].cells == len(SMALL)
+    assert seen[-1].left_s == 0
+
+
+def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFolder, tmp_path: Path) -> None:
+    rules = Rules(ci_pct=1.0, least_rounds=12, most_rounds=40)
+    calm = measure(folder, rules=rules, worker=fake(noise_pct=0.01))
+    noisy_folder = SweepFolder(tmp_path / "noisy" / HERE.key)
+    noisy = measure(noisy_folder, rules=rules, worker=fake(noise_pct=5))
+    assert all(r.rounds == 12 for r in calm.results)
+    assert all((r.rounds or 0) >= 40 for r in noisy.results)
+    request = Request(Sweep("grid", SMALL), rules)
+    assert unsettled(request, folder) == {}
+    assert set(unsettled(request, noisy_folder)) == {c.id for c in SMALL}
+    assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in unsettled(request, noisy_folder).values())
+
+
+def test_a_time_budget_of_nothing_measures_nothing(folder: SweepFolder) -> None:
+    outcome = measure(folder, rules=Rules(time_budget_s=0))
+    assert not any(r.samples for r in outcome.results)
+
+
+def test_targets_are_narrow_near_the_frontier_or_the_budget(folder: SweepFolder) -> None:
+    cells = Space(alpha="0.25,0.5,0.75,1.0", res="128,160,192,224").cells()
+    outcome = measure(folder, cells)
+    found = estimate(folder.read().blocks)
+    by_frontier = settling_targets(Request(Sweep("grid", cells), RULES), found)
+    assert {by_frontier[r.cell] for r in outcome.results if r.on_frontier} == {1.0}
+    assert 2.0 in by_frontier.values()
+    budget = found["a0.5_r160"].p50_ms
+    by_budget = settling_targets(Request(Sweep("grid", cells), RULES, max_latency_ms=budget), found)
+    assert by_budget == {k: 1.0 if abs(e.p50_ms / budget - 1) <= 0.05 else 2.0 for k, e in found.items()}
 
 
 def test_groups_fit_in_memory_and_share_references() -> None:
     cells = Space(alpha="0.1:1.0:0.1", res="64:160:32").cells()
-    groups = _groups(cells, cells, 200e6)
-    assert len(groups) > 1 and {c for g in groups for c in g} == set(cells)
-    shared = set.intersection(*map(set, groups))
-    assert len(shared) == 3
-    assert sum(len(set(g) - shared) for g in groups) == len(cells) - len(shared)
-
-
-def test_one_group_needs_no_references() -> None:
-    assert _groups(SMALL, SMALL, 1e12) == (SMALL,)
+    found = groups(cells, cells, (), 200e6)
+    assert len(found) > 1
+    assert [c for g in found for c in g.cells] == list(cells)
+    assert len({g.references for g in found}) == 1
+    assert len(found[0].references) == 3
+    assert all(g.canary in g.references for g in found)
 
 
 def test_a_thousand_cells_stay_in_groups_of_a_bounded_size() -> None:
     cells = Space(alpha="0.01:1.0:0.01", res="128:200:8").cells()
     assert len(cells) == 1000
-    assert max(map(len, _groups(cells, cells, 1e12))) <= 64 + 3
+    assert max(len(g.cells) for g in groups(cells, cells, (), 1e12)) <= 64
+
+
+def test_references_of_a_sweep_that_grows_were_measured_before() -> None:
+    cells = Space(alpha="0.1:1.0:0.1", res="64").cells()
+    old = {cell.id for cell in cells[:4]}
+    (group,) = groups(cells[4:], cells, old, 1e12)
+    assert {cell.id for cell in group.references} <= old
+
+
+def test_one_cell_alone_is_its_own_reference() -> None:
+    cell = Cell(Design(0.25, 32), Deployment(threads=2))
+    (group,) = groups([cell], [cell], (), 1e12)
+    assert group.all == (cell,)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnsweep.arch.layers import Layer
-from mnsweep.build.weights import TF_EPSILON, Weights, check
+from mnsweep.build.weights import TF_EPSILON, Weights, check, shapes
 
 TF_SLIM_MOMENTUM = 0.0003  # in torch's convention; the Keras application uses 0.01
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu6": nn.ReLU6, "relu": nn.ReLU, "none": nn.Identity}
@@ -70,23 +70,18 @@ def to_torch(layers: Sequence[Layer], weights: Weights) -> TorchNet:
     """A module in eval mode that carries `weights`; raises `MnsweepError` when an array is missing."""
     check(layers, weights)
     net = TorchNet(layers, weights.epsilon)
-    state = {_state_key(net, name): torch.from_numpy(array.copy()) for name, array in weights.arrays.items()}
+    names = [name for layer in layers for name in shapes(layer)]
+    state = {_state_key(net, name): torch.from_numpy(weights.arrays[name].copy()) for name in names}
     net.load_state_dict(state, strict=False)  # batch norm's step counters are all that is left out
     return net.eval()
 
 
 def from_torch(net: TorchNet) -> Weights:
     """The module's arrays under their row names: the inverse of `to_torch`."""
-    names = [f"{layer.name}.{part}" for layer in net.layers for part in _parts(layer)]
+    names = [name for layer in net.layers for name in shapes(layer)]
     state = net.state_dict()
     epsilon = next((m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)), TF_EPSILON)
     return Weights({name: state[_state_key(net, name)].numpy().copy() for name in names}, epsilon)
-
-
-def _parts(layer: Layer) -> list[str]:
-    if layer.op == "global_pool":
-        return []
-    return ["weight"] + ["bias"] * layer.bias + list(_BATCH_NORM) * layer.batch_norm
 
 
 def _state_key(net: TorchNet, name: str) -> str:

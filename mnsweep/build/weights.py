@@ -73,7 +73,7 @@ def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
     """
     arrays = weights.arrays
     weight = arrays[f"{layer.name}.weight"]
-    bias = arrays.get(f"{layer.name}.bias", np.zeros(layer.out_channels, np.float32))
+    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.out_channels, np.float32)
     if not layer.batch_norm:
         return weight, bias
     scale, shift, mean, variance = (

@@ -59,7 +59,7 @@ def _whole(batch: str) -> int:
     return int(batch)
 
 
-def write_random_network(cell_id: str, path: Path, seed: int = 0, symbolic: bool = False) -> Path:
+def write_random_network(cell_id: str, path: Path, seed: int = 0, symbolic: bool = False, flag: str = "--out") -> Path:
     """Write the network of a cell with seeded random weights, and say on stderr what it is good for."""
     from mnsweep.arch.layers import expand
     from mnsweep.build.onnx_graph import build_onnx
@@ -73,6 +73,6 @@ def write_random_network(cell_id: str, path: Path, seed: int = 0, symbolic: bool
     try:
         path.write_bytes(model)
     except OSError as error:
-        raise MnsweepError(f"--out {path}: {error.strerror}") from None
+        raise MnsweepError(f"{flag} {path}: {error.strerror}") from None
     typer.echo(f"mnsweep: {RANDOM_WEIGHTS.format(path=path)}", err=True)
     return path

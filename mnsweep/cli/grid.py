@@ -1,9 +1,8 @@
 """`mnsweep grid`: measure a grid here."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
@@ -11,7 +10,8 @@ from mnsweep.cli import options as o
 from mnsweep.space import MAX_DESIGNS
 
 if TYPE_CHECKING:
-    from mnsweep.sweep import Outcome, Plan, Status
+    from mnsweep.store import SweepFolder
+    from mnsweep.sweep import Outcome, Plan, Request
     from mnsweep.sweep_file import Sweep
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"
@@ -25,9 +25,15 @@ def grid(
     batch: o.Batch = None,
     sweep: Annotated[Optional[str], typer.Option(help="Sweep file, or the name of one, instead of axes.")] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the sweep; cells add up under one name.  [grid]")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A fixed small number of rounds: about 100 runs a cell.")] = False,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set earlier results of this sweep aside and start over.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the time it takes; measure nothing.")] = False,
+    quick: o.Quick = False,
+    ci_pct: o.CiPct = 1.0,
+    time_budget_s: o.TimeBudget = None,
+    max_latency_ms: o.NearBudget = None,
+    cell_timeout_s: o.CellTimeout = 60.0,
+    sustain_s: o.Sustain = 0.0,
+    wait: o.Wait = False,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
     conv_padding: o.ConvPadding = None,
@@ -41,14 +47,18 @@ def grid(
 ) -> None:
     """Measure a grid of MobileNets on this CPU: table, Pareto plot and files.
 
-    Cells are timed in interleaved rounds, so that the machine's moods hit all of them alike. Every block
-    of runs is on disk before the next starts: interrupt it, and the same command continues.
+    Cells are timed in interleaved rounds until each one's interval is narrow enough, in several processes.
+    Every block of runs is on disk before the next starts: interrupt it, and the same command continues.
     """
+    from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
+    from mnsweep.measure.lock import measuring
     from mnsweep.measure.machine import read_machine
-    from mnsweep.measure.rounds import QUICK, Rules
+    from mnsweep.measure.rounds import Rules
+    from mnsweep.measure.rounds import quick as quickly
     from mnsweep.store import SweepFolder, results_dir_or_default
-    from mnsweep.sweep import merge, plan, run
+    from mnsweep.sweep import Request, begin, merge, plan, run
+    from mnsweep.sweep_file import ask_for_sweep
 
     directory = results_dir_or_default(results_dir)
     axes = o.given(
@@ -61,145 +71,104 @@ def grid(
         conv_padding=conv_padding,
         activation=activation,
     )
-    asked = _asked(sweep, name, axes, quality_source, max_designs, directory)
-    machine, rules = read_machine(), QUICK if quick else Rules()
+    asked = ask_for_sweep(sweep, name, axes, quality_source, directory, max_designs)
+    budget_s = float("inf") if time_budget_s is None else time_budget_s
+    rules = Rules(ci_pct=ci_pct, time_budget_s=budget_s, cell_timeout_s=cell_timeout_s, sustain_s=sustain_s)
+    machine = read_machine()
     folder = SweepFolder(directory / asked.name / machine.key)
-    if fresh and not dry_run and (aside := folder.set_aside()):
-        advise(f"earlier results are in {aside}", quiet)
-    the_plan = plan(merge(asked, folder), folder, rules)
-    _announce(the_plan, asked, quiet)
+    request = Request(asked, quickly(rules) if quick else rules, max_latency_ms)
     if dry_run:
-        _print_plan(the_plan, folder.path, json)
+        request = replace(request, sweep=merge(asked, folder))
+        _print_plan(request, plan(request, folder), folder.path, json)
         return
-    with _progress(quiet, verbose) as on_status:
-        outcome = run(the_plan, folder, rules, machine, on_status)
-    _print(outcome, json, quiet)
+    with measuring(wait):
+        if fresh and (aside := folder.set_aside()):
+            advise(f"earlier results are in {aside}", quiet)
+        request = replace(request, sweep=merge(asked, folder))
+        the_plan = begin(request, folder, machine)
+        _announce(request, the_plan, asked, quiet)
+        with progress(quiet) as on_status:
+            outcome = run(request, the_plan, folder, on_status)
+    _print(outcome, json)
+    _comment(outcome, request, quiet, verbose)
     _exit(outcome)
 
 
-def _asked(
-    sweep: str | None, name: str | None, axes: dict[str, Any], source: str | None, max_designs: int, directory: Path
-) -> "Sweep":
-    from dataclasses import replace
-
-    from mnsweep.accuracy.published import DEFAULT_SOURCE
-    from mnsweep.errors import MnsweepError
-    from mnsweep.space import Space
-    from mnsweep.sweep_file import Sweep, find_sweep_file, read_sweep
-
-    if sweep is None:
-        return Sweep(name or "grid", Space(**axes, max_designs=max_designs).cells(), source or DEFAULT_SOURCE)
-    if axes:
-        flag = "--" + next(iter(axes)).replace("_", "-")
-        raise MnsweepError(f"--sweep {sweep} and {flag} contradict each other: put the value into the file, or drop --sweep")
-    read = read_sweep(find_sweep_file(sweep, directory), max_designs)
-    return replace(read, name=name or read.name, quality_source=source or read.quality_source)
-
-
-def _announce(the_plan: "Plan", asked: "Sweep", quiet: bool) -> None:
+def _announce(request: "Request", the_plan: "Plan", asked: "Sweep", quiet: bool) -> None:
     from mnsweep.cli.show import advise
 
-    total = len(the_plan.sweep.cells)
-    if not the_plan.groups and the_plan.began_at:
-        advise(
-            f"all {len(asked.cells)} cells are in sweep {asked.name} already, measured since {the_plan.began_at}; "
-            "to measure afresh: --fresh",
-            quiet,
-        )
+    name, pending = request.sweep.name, len(the_plan.pending)
+    if not pending:
+        there = f"all {len(asked.cells)} cells are in sweep {name} already, measured since {the_plan.began_at}"
+        advise(f"{there}; to measure afresh: --fresh", quiet)
         return
-    earlier = f" (some since {the_plan.began_at})" if the_plan.began_at else ""
-    advise(
-        f"sweep {asked.name}: {total} cells{earlier}, {the_plan.blocks} blocks to time, about {the_plan.seconds:.0f} s", quiet
-    )
+    kept = len(request.sweep.cells) - pending
+    earlier = f", {kept} measured earlier (since {the_plan.began_at})" if the_plan.began_at else ""
+    advise(f"sweep {name}: {pending} cells to measure{earlier}, about {the_plan.seconds:.0f} s at least", quiet)
 
 
-def _print_plan(the_plan: "Plan", path: Path, json: bool) -> None:
+def _print_plan(request: "Request", the_plan: "Plan", path: Path, json: bool) -> None:
     from json import dumps
 
     from mnsweep.result import SCHEMA_VERSION
 
-    cells = [cell.id for cell in the_plan.sweep.cells]
+    cells = [cell.id for cell in the_plan.pending]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "sweep": the_plan.sweep.name,
+        "sweep": request.sweep.name,
         "results_dir": str(path),
         "cells": cells,
         "groups": len(the_plan.groups),
-        "blocks": the_plan.blocks,
         "seconds": round(the_plan.seconds, 1),
     }
-    lines = [f"{len(cells)} cells in {len(the_plan.groups)} groups, results in {path}:", *cells]
-    typer.echo(dumps(content, indent=2) if json else "\n".join(lines))
+    head = f"{len(cells)} cells to measure in {len(the_plan.groups)} groups, about {the_plan.seconds:.0f} s, into {path}"
+    typer.echo(dumps(content, indent=2) if json else "\n".join([head, *cells]))
 
 
-@contextlib.contextmanager
-def _progress(quiet: bool, verbose: bool) -> Iterator[Callable[["Status"], None]]:
-    """A bar on a terminal, a line for each round elsewhere; drawn between blocks, never during one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    console = Console(stderr=True, highlight=False)
-    if quiet:
-        yield lambda status: None
-    elif not console.is_terminal:
-        with _round_lines(verbose) as say:
-            yield say
-    else:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} blocks"),
-            TextColumn("{task.fields[left]}"),
-        )
-        with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
-            task = bar.add_task("timing", total=None, left="")
-
-            def draw(status: "Status") -> None:
-                what = f"process {status.process}, round {status.round}"
-                bar.update(
-                    task, description=what, completed=status.done, total=status.total, left=f"{status.left_s:.0f} s left"
-                )
-                bar.refresh()
-
-            yield draw
-
-
-@contextlib.contextmanager
-def _round_lines(verbose: bool) -> Iterator[Callable[["Status"], None]]:
-    last: list[Status] = []
-
-    def say(status: "Status") -> None:
-        typer.echo(
-            f"process {status.process}, round {status.round}: {status.done} of {status.total} blocks, "
-            f"{status.left_s:.0f} s left",
-            err=True,
-        )
-
-    def keep(status: "Status") -> None:
-        if last and (verbose or last[0].round != status.round):
-            say(last[0])
-        last[:] = [status]
-
-    yield keep
-    if last:
-        say(last[0])
-
-
-def _print(outcome: "Outcome", json: bool, quiet: bool) -> None:
-    from mnsweep.cli.show import advise, console, results_table
+def _print(outcome: "Outcome", json: bool) -> None:
+    from mnsweep.cli.show import console, results_table
     from mnsweep.result import to_document
 
     folder = outcome.folder
     if json:
-        typer.echo(to_document(outcome.results, sweep=folder.sweep, machine=folder.machine, results_dir=str(folder.path)))
+        where = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)}
+        moved = {"slower_pct": outcome.movement.slower_pct, "faster_pct": outcome.movement.faster_pct}
+        typer.echo(to_document(outcome.results, **where, machine_speed=moved))
     else:
         console().print(results_table(outcome.results, measured=True))
+
+
+def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool) -> None:
+    from mnsweep.cli.show import advise
+
+    folder: SweepFolder = outcome.folder
     for cell, reason in outcome.failures.items():
         typer.echo(f"mnsweep: {cell} failed: {reason}", err=True)
+    _say_unsettled(request, folder, quiet, verbose)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
         advise(f"{unknown} of {len(outcome.results)} cells have no published accuracy", quiet)
+    moved = outcome.movement
+    advise(
+        f"the machine's own speed moved from {moved.faster_pct:.1f} % faster to {moved.slower_pct:.1f} % slower than typical "
+        "in 95 % of the rounds",
+        quiet,
+    )
     advise(f"files are in {folder.path}: cells.csv, pareto.png, latency_mult_adds.png", quiet)
     advise(f"next: mnsweep pick --sweep {folder.sweep} --max-latency-ms 10", quiet)
+
+
+def _say_unsettled(request: "Request", folder: "SweepFolder", quiet: bool, verbose: bool) -> None:
+    from mnsweep.cli.show import advise
+    from mnsweep.sweep import unsettled
+
+    open_cells = unsettled(request, folder)
+    shown = list(open_cells.items())[: None if verbose else 5]
+    for cell, reason in shown:
+        advise(f"{cell} did not settle: {reason}", quiet)
+    if len(open_cells) > len(shown):
+        advise(f"and {len(open_cells) - len(shown)} more cells did not settle; -v names them", quiet)
+    if open_cells:
+        advise("measure on with the same command and a larger --ci-pct, or more time (--time-budget-s)", quiet)
 
 
 def _exit(outcome: "Outcome") -> None:

@@ -1,6 +1,7 @@
 """The `mnsweep` program: its commands, and errors turned into one line and an exit code."""
 
 import os
+import signal
 import sys
 import warnings
 from typing import Annotated, Any, NoReturn
@@ -8,11 +9,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mnsweep import __version__
-from mnsweep.cli import count, export, grid, pick
+from mnsweep.cli import count, doctor, export, grid, pick, rebuild
 from mnsweep.errors import MnsweepError
 
-INTERRUPTED = 130
 USAGE = 2
+STOPPED = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+KEPT = "everything measured so far is kept: the same command continues, 'mnsweep rebuild' uses what is there"
 # typer exports only the leaves of its exceptions, and newer versions carry a click of their own.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -25,6 +27,8 @@ app.command("grid", epilog=grid.EXAMPLE)(grid.grid)
 app.command("pick", epilog=pick.EXAMPLE)(pick.pick)
 app.command("count", epilog=count.EXAMPLE)(count.count)
 app.command("export", epilog=export.EXAMPLE)(export.export)
+app.command("rebuild", epilog=rebuild.EXAMPLE)(rebuild.rebuild)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
@@ -50,6 +54,14 @@ def about(
         raise typer.Exit(USAGE)
 
 
+class StoppedError(BaseException):
+    """Ctrl-C or SIGTERM; not an `Exception`, so that nothing on the way takes it for one."""
+
+
+def _stop(signum: int, frame: object) -> NoReturn:
+    raise StoppedError(signum)
+
+
 def _fail(message: object, exit_code: int) -> NoReturn:
     typer.echo(f"mnsweep: {message}", err=True)
     raise SystemExit(exit_code)
@@ -63,14 +75,20 @@ def _usage_message(error: Any) -> str:
 def main() -> NoReturn:
     """Run the program; every error ends in one line on stderr and an exit code of the table in the README."""
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"mnsweep: warning: {message}", err=True)
+    for number in STOPPED:
+        signal.signal(number, _stop)
     try:
-        raise SystemExit(app(standalone_mode=False) or 0)
+        exit_code = app(standalone_mode=False) or 0
     except MnsweepError as error:
         _fail(error, error.exit_code)
     except UsageError as error:
         _fail(_usage_message(error), USAGE)
-    except (typer.Abort, KeyboardInterrupt):
-        _fail("interrupted; everything measured so far is kept: the same command continues", INTERRUPTED)
+    except StoppedError as stopped:
+        word, exit_code = STOPPED[stopped.args[0]]
+        _fail(f"{word}; {KEPT}", exit_code)
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    if exit_code == STOPPED[signal.SIGINT][1]:  # typer makes an exit code of a KeyboardInterrupt
+        _fail(f"interrupted; {KEPT}", exit_code)
+    raise SystemExit(exit_code)

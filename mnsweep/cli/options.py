@@ -1,12 +1,13 @@
 """Options that commands share."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-AXES, SETTINGS, OUTPUT = "Axes", "Network and deployment", "Output"
+AXES, MEASURING, SETTINGS, OUTPUT = "Axes", "Measuring", "Network and deployment", "Output"
 
 Alpha = Annotated[
     Optional[str],
@@ -19,6 +20,30 @@ Res = Annotated[
 Threads = Annotated[Optional[str], typer.Option(help="Threads of the runtime's pool.  [1]", rich_help_panel=AXES)]
 Batch = Annotated[Optional[str], typer.Option(help="Images per call.  [1]", rich_help_panel=AXES)]
 MaxDesigns = Annotated[int, typer.Option(help="Refuse a grid of more designs than this.", rich_help_panel=AXES)]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="A fixed small number of rounds: about 100 runs a cell.", rich_help_panel=MEASURING)
+]
+CiPct = Annotated[
+    float,
+    typer.Option(min=0.01, help="Half width of the interval at which a cell has settled, in %.", rich_help_panel=MEASURING),
+]
+TimeBudget = Annotated[
+    Optional[float], typer.Option(min=0.0, help="Stop measuring after this many seconds.", rich_help_panel=MEASURING)
+]
+NearBudget = Annotated[
+    Optional[float],
+    typer.Option(min=0.0, help="Your latency budget: cells near it are measured most narrowly.", rich_help_panel=MEASURING),
+]
+CellTimeout = Annotated[
+    float, typer.Option(min=0.1, help="Give up a cell that does not answer for this long.", rich_help_panel=MEASURING)
+]
+Sustain = Annotated[
+    float,
+    typer.Option(min=0.0, help="Load the cores for so long first, on machines that throttle.", rich_help_panel=MEASURING),
+]
+Wait = Annotated[
+    bool, typer.Option("--wait", help="Wait for another mnsweep that is measuring here.", rich_help_panel=MEASURING)
+]
 Classes = Annotated[Optional[int], typer.Option(help="Classes of the classifier.  [1000]", rich_help_panel=SETTINGS)]
 WidthRule = Annotated[
     Optional[str], typer.Option(help="Channels from α: paper (truncate) or round8.  [paper]", rich_help_panel=SETTINGS)
@@ -48,4 +73,4 @@ def given(**options: object) -> dict[str, object]:
 
 def as_flags(options: Mapping[str, object]) -> str:
     """The options as a user would type them."""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())

@@ -69,8 +69,9 @@ def pick(
     if sweep is None:
         advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet)
     if onnx_path is None:
-        asked = o.as_flags({name: f"{bound:g}" for name, bound in asdict(constraints).items() if bound})
-        advise(f"next: mnsweep pick --sweep {sweep or folder.sweep} {asked} --export model.onnx", quiet)
+        bounds = {name: bound for name, bound in asdict(constraints).items() if bound}
+        asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **bounds})
+        advise(f"next: mnsweep pick {asked} --export model.onnx", quiet)
 
 
 def _export(choice: "Choice", path: Path | None) -> Path | None:
@@ -78,7 +79,7 @@ def _export(choice: "Choice", path: Path | None) -> Path | None:
         return None
     from mnsweep.cli.export import write_random_network
 
-    return write_random_network(choice.choice.cell, path)
+    return write_random_network(choice.choice.cell, path, flag="--export")
 
 
 def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:

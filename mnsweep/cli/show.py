@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mnsweep.result import Result
+from mnsweep.result import Result, ms_text
 
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
 
@@ -67,8 +67,8 @@ def _measured(r: Result) -> list[str]:
     if r.latency_p50_ms is None:
         return ["–", "–", "–", _quality(r), ""]
     relative = "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"
-    interval = f"{r.latency_ci_low_ms:#.3g} to {r.latency_ci_high_ms:#.3g}"
-    return [f"{r.latency_p50_ms:#.3g}", interval, relative, _quality(r), "●" if r.on_frontier else ""]
+    interval = f"{ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)}"
+    return [ms_text(r.latency_p50_ms), interval, relative, _quality(r), "●" if r.on_frontier else ""]
 
 
 def _quality(r: Result) -> str:
@@ -78,5 +78,5 @@ def _quality(r: Result) -> str:
 def sentence(r: Result) -> str:
     """One cell in one line."""
     quality = f"{r.quality_pct:g} % top-1 ({r.quality_source})"
-    latency = f"{r.latency_p50_ms:#.3g} ms ({r.latency_ci_low_ms:#.3g} to {r.latency_ci_high_ms:#.3g})"
+    latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"

@@ -1,6 +1,8 @@
 """The accuracy/latency frontier."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import accumulate
 
 
 def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
@@ -24,3 +26,19 @@ def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
         while position < len(known) and known[position][0] == cost:
             position += 1
     return on_frontier
+
+
+def near_frontier(points: Sequence[tuple[float | None, float | None]], within: float) -> list[bool]:
+    """Which points are on the frontier or would be if their own cost were lower by the share `within`.
+
+    A point with a missing value may be: it counts as near.
+    """
+    known = sorted((cost, quality) for cost, quality in points if cost is not None and quality is not None)
+    costs = [cost for cost, _ in known]
+    best = list(accumulate((quality for _, quality in known), max))  # highest quality at most at each cost
+
+    def near(cost: float, quality: float) -> bool:
+        cheaper = bisect_left(costs, cost * (1 - within))
+        return cheaper == 0 or best[cheaper - 1] < quality
+
+    return [cost is None or quality is None or near(cost, quality) for cost, quality in points]

@@ -1,11 +1,12 @@
 """The choice: the most accurate cell that meets every constraint, and why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import floor, log10
 
 from mnsweep.accuracy.published import weights_note
 from mnsweep.errors import MnsweepError
-from mnsweep.result import Result
+from mnsweep.result import Result, ms_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
     Best is most accurate, then fastest; with no upper bound on anything (`--min-top1` alone), fastest,
     then most accurate.
     """
-    candidates = [r for r in results if r.latency_p50_ms is not None and r.quality_pct is not None]
+    candidates = _candidates(results)
     if not candidates:
         return Choice(None, None, _nothing_to_choose_from(results))
     ranked = sorted((r for r in candidates if not violations(r, constraints)), key=_rank(constraints))
@@ -103,35 +104,53 @@ def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, in
     return rank
 
 
-def next_budget(choice: Result, candidates: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
-    """The next looser latency budget that buys a better cell, and that cell; None where none does."""
+def next_budget(choice: Result, results: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
+    """The next looser latency budget that buys a better cell, and what `pick` takes then; None where none does."""
     better = [
-        (guarded_latency_ms(r, constraints) or 0.0, r)
-        for r in candidates
+        guarded_latency_ms(r, constraints) or 0.0
+        for r in _candidates(results)
         if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["--max-latency-ms"]
     ]
-    return min(better, key=lambda b: (b[0], -(b[1].quality_pct or 0)), default=None)
+    if not better:
+        return None
+    bought = _best_within(min(better), results, constraints)
+    return None if bought is None else (min(better), bought)
+
+
+def _best_within(budget_ms: float, results: Sequence[Result], constraints: Constraints) -> Result | None:
+    looser = replace(constraints, max_latency_ms=budget_ms)
+    return min((r for r in _candidates(results) if not violations(r, looser)), key=_rank(looser), default=None)
+
+
+def _candidates(results: Sequence[Result]) -> list[Result]:
+    known = ("latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "quality_pct")
+    return [r for r in results if all(getattr(r, name) is not None for name in known)]
 
 
 def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> str:
     aim = "most accurate" if constraints.has_budget else "fastest"
     parts = [
         f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
-        f"{choice.quality_pct:g} % at {choice.latency_p50_ms:.3g} ms, at most "
-        f"{guarded_latency_ms(choice, constraints):.3g} ms with its interval"
+        f"{choice.quality_pct:g} % at {ms_text(choice.latency_p50_ms)} ms, at most "
+        f"{ms_text(guarded_latency_ms(choice, constraints))} ms with its interval"
         + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
     ]
     if looser := next_budget(choice, candidates, constraints):
         budget_ms, cell = looser
-        parts.append(f"the next looser budget, {_round_up(budget_ms)} ms, would buy {cell.cell} with {cell.quality_pct:g} %")
+        budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
+        parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {cell.quality_pct:g} %")
     parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
     return "; ".join(parts)
 
 
-def _round_up(ms: float) -> str:
-    """Three significant digits, never below `ms`: a budget that works when typed."""
-    text = f"{ms:.3g}"
-    return text if float(text) >= ms else f"{ms * 1.005:.3g}"
+def _as_typed(ms: float, works: Callable[[float], bool]) -> str:
+    """The shortest decimal of at least `ms`, in three digits or more, that works when it is typed."""
+    for digits in range(3, 17):
+        step = 10.0 ** (floor(log10(ms)) + 1 - digits) if ms > 0 else 1.0
+        for text in (f"{ms:.{digits}g}", f"{ms + step:.{digits}g}"):
+            if float(text) >= ms and works(float(text)):
+                return text if "e" not in text else f"{float(text):.0f}"
+    return repr(ms)
 
 
 def _nothing_to_choose_from(results: Sequence[Result]) -> str:
@@ -147,7 +166,7 @@ def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) ->
     fastest = min(candidates, key=lambda r: r.latency_ci_high_ms or float("inf"))
     best = max(candidates, key=lambda r: r.quality_pct or 0.0)
     return (
-        f"no cell meets the constraints; the fastest available is {fastest.cell} at {fastest.latency_p50_ms:.3g} ms "
-        f"(needs --max-latency-ms {_round_up(guarded_latency_ms(fastest, constraints) or 0.0)}), "
+        f"no cell meets the constraints; the fastest available is {fastest.cell} at {ms_text(fastest.latency_p50_ms)} ms "
+        f"(needs --max-latency-ms {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
         f"the most accurate is {best.cell} with {best.quality_pct:g} %"
     )

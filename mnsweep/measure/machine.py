@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
+from mnsweep.measure.facts import cpuinfo_field, read_facts, read_text
 
 INSTRUCTION_SETS = {  # our name: the kernel's flag
     "AVX2": "avx2",
@@ -47,12 +47,13 @@ class Machine:
     @property
     def title(self) -> str:
         """Processor and cores, for captions."""
-        return f"{self.checked['cpu']} ({self.checked['logical_cpus']} CPUs)"
+        cpus = self.checked["logical_cpus"]
+        return f"{self.checked['cpu']} ({cpus} CPU{'s' * (cpus != 1)})"
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """The fingerprint of this machine; `root` is where /proc and /etc are (another one in tests)."""
-    cpuinfo = _read(root / "proc/cpuinfo")
+    """The fingerprint of this machine; `root` is where /proc, /sys and /etc are (another one in tests)."""
+    cpuinfo = read_text(root / "proc/cpuinfo")
     checked: dict[str, str | int] = {
         "cpu": _cpu_model(cpuinfo),
         "architecture": platform.machine(),
@@ -61,36 +62,18 @@ def read_machine(root: Path = Path("/")) -> Machine:
         "os": platform.system(),
         "machine_id": _salted_machine_id(root),
     }
-    informative: dict[str, str | int | float] = {
-        "physical_cores": psutil.cpu_count(logical=False) or 0,
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "os_release": platform.release(),
-        "python": platform.python_version(),
-    }
-    return Machine(checked, informative)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _field(cpuinfo: str, name: str) -> str:
-    match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return match[1].strip() if match else ""
+    return Machine(checked, read_facts(root).known())
 
 
 def _cpu_model(cpuinfo: str) -> str:
-    return _field(cpuinfo, "model name") or _field(cpuinfo, "Model") or platform.processor() or platform.machine()
+    return cpuinfo_field(cpuinfo, "model name") or cpuinfo_field(cpuinfo, "Model") or platform.processor() or platform.machine()
 
 
 def _instruction_sets(cpuinfo: str) -> list[str]:
-    flags = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split())
+    flags = set((cpuinfo_field(cpuinfo, "flags") or cpuinfo_field(cpuinfo, "Features")).split())
     return [name for name, flag in INSTRUCTION_SETS.items() if flag in flags]
 
 
 def _salted_machine_id(root: Path) -> str:
-    machine_id = _read(root / "etc/machine-id").strip() or _read(root / "var/lib/dbus/machine-id").strip()
+    machine_id = read_text(root / "etc/machine-id").strip() or read_text(root / "var/lib/dbus/machine-id").strip()
     return hashlib.sha256(_SALT + machine_id.encode()).hexdigest()[:16] if machine_id else "none"

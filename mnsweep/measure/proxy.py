@@ -6,70 +6,86 @@ import queue
 import subprocess
 import sys
 import threading
-from typing import IO, Any, Self
+from typing import IO, Any, ClassVar, Self
 
+from mnsweep.errors import UnavailableError
 from mnsweep.measure.timing import Timing
+
+START_TIMEOUT_S = 120.0  # to import a runtime from a cold disk
 
 
 class CellError(Exception):
     """One cell could not be opened or run; the text is the reason."""
 
 
-class WorkerDiedError(Exception):
-    """The worker ended without an answer; the text says how."""
+class WorkerLostError(CellError):
+    """The worker died, or was ended because it gave no answer in time; the text says which."""
 
 
 class Worker:
     """A worker process as a context manager: leaving it ends the process.
 
-    `open` and `time` block until the answer is there, without spinning: while the worker times, its
-    parent writes, draws and computes nothing. Both raise `CellError` when that one cell fails and
-    `WorkerDiedError` when the process is gone.
+    Its methods block until the answer is there, without spinning: while the worker times, its parent writes,
+    draws and computes nothing. They raise `CellError` when that one cell fails, and `WorkerLostError` when the
+    process is gone; an answer that takes longer than `timeout_s` ends it.
     """
 
+    command: ClassVar = [sys.executable, "-m", "mnsweep.measure.worker"]
+
+    def __init__(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        self.timeout_s = timeout_s
+
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "mnsweep.measure.worker"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self._answers: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._collect, args=(self._process.stdout,), daemon=True).start()
+        self._collector = threading.Thread(target=self._collect, args=(self._process.stdout,), daemon=True)
+        self._collector.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
+        self._collector.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
 
-    def about(self) -> dict[str, str]:
-        """Name and version of the runtime."""
-        versions: dict[str, str] = self._ask("about", "")
+    def pin(self, threads: int) -> dict[str, str]:
+        """Keep the worker on as many CPUs as `threads`; name and version of its runtime.
+
+        Raises `UnavailableError` when the worker did not start.
+        """
+        try:
+            versions: dict[str, str] = self._ask(START_TIMEOUT_S, "pin", threads)
+        except WorkerLostError as error:
+            raise UnavailableError(f"the process that times could not start: {error}; see 'mnsweep doctor'") from None
         return versions
 
     def open(self, key: str, model: bytes, threads: int) -> None:
         """Make `model` ready to run under `key` with a pool of `threads`."""
-        self._ask("open", key, model, threads)
+        self._ask(self.timeout_s, "open", key, model, threads)
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         """Time one block of `key`: at least `min_runs` runs and `min_ms`, after one that is dropped."""
-        timing: Timing = self._ask("time", key, min_runs, min_ms)
+        timing: Timing = self._ask(self.timeout_s + min_ms / 1e3, "time", key, min_runs, min_ms)
         return timing
 
-    def _ask(self, *request: object) -> Any:
+    def _ask(self, timeout_s: float, *request: object) -> Any:
         try:
             pickle.dump(request, self._process.stdin)  # type: ignore[arg-type]
             self._process.stdin.flush()  # type: ignore[union-attr]
+            answer = self._answers.get(timeout=timeout_s)
+        except queue.Empty:
+            self._process.kill()
+            raise WorkerLostError(f"no answer within {timeout_s:.3g} s (--cell-timeout-s)") from None
         except OSError:
-            raise self._died() from None
-        answer = self._answers.get()
+            answer = None
         if answer is None:
-            raise self._died()
+            raise WorkerLostError(f"the worker process ended with exit status {self._process.wait()}")
         outcome, value = answer
         if outcome == "failed":
             raise CellError(value)
         return value
-
-    def _died(self) -> WorkerDiedError:
-        return WorkerDiedError(f"the worker process ended with exit status {self._process.wait()}")
 
     def _collect(self, answers: IO[bytes]) -> None:
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):

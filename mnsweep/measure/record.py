@@ -1,4 +1,4 @@
-"""What a line of `blocks.jsonl` says: a process that began, a block it timed, or a cell that failed.
+"""What a line of `blocks.jsonl` says: a process that began, a block it timed, what disturbed it, or a cell that failed.
 
 One JSON object per line, `kind` first. A process line stands before the blocks of that process and
 carries the schema version and everything the blocks share.
@@ -6,7 +6,7 @@ carries the schema version and everything the blocks share.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeAlias
 
 from mnsweep.errors import StoreError
@@ -24,7 +24,7 @@ class Process:
 
     number: int
     started_at: str
-    settings: Mapping[str, str | int]
+    settings: Mapping[str, str | int | float]
     cells: tuple[str, ...]
     schema_version: int = SCHEMA_VERSION
 
@@ -34,7 +34,8 @@ class Block:
     """A few back-to-back runs of one cell: `first_ns` is timed but dropped, the caches were another's.
 
     `at_s` is the time since the process began, on a clock that never jumps. `disturbed` names what
-    disturbed the machine meanwhile; such a block is kept, and taken again.
+    disturbed the machine meanwhile; such a block is kept, and taken again. A `canary` block was taken
+    to see the machine's speed.
     """
 
     cell: str
@@ -44,6 +45,17 @@ class Block:
     first_ns: int
     samples_ns: tuple[int, ...]
     disturbed: tuple[str, ...] = ()
+    canary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the canary says afterwards of the blocks of `cells` in one round: they were `disturbed`, and why."""
+
+    process: int
+    round: int
+    cells: tuple[str, ...]
+    disturbed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +67,14 @@ class Failure:
     reason: str
 
 
-Record: TypeAlias = Process | Block | Failure
+Record: TypeAlias = Process | Block | Mark | Failure
 _KINDS: dict[str, Callable[..., Record]] = {
     "process": Process,
     "block": Block,
+    "mark": Mark,
     "failure": Failure,
 }
-_NAMES = {Process: "process", Block: "block", Failure: "failure"}
+_NAMES = {Process: "process", Block: "block", Mark: "mark", Failure: "failure"}
 
 
 def to_line(record: Record) -> str:
@@ -96,5 +109,16 @@ class Records:
         elif isinstance(record, Block):
             self.blocks.append(record)
             self.failures.pop(record.cell, None)
+        elif isinstance(record, Mark):
+            self._mark(record)
         else:
             self.failures[record.cell] = record.reason
+
+    def _mark(self, mark: Mark) -> None:
+        """Note the disturbance on the blocks taken so far; what is repeated comes behind the mark."""
+        for i in range(len(self.blocks) - 1, -1, -1):
+            block = self.blocks[i]
+            if (block.process, block.round) != (mark.process, mark.round):
+                break
+            if block.cell in mark.cells and not block.canary:
+                self.blocks[i] = replace(block, disturbed=(*block.disturbed, mark.disturbed))

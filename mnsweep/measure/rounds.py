@@ -1,76 +1,167 @@
 """Interleaved rounds: every key is timed in short blocks, in a fresh random order each round.
 
-Timed one model after another, a design's latency depends on when its turn came: the machine's speed
-moves by more than designs differ. Here each round visits every key once, so that all of them see
-the same weather, and what a round had in common can be taken out afterwards (`estimate.py`).
+Timed one model after another, a design's latency depends on when its turn came: the machine's speed moves
+by more than designs differ. The protocol, and where each part comes from:
+
+- Rounds. Each visits every key once, in random order (randomized complete blocks, Fisher 1935), so that all
+  keys see the same weather and what a round had in common can be taken out afterwards (`estimate.py`).
+- Blocks. A few runs back to back, at least 5 and 20 ms, each timed; the first is dropped, because the caches
+  were another key's. Every raw sample is kept.
+- Warm-up. At least 3 runs and 0.25 s, and longer until its two halves agree within 5 % (a steady state, as in
+  Georges et al., OOPSLA 2007), at most four times as long.
+- Canary. One key is timed again and again through the round. Where two of its blocks show the machine more than
+  5 % off the round's typical speed, what was timed between them is marked; so is a block that lost
+  its CPU (steal, involuntary switches, narrowed affinity). A marked block is kept, and repeated once.
+- Processes. Memory layout is fixed when a process starts, and moves latencies by a percent (Mytkowicz et al.,
+  ASPLOS 2009): at least two processes in sequence, so that it averages out.
 
 This module knows no networks. Keys are opaque, the clock and the runner are handed in, and each block goes
 to a sink; the next block starts when the sink has returned, so writing never disturbs timing.
 """
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from itertools import count
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, pairwise
 from random import Random
+from statistics import median
 
-from mnsweep.measure.proxy import CellError
-from mnsweep.measure.record import Block, Failure
+from mnsweep.measure.proxy import CellError, WorkerLostError
+from mnsweep.measure.record import Block, Failure, Mark
 from mnsweep.measure.timing import Timing
 
 Time = Callable[[str, int, float], Timing]  # key, least runs, least ms
-Sink = Callable[[Block | Failure], None]
+Sink = Callable[[Block | Failure | Mark], None]
+
+CANARY_EVERY = 6  # keys between two looks at the machine's speed
+CANARY_OFF = 0.05
+WARMUP_AGREES = 0.05
+WARMUP_REPEATS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How much is timed: `rounds` blocks of each cell, spread over `processes` processes in sequence.
+    """How much is timed, for each cell.
 
-    A block has at least `block_runs` runs and `block_ms`, after a run that is dropped. Warm-up is at
-    least `warmup_runs` runs and `warmup_ms` for each cell in each process.
+    A cell has settled when its relative half width is at most its target (`ci_pct`, or twice that away
+    from what matters), after `least_rounds` rounds in `least_processes` processes; at most `most_rounds`.
+    A process takes at most `process_rounds` of them. Blocks have at least `block_runs` runs and `block_ms`,
+    warm-up `warmup_runs` and `warmup_ms`.
     """
 
-    rounds: int = 20
-    processes: int = 2
+    ci_pct: float = 1.0
+    least_rounds: int = 12
+    most_rounds: int = 60
+    process_rounds: int = 10
+    least_processes: int = 2
+    time_budget_s: float = float("inf")
+    cell_timeout_s: float = 60.0
+    sustain_s: float = 0.0
     block_runs: int = 5
     block_ms: float = 20.0
     warmup_runs: int = 3
     warmup_ms: float = 250.0
 
 
-QUICK = Rules(rounds=8, processes=1, block_runs=12, warmup_ms=100.0)  # about 100 runs of each cell
+def quick(rules: Rules) -> Rules:
+    """A fixed small number of rounds in one process: about 100 runs of each cell."""
+    return replace(rules, least_rounds=8, most_rounds=8, process_rounds=8, least_processes=1, block_runs=12, warmup_ms=100.0)
 
 
-def run_rounds(
-    process: int,
-    unsettled: Callable[[], Collection[str]],
-    time: Time,
-    sink: Sink,
-    rules: Rules,
-    rng: Random,
-    clock: Callable[[], float],
-) -> None:
-    """Warm up, then time one block of each unsettled key a round until none is unsettled.
+@dataclass(slots=True)
+class Rounds:
+    """The rounds of one process: state is what has failed, and which round it is.
 
-    `unsettled` is asked before each round. A key that fails is reported once and not visited again.
+    `time` raises `CellError` for a key that fails; it is reported to the sink and not visited again.
+    `WorkerLostError` is reported too, then raised: the process is gone.
     """
-    began, failed = clock(), set[str]()
 
-    def attempt(key: str, min_runs: int, min_ms: float) -> Timing | None:
+    process: int
+    time: Time
+    sink: Sink
+    rules: Rules
+    rng: Random
+    clock: Callable[[], float]
+    canary: str
+    failed: set[str] = field(default_factory=set)
+    began: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def run(self, keys: Sequence[str], visits: Callable[[int], Collection[str]]) -> None:
+        """Warm up `keys`, then round after round of what `visits(rounds done)` names, until it names nothing."""
+        for key in keys:
+            self._warm_up(key)
+        for number in count(1):
+            visited = sorted(set(visits(number - 1)) - self.failed)
+            if not visited:
+                return
+            self._round(number, visited)
+
+    def _round(self, number: int, keys: list[str]) -> None:
+        again, typical_ns = self._pass(number, keys, None)
+        if again:
+            self._pass(number, again, typical_ns)
+
+    def _pass(self, number: int, keys: Sequence[str], typical_ns: float | None) -> tuple[list[str], float | None]:
+        """One block of each key with canaries between; the keys whose block was disturbed, and the canary's typical time."""
+        order = self.rng.sample(keys, len(keys))
+        segments = [order[i : i + CANARY_EVERY] for i in range(0, len(order), CANARY_EVERY)]
+        canaries, disturbed = [self._canary(number)], set[str]()
+        for segment in segments:
+            blocks = [self._block(key, number) for key in segment]
+            disturbed |= {block.cell for block in blocks if block and block.disturbed}
+            canaries.append(self._canary(number))
+        typical_ns = typical_ns or median([ns for ns in canaries if ns is not None] or [1.0])
+        for segment, off in zip(segments, _off(canaries, typical_ns), strict=True):
+            if off and (cells := [key for key in segment if key not in self.failed]):
+                self.sink(Mark(self.process, number, tuple(cells), f"canary {off:+.0%}"))
+                disturbed |= set(cells)
+        return sorted(disturbed - self.failed), typical_ns
+
+    def _canary(self, number: int) -> float | None:
+        block = self._block(self.canary, number, canary=True)
+        return None if block is None else median(block.samples_ns)
+
+    def _block(self, key: str, number: int, canary: bool = False) -> Block | None:
+        at_s = self.clock() - self.began
+        timing = self._attempt(key, self.rules.block_runs, self.rules.block_ms)
+        if timing is None:
+            return None
+        samples, disturbed = timing.samples_ns, timing.disturbed
+        block = Block(key, self.process, number, round(at_s, 4), timing.first_ns, samples, disturbed, canary)
+        self.sink(block)
+        return block
+
+    def _warm_up(self, key: str) -> None:
+        for _ in range(WARMUP_REPEATS):
+            timing = self._attempt(key, self.rules.warmup_runs, self.rules.warmup_ms)
+            if timing is None or _halves_agree(timing.samples_ns):
+                return
+
+    def _attempt(self, key: str, min_runs: int, min_ms: float) -> Timing | None:
+        if key in self.failed:
+            return None
         try:
-            return time(key, min_runs, min_ms)
+            return self.time(key, min_runs, min_ms)
         except CellError as error:
-            failed.add(key)
-            sink(Failure(key, process, str(error)))
+            self.failed.add(key)
+            self.sink(Failure(key, self.process, str(error)))
+            if isinstance(error, WorkerLostError):
+                raise
             return None
 
-    for key in unsettled():
-        attempt(key, rules.warmup_runs, rules.warmup_ms)
-    for number in count(1):
-        keys = sorted(set(unsettled()) - failed)
-        if not keys:
-            return
-        rng.shuffle(keys)
-        for key in keys:
-            at_s = clock() - began
-            if timing := attempt(key, rules.block_runs, rules.block_ms):
-                sink(Block(key, process, number, round(at_s, 4), timing.first_ns, timing.samples_ns))
+
+def _halves_agree(samples: Sequence[int]) -> bool:
+    half = len(samples) // 2
+    if half == 0:
+        return True
+    return abs(median(samples[half:]) / median(samples[:half]) - 1) <= WARMUP_AGREES
+
+
+def _off(canaries: Sequence[float | None], typical_ns: float) -> Iterator[float]:
+    """For each segment between two canaries, how far the worse of them is off the typical; 0 within 5 %."""
+    off = [0.0 if ns is None else ns / typical_ns - 1 for ns in canaries]
+    for before, after in pairwise(off):
+        worse = max(before, after, key=abs)
+        yield worse if abs(worse) > CANARY_OFF else 0.0

@@ -6,24 +6,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one block gave: the first run, which is dropped, and the samples, in nanoseconds."""
+    """What one block gave: the first run, which is dropped, and the samples, in nanoseconds.
+
+    `disturbed` says in words what disturbed the machine meanwhile; empty where nothing is known to have.
+    """
 
     first_ns: int
     samples_ns: tuple[int, ...]
+    disturbed: tuple[str, ...] = ()
 
 
 def time_block(run: Callable[[], None], min_runs: int, min_ms: float, clock: Callable[[], int]) -> Timing:
     """Run once, then back to back until at least `min_runs` runs and `min_ms` have passed.
 
-    `clock` is monotonic, in nanoseconds.
+    `clock` is monotonic, in nanoseconds; a run that takes no time on it marks the block as disturbed.
     """
     first_ns = _time(run, clock)
     samples: list[int] = []
     spent_ns = 0
     while len(samples) < min_runs or spent_ns < min_ms * 1e6:
         samples.append(_time(run, clock))
-        spent_ns += samples[-1]
-    return Timing(first_ns, tuple(samples))
+        spent_ns += max(samples[-1], 1)
+        if samples[-1] <= 0 and len(samples) >= min_runs:
+            break
+    return Timing(first_ns, tuple(samples), ("the clock stood still or jumped back",) if min(samples) <= 0 else ())
 
 
 def _time(run: Callable[[], None], clock: Callable[[], int]) -> int:

@@ -1,8 +1,8 @@
 """The process that times, and does nothing else: `python -m mnsweep.measure.worker`.
 
-It answers one request at a time over its standard input and output, pickled: `about` names the runtime,
-`open` makes a model ready to run, `time` times one block of it. When its parent is gone, in whatever way,
-its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
+It answers one request at a time over its standard input and output, pickled: `pin` keeps it on some CPUs and
+names the runtime, `open` makes a model ready to run, `time` times one block of it. When its parent is gone, in
+whatever way, its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
 """
 
 import gc
@@ -14,21 +14,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import IO, Any
 
+from mnsweep.measure.disturbance import Counters, pin
 from mnsweep.measure.runtime import Run, open_onnxruntime, versions
 from mnsweep.measure.timing import Timing, time_block
 
 
 def answer_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer (verb, key, *arguments) with ("done", value) or ("failed", reason), for ever."""
+    """Answer (verb, *arguments) with ("done", value) or ("failed", reason), for ever."""
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox.put), daemon=True).start()
-    runs: dict[str, Run] = {}
+    bench = _Bench()
     while True:
-        verb, key, *arguments = inbox.get()
+        verb, *arguments = inbox.get()
         try:
-            answer = ("done", _VERBS[verb](runs, key, *arguments))
+            answer = ("done", getattr(bench, verb)(*arguments))
         except Exception as error:  # whatever a runtime raises is one cell's reason, and no cause to die
             answer = ("failed", f"{type(error).__name__}: {error}".splitlines()[0])
         pickle.dump(answer, answers)
@@ -43,20 +45,28 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
         os._exit(0)  # the parent is gone
 
 
-def _open(runs: dict[str, Run], key: str, model: bytes, threads: int) -> None:
-    runs[key] = open_onnxruntime(model, threads)
-    gc.freeze()
+class _Bench:
+    """The open models, by key; its public methods are the verbs."""
 
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+        self.home = Counters.read()
 
-def _time(runs: dict[str, Run], key: str, min_runs: int, min_ms: float) -> Timing:
-    return time_block(runs[key], min_runs, min_ms, time.perf_counter_ns)
+    def pin(self, threads: int) -> dict[str, str]:
+        pin(threads)
+        self.home = Counters.read()
+        return versions()
 
+    def open(self, key: str, model: bytes, threads: int) -> None:
+        self.runs[key] = open_onnxruntime(model, threads)
+        gc.freeze()
 
-def _about(runs: dict[str, Run], key: str) -> dict[str, str]:
-    return versions()
+    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+        before, began = replace(Counters.read(), cpus=self.home.cpus), time.perf_counter()
+        timing = time_block(self.runs[key], min_runs, min_ms, time.perf_counter_ns)
+        elapsed_ms = 1e3 * (time.perf_counter() - began)
+        return replace(timing, disturbed=timing.disturbed + Counters.read().disturbed_since(before, elapsed_ms))
 
-
-_VERBS: dict[str, Callable[..., object]] = {"about": _about, "open": _open, "time": _time}
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle

@@ -96,6 +96,7 @@ def _latency(estimate: Estimate) -> dict[str, Any]:
         "samples": estimate.samples,
         "rounds": estimate.rounds,
         "stability": estimate.stability,
+        "stability_reason": estimate.stability_reason,
         "latency_source": "measured",
     }
 

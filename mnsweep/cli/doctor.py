@@ -1,0 +1,163 @@
+"""`mnsweep doctor`: what this machine is, and what timing on it is worth."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnsweep.cli import options as o
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mnsweep.doctor import Diagnosis
+    from mnsweep.measure.conditions import Finding
+    from mnsweep.measure.machine import Machine
+    from mnsweep.measure.repeatability import Repeatability
+
+EXAMPLE = "Example: mnsweep doctor"
+STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}
+
+
+def doctor(
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Only look; measure no repeatability, no threads.")] = False,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Say what this machine is, what would disturb timing on it, and how to mend it.
+
+    Then time small networks for a few seconds: how well a sweep would repeat, and how many threads make
+    sense. Exit status 4: nothing can be timed here now.
+    """
+    from mnsweep.cli.show import advise, console
+    from mnsweep.doctor import diagnose
+    from mnsweep.errors import UnavailableError
+
+    advise(f"looking at this machine: about {1 if no_timing else 6} s", quiet)
+    found = diagnose(timing=not no_timing)
+    if json:
+        typer.echo(_document(found))
+    else:
+        console().print(_facts_table(found.machine), _findings_table(found.findings))
+        if found.repeatability:
+            console().print(_threads_table(found.repeatability))
+        for line in _lines(found.repeatability):
+            typer.echo(line)
+    if found.obstacle:
+        raise UnavailableError(found.obstacle)
+    advise(_next(found), quiet)
+
+
+def _document(found: "Diagnosis") -> str:
+    from dataclasses import asdict
+    from json import dumps
+
+    timed = found.repeatability
+    document: dict[str, Any] = {
+        "schema_version": 1,
+        "machine": found.machine.key,
+        "checked": dict(found.machine.checked),
+        "informative": dict(found.machine.informative),
+        "findings": [{**asdict(finding), "mend": finding.mend or None} for finding in found.findings],
+        "repeatability": timed and _repeatability(timed),
+        "threads": timed and _threads(timed),
+    }
+    return dumps(document, indent=2, allow_nan=False)
+
+
+def _repeatability(timed: "Repeatability") -> dict[str, Any]:
+    from mnsweep.measure.repeatability import SWEEP_ROUNDS
+
+    return {
+        "relative_ci_pct": timed.pct,
+        "of_rounds": SWEEP_ROUNDS,
+        "slower_pct": timed.movement.slower_pct,
+        "faster_pct": timed.movement.faster_pct,
+        "rounds": timed.rounds,
+        "blocks": timed.blocks,
+        "disturbed_blocks": timed.disturbed_blocks,
+    }
+
+
+def _threads(timed: "Repeatability") -> dict[str, Any]:
+    rows = [
+        {
+            "threads": t.threads,
+            "latency_ms": t.latency_ms,
+            "speed_up": t.speed_up,
+            "efficiency": t.efficiency,
+            "relative_ci_pct": t.repeatability_pct,
+        }
+        for t in timed.by_threads
+    ]
+    return {"recommended": timed.recommended_threads, "timed": rows}
+
+
+def _table(title: str, *columns: str) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _facts_table(machine: "Machine") -> "Table":
+    from rich.markup import escape
+
+    table = _table(f"machine {machine.key}", "fact", "value", "what for")
+    for facts, role in ((machine.checked, "defines the machine"), (machine.informative, "for information")):
+        for name, value in facts.items():
+            table.add_row(name.replace("_", " "), escape(str(value)) or "–", role)
+        table.add_section()
+    return table
+
+
+def _findings_table(findings: tuple["Finding", ...]) -> "Table":
+    from rich.markup import escape
+
+    table = _table("what may disturb timing", "condition", "here", "verdict", "why, and how to mend it")
+    for f in findings:
+        advice = f"{f.why}\n→ {f.mend}" if f.mend else f"[dim]{f.why}[/dim]"
+        table.add_row(f.name, escape(f.value), f"[{STYLES[f.verdict]}]{f.verdict}[/]", advice)
+    return table
+
+
+def _threads_table(timed: "Repeatability") -> "Table":
+    table = _table("a small network on more threads", "threads", "latency (ms)", "speed-up", "efficiency", "repeats within")
+    for t in timed.by_threads:
+        numbers = f"{t.latency_ms:#.3g}", f"× {t.speed_up:.2f}", f"{100 * t.efficiency:.0f} %"
+        table.add_row(str(t.threads), *numbers, _width(t.repeatability_pct))
+    return table
+
+
+def _lines(timed: "Repeatability | None") -> list[str]:
+    from mnsweep.measure.repeatability import SWEEP_ROUNDS, WORTHWHILE
+
+    moves = "milliseconds move with the machine's speed, latencies relative to each other do not"
+    if timed is None:
+        return [f"speed          {moves}"]
+    off = f"{timed.movement.faster_pct:.1f} % faster to {timed.movement.slower_pct:.1f} % slower than typical"
+    return [
+        f"repeatability  {_width(timed.pct)} against other cells, on one thread, after the {SWEEP_ROUNDS} rounds of a sweep",
+        f"disturbed      {timed.disturbed_blocks} of {timed.blocks} blocks in {timed.rounds} rounds",
+        f"speed          from {off} in 95 % of the rounds:",
+        f"               {moves}",
+        f"threads        {_count(timed.recommended_threads)}: the most with {100 * WORTHWHILE:.0f} % efficiency or more",
+    ]
+
+
+def _width(half_width_pct: float | None) -> str:
+    return "± unknown" if half_width_pct is None else f"± {half_width_pct:.1f} %"
+
+
+def _count(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads != 1)}"
+
+
+def _next(found: "Diagnosis") -> str:
+    poor = [finding.name for finding in found.findings if finding.verdict == "poor"]
+    if poor:
+        return f"next: mend what is poor ({', '.join(poor)}), then mnsweep doctor again"
+    threads = found.repeatability.recommended_threads if found.repeatability else 1
+    return "next: mnsweep grid" + (f" --threads 1,{threads}" if threads > 1 else "")

@@ -1,0 +1,155 @@
+"""A campaign: group after group, each in several worker processes in sequence, until its cells have settled."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+
+from mnsweep.cell import Cell
+from mnsweep.errors import StoreError
+from mnsweep.measure.estimate import Estimate, estimate
+from mnsweep.measure.plan import Group
+from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
+from mnsweep.measure.record import Failure, Process, Record, Records
+from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.measure.settle import has_settled, rounds_left
+
+SEED = 0  # of the random weights that are timed
+Targets = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # half width at which each cell has settled, in %
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far a campaign is, after a round: cells settled, the widest interval among the others, time left."""
+
+    process: int
+    round: int
+    settled: int
+    cells: int
+    widest_pct: float | None
+    left_s: float
+
+
+@dataclass(slots=True)
+class Campaign:
+    """Measures groups of cells; state is what is on record, which cells have settled, and the time.
+
+    `append` has each record on the disk before the next block is timed. `model_of` builds the ONNX file of a
+    cell, `targets` says how narrow each interval must be, `new_worker` starts a worker process.
+    """
+
+    records: Records
+    rules: Rules
+    append: Callable[[Record], None]
+    model_of: Callable[[Cell], bytes]
+    targets: Targets
+    on_status: Callable[[Status], None]
+    new_worker: Callable[[], Worker]
+    clock: Callable[[], float] = time.monotonic
+    settled: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    widest_pct: float | None = None
+    left: dict[str, float] = field(default_factory=dict)  # rounds that each cell still needs
+    began: float = field(init=False)
+    blocks_before: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+        self.blocks_before = len(self.records.blocks)
+
+    def measure(self, groups: Sequence[Group]) -> None:
+        """Every group, process after process, until its cells have settled or the rules end it."""
+        self.left = {cell.id: self.rules.least_rounds for group in groups for cell in group.cells}
+        for group in groups:
+            self._settle(group)
+            while self._open_cells(group) and not self._out_of_time():
+                self._in_one_process(group)
+
+    def _open_cells(self, group: Group) -> set[str]:
+        return {cell.id for cell in group.cells} - self.settled - self.failed
+
+    def _out_of_time(self) -> bool:
+        return self.clock() - self.began >= self.rules.time_budget_s
+
+    def _in_one_process(self, group: Group) -> None:
+        number = 1 + max((p.number for p in self.records.processes), default=0)
+        wanted = self._open_cells(group)
+        always = {cell.id for cell in group.references}
+        cells = [cell for cell in group.all if cell.id in wanted | always and cell.id not in self.failed]
+        with self.new_worker() as worker:
+            self._begin(number, worker.pin(max(cell.deployment.threads for cell in cells)), cells)
+            rounds = Rounds(
+                number, worker.time, self._write, self.rules, Random(number), self.clock, group.canary.id, self.failed
+            )
+            try:
+                for cell in cells:
+                    self._open(worker, cell, number)
+                self._sustain(worker, cells)
+                keys = [cell.id for cell in cells]
+                rounds.run(keys, lambda done: self._visits(group, keys, always, number, done))
+            except WorkerLostError:
+                pass  # on record, with the cell it was lost at; the others go on in a new process
+
+    def _visits(self, group: Group, keys: Sequence[str], always: set[str], process: int, done: int) -> list[str]:
+        """What the next round visits: the open cells, and the references with them; nothing when none is open."""
+        if done:
+            self._settle(group)
+            self.on_status(self._status(process, done))
+        wanted = self._open_cells(group)
+        if not wanted or done >= self.rules.process_rounds or self._out_of_time():
+            return []
+        return [key for key in keys if key in wanted | always]
+
+    def _begin(self, number: int, versions: Mapping[str, str], cells: Sequence[Cell]) -> None:
+        settings: dict[str, str | int | float] = {**versions, "seed": SEED, "pad": "none", "sustain_s": self.rules.sustain_s}
+        for earlier in self.records.processes:
+            for name, value in settings.items():
+                if earlier.settings.get(name) != value:
+                    raise StoreError(
+                        f"this sweep was measured with {name} {earlier.settings.get(name)}, now it is {value}: "
+                        "start over with --fresh, or use another --name"
+                    )
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._write(Process(number, started_at, settings, tuple(cell.id for cell in cells)))
+
+    def _open(self, worker: Worker, cell: Cell, process: int) -> None:
+        try:
+            worker.open(cell.id, self.model_of(cell), cell.deployment.threads)
+        except CellError as error:
+            self.failed.add(cell.id)
+            self._write(Failure(cell.id, process, str(error)))
+            if isinstance(error, WorkerLostError):
+                raise
+
+    def _sustain(self, worker: Worker, cells: Sequence[Cell]) -> None:
+        """Heat the machine up: keep the cores of the widest cell busy before the first warm-up."""
+        awake = [cell for cell in cells if cell.id not in self.failed]
+        if self.rules.sustain_s and awake:
+            widest = max(awake, key=lambda cell: cell.deployment.threads)
+            worker.time(widest.id, 1, 1e3 * self.rules.sustain_s)
+
+    def _write(self, record: Record) -> None:
+        self.append(record)
+        self.records.add(record)
+
+    def _settle(self, group: Group) -> None:
+        """Decide which cells of the group have settled, from all that is on record of it."""
+        keys = {cell.id for cell in group.all}
+        found = estimate([b for b in self.records.blocks if b.cell in keys])
+        targets = self.targets(found)
+        for key in (cell.id for cell in group.cells):
+            self.left[key] = rounds_left(found.get(key), targets.get(key, self.rules.ci_pct), self.rules)
+            if has_settled(found.get(key), targets.get(key, self.rules.ci_pct), self.rules):
+                self.settled.add(key)
+        self.widest_pct = max(
+            (e.relative_ci_pct for key, e in found.items() if key in self._open_cells(group) and e.relative_ci_pct),
+            default=None,
+        )
+
+    def _status(self, process: int, number: int) -> Status:
+        taken = len(self.records.blocks) - self.blocks_before
+        block_s = (self.clock() - self.began) / max(1, taken)
+        left_s = block_s * sum(left for key, left in self.left.items() if key not in self.settled | self.failed)
+        in_time_s = self.rules.time_budget_s - (self.clock() - self.began)
+        return Status(process, number, len(self.settled), len(self.left), self.widest_pct, max(0.0, min(left_s, in_time_s)))

@@ -1,0 +1,206 @@
+"""What would disturb timing here, and how to mend it: from readings to findings.
+
+Verdicts: `good`; `fair`, where comparisons between cells hold and milliseconds may move or intervals widen;
+`poor`, where timing is not worth much before it is mended; `unknown`, where the system does not tell.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from mnsweep.measure.readings import Readings
+
+Verdict = Literal["good", "fair", "poor", "unknown"]
+
+LOAD_GOOD, LOAD_POOR = 0.15, 0.5  # runnable processes for each CPU: a few daemons; half the machine
+STEAL_GOOD_PCT, STEAL_POOR_PCT = 0.5, 5.0  # below what a block shows; more than cells of a grid differ
+SWITCHES_GOOD, SWITCHES_POOR = 20.0, 100.0  # per second: kernel housekeeping; what marks a block as disturbed
+MEMORY_GOOD_GIB, MEMORY_POOR_GIB = 2.0, 0.5  # a group of open sessions takes a quarter; the worker alone needs 0.2
+HARDWARE_GOVERNED = ("intel_pstate", "amd-pstate-epp")  # here the hint decides, not the governor
+SLOW_HINTS = ("power", "balance_power")
+X86 = ("x86_64", "AMD64")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that may disturb timing: its value here, the verdict, why it matters, how to mend it.
+
+    `mend` is one line; empty where the verdict is `good`.
+    """
+
+    name: str
+    value: str
+    verdict: Verdict
+    why: str
+    mend: str = ""
+
+
+def find(readings: Readings) -> tuple[Finding, ...]:
+    """A finding for everything that is looked at, in the order of `CHECKS`."""
+    return tuple(check(readings) for check in CHECKS)
+
+
+def _finding(name: str, value: str, verdict: Verdict, why: str, mend: str) -> Finding:
+    return Finding(name, value, verdict, why, "" if verdict == "good" else mend)
+
+
+def _graded(number: float | None, good: float, poor: float) -> Verdict:
+    if number is None:
+        return "unknown"
+    return "good" if number <= good else "fair" if number <= poor else "poor"
+
+
+def _platform(r: Readings) -> Finding:
+    verdict: Verdict = "good" if r.system == "Linux" and r.architecture in X86 else "fair"
+    why = "mnsweep is measured on Linux x86"
+    mend = "go by what is measured here: reference runs and their cliffs are of other kernels"
+    if r.system != "Linux":
+        why += "; this system tells neither steal nor frequency policy, and fast and slow cores are not told apart"
+        mend = "measure under Linux where milliseconds must be right; comparisons between cells hold here too"
+    return _finding("platform", f"{r.system} {r.architecture}", verdict, why, mend)
+
+
+def _cores(r: Readings) -> Finding:
+    count = r.facts.usable_cpus
+    why = "with one CPU, what is timed shares it with everything else"
+    mend = "stop all that can be stopped, and expect wider intervals"
+    return _finding("CPUs", str(count), "good" if count > 1 else "fair", why, mend)
+
+
+def _load(r: Readings) -> Finding:
+    each = None if r.load is None else r.load / r.logical_cpus
+    value = "not told" if r.load is None else f"{r.load:.2f} on {r.logical_cpus} CPUs"
+    why = "other programs take CPU, caches and clock from what is timed"
+    mend = "stop other programs ('top' or the task manager names them), wait a minute, look again"
+    return _finding("load", value, _graded(each, LOAD_GOOD, LOAD_POOR), why, mend)
+
+
+def _steal(r: Readings) -> Finding:
+    verdict = _graded(r.steal_pct, STEAL_GOOD_PCT, STEAL_POOR_PCT)
+    if verdict == "good" and (r.steal_since_boot_pct or 0.0) > STEAL_GOOD_PCT:
+        verdict = "fair"
+    since = "" if r.steal_since_boot_pct is None else f", {r.steal_since_boot_pct:.1f} % since boot"
+    value = "not told" if r.steal_pct is None else f"{r.steal_pct:.1f} % now{since}"
+    why = "the host gives our time to other guests"
+    mend = "measure at a quieter hour, or on a machine with CPUs of its own"
+    if r.steal_pct is None:
+        mend = "nothing to set: go by the intervals, which widen when it happens"
+    return _finding("steal", value, verdict, why, mend)
+
+
+def _switches(r: Readings) -> Finding:
+    verdict = _graded(r.switches_per_s, SWITCHES_GOOD, SWITCHES_POOR)
+    value = "not told" if r.switches_per_s is None else f"{r.switches_per_s:.0f} per second"
+    why = "the scheduler gives our CPU to other processes"
+    mend = "stop other programs; blocks that it hits are marked and repeated"
+    return _finding("involuntary switches", value, verdict, why, mend)
+
+
+def _frequency(r: Readings) -> Finding:
+    f = r.facts
+    why = "the clock follows the load, so that a short block may run at another one than a long block"
+    if f.frequency_governor is None:
+        mend = "nothing to set here, host or firmware decide: trust comparisons more than milliseconds"
+        return _finding("frequency policy", "not told", "unknown", why, mend)
+    parts = (f.frequency_governor, f.frequency_driver, f.energy_preference)
+    mend = "sudo cpupower frequency-set -g performance"
+    return _finding("frequency policy", "; ".join(filter(None, parts)), _governed(r), why, mend)
+
+
+def _governed(r: Readings) -> Verdict:
+    governors = (r.facts.frequency_governor or "").split(", ")
+    hints = (r.facts.energy_preference or "").split(", ")
+    if set(governors) == {"performance"}:
+        return "good"
+    if r.facts.frequency_driver in HARDWARE_GOVERNED:
+        return "poor" if set(hints) & set(SLOW_HINTS) else "fair"
+    return "poor" if "powersave" in governors else "fair"
+
+
+def _turbo(r: Readings) -> Finding:
+    why = "above its base frequency the clock depends on heat and on what other cores do"
+    mend = "grid --sustain-s 30 heats the machine up first; or switch turbo off in the firmware"
+    return _switched("turbo", r.facts.turbo, why, mend)
+
+
+def _smt(r: Readings) -> Finding:
+    cores = r.facts.physical_cores
+    why = "two hardware threads share one core: work on the one slows the other"
+    mend = f"at most {cores or 'as many'} threads, one for each core, and no other programs"
+    return _switched("simultaneous multithreading", r.facts.smt, why, mend)
+
+
+def _switched(name: str, switch: str | None, why: str, mend: str) -> Finding:
+    verdicts: dict[str | None, Verdict] = {"off": "good", "on": "fair"}
+    return _finding(name, switch or "not told", verdicts.get(switch, "unknown"), why, mend)
+
+
+def _quota(r: Readings) -> Finding:
+    quota = r.facts.cpu_quota
+    why = "a container that has used up its share is stopped until the next period, a tenth of a second long"
+    name = "container's CPU quota"
+    if quota is None or quota >= r.facts.usable_cpus:
+        return Finding(name, "none" if quota is None else f"{quota:g} CPUs", "good", why)
+    mend = "give it whole CPUs instead (docker run --cpuset-cpus)"
+    if quota >= 1:
+        mend += f", or at most {int(quota)} threads"
+    value = f"{quota:g} of {r.facts.usable_cpus} CPUs"
+    return Finding(name, value, "fair" if quota >= 1 else "poor", why, mend)
+
+
+def _affinity(r: Readings) -> Finding:
+    usable, there = r.facts.usable_cpus, r.logical_cpus
+    why = "other CPUs of the machine do other work, on the same caches and memory"
+    mend = "fine if you meant it; else start without taskset, or give the container all CPUs"
+    return _finding("affinity", f"{usable} of {there} CPUs", "fair" if usable < there else "good", why, mend)
+
+
+def _pinning(r: Readings) -> Finding:
+    why = "a process that can't be kept on its CPUs moves between them, and between fast and slow cores"
+    mend = "nothing to set: close other programs, keep the machine plugged in, expect wider intervals"
+    verdict: Verdict = "good" if r.pinnable else "fair"
+    return _finding("pinning", "possible" if r.pinnable else "not offered by this system", verdict, why, mend)
+
+
+def _memory(r: Readings) -> Finding:
+    free = r.memory_free_gib
+    verdict = _graded(None if free is None else -free, -MEMORY_GOOD_GIB, -MEMORY_POOR_GIB)
+    value = "not told" if free is None else f"{free:.1f} GiB free"
+    mend = "stop other programs, or raise the container's limit; sweeps fall apart into more groups"
+    return _finding("memory", value, verdict, "open networks must stay in memory: swapping is no latency", mend)
+
+
+def _power(r: Readings) -> Finding:
+    verdicts: dict[str | None, Verdict] = {"none": "good", "mains": "good", "battery": "poor"}
+    value = {"none": "no battery", "mains": "mains", "battery": "on battery"}.get(r.power or "", "not told")
+    why = "on battery the processor saves power"
+    return _finding("power", value, verdicts.get(r.power, "unknown"), why, "plug it in, and look again")
+
+
+def _virtual(r: Readings) -> Finding:
+    host = r.facts.hypervisor
+    verdict: Verdict = "unknown" if host is None else "good" if host == "none" else "fair"
+    value = {None: "not told", "none": "no"}.get(host, str(host))
+    why = "the host's other guests share clock, caches and memory: milliseconds move, relative latencies hold"
+    return _finding("virtual machine", value, verdict, why, "compare cells of one sweep; repeat what must hold in milliseconds")
+
+
+def _lock(r: Readings) -> Finding:
+    why = "two that time at once measure each other"
+    if r.other_measurer is None:
+        return Finding("other mnsweep", "none", "good", why)
+    value = r.other_measurer.partition(": wait")[0]
+    return Finding("other mnsweep", value, "poor", why, "wait until it is done (grid --wait does), or stop it")
+
+
+def _identity(r: Readings) -> Finding:
+    why = "results are filed under the machine, and without a machine id two of one model look the same"
+    mend = "give each machine a results folder of its own (--results-dir)"
+    value = "machine id" if r.told_apart else "no machine id"
+    return _finding("identity", value, "good" if r.told_apart else "fair", why, mend)
+
+
+CHECKS: tuple[Callable[[Readings], Finding], ...] = (
+    _platform, _virtual, _cores, _affinity, _quota, _pinning, _smt, _frequency, _turbo,
+    _power, _load, _steal, _switches, _memory, _lock, _identity,
+)  # fmt: skip

@@ -1,0 +1,72 @@
+"""Which cells are open together, which of them is the canary, and how long it takes."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from mnsweep.arch.cost import count
+from mnsweep.cell import Cell
+from mnsweep.measure.rounds import Rules
+
+GROUP_CELLS = 64  # beyond as many, one round would take longer than the machine's speed stays put
+REFERENCES = 3  # cells that every group shares, so that groups can be compared
+TYPICAL_MULT_ADDS_PER_S = 3e10  # of one core of a recent CPU: for the estimate of time before the first block
+OPEN_S = 0.1  # to build and open one model
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cells that are open at once in one process; references go along in every round, the middle one is the canary."""
+
+    cells: tuple[Cell, ...]
+    references: tuple[Cell, ...]
+
+    @property
+    def canary(self) -> Cell:
+        """The cell that shows the machine's speed."""
+        return self.references[len(self.references) // 2]
+
+    @property
+    def all(self) -> tuple[Cell, ...]:
+        """Cells and references, each once."""
+        return tuple(dict.fromkeys((*self.cells, *self.references)))
+
+
+def groups(pending: Sequence[Cell], cells: Sequence[Cell], measured: Collection[str], memory_bytes: float) -> list[Group]:
+    """`pending` in groups whose sessions fit in memory, each with the same references.
+
+    References are taken from the cells of the sweep that are `measured` already, so that old and new rounds
+    share them; from all `cells` when none is.
+    """
+    references = _references([cell for cell in cells if cell.id in measured] or cells)
+    start = memory_bytes - sum(map(session_bytes, references))
+    found: list[list[Cell]] = []
+    free = 0.0
+    for cell in pending:
+        if not found or len(found[-1]) >= GROUP_CELLS or session_bytes(cell) > free:
+            found.append([])
+            free = start
+        found[-1].append(cell)
+        free -= session_bytes(cell)
+    return [Group(tuple(group), references) for group in found]
+
+
+def _references(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """A small, a middling and a large cell: at the middles of the thirds, by work."""
+    costs = count(cell.design for cell in cells)
+    by_work = [cell for _, cell in sorted(zip(costs, cells, strict=True), key=lambda pair: pair[0].mult_adds)]
+    picked = [by_work[len(cells) * (2 * i + 1) // (2 * REFERENCES)] for i in range(REFERENCES)]
+    return tuple(dict.fromkeys(picked))
+
+
+def session_bytes(cell: Cell) -> int:
+    """Memory of one open session, generously: weights as read, as packed, and activations."""
+    cost = next(count([cell.design]))
+    return 3 * cost.onnx_bytes + 2 * cost.peak_activation_bytes * cell.deployment.batch + 4_000_000
+
+
+def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
+    """A guess at the time that `rounds` of a cell take, before anything is timed."""
+    mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
+    run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
+    block_s = run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
+    return rounds * block_s + rules.least_processes * (rules.warmup_ms / 1e3 + OPEN_S)

@@ -1,0 +1,123 @@
+"""What the machine is doing now, read in half a second; `conditions.py` judges it."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from mnsweep.errors import UnavailableError
+from mnsweep.measure.disturbance import Counters
+from mnsweep.measure.facts import Facts, memory_bytes, read_facts, read_text
+from mnsweep.measure.lock import measuring
+from mnsweep.measure.machine import Machine
+
+WINDOW_S = 0.5  # 50 clock ticks: one stolen tick is 2 %
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The machine's facts and what it is doing; None where the system does not tell.
+
+    `load` is the number of runnable processes, averaged over a minute; `steal_pct` and `switches_per_s` are of
+    a process that wants to run throughout; `power` is `none` (no battery), `mains` or `battery`;
+    `other_measurer` says that another mnsweep holds the machine's lock. `told_apart` is false where two
+    machines of one model have the same key.
+    """
+
+    system: str
+    architecture: str
+    logical_cpus: int
+    facts: Facts
+    told_apart: bool = True
+    pinnable: bool = True
+    load: float | None = None
+    steal_pct: float | None = None
+    steal_since_boot_pct: float | None = None
+    switches_per_s: float | None = None
+    memory_free_gib: float | None = None
+    power: str | None = None
+    other_measurer: str | None = None
+
+
+def spin(seconds: float) -> None:
+    """Keep one CPU busy: only who wants to run can be stolen from or switched out."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def read_conditions(
+    machine: Machine,
+    root: Path = Path("/"),
+    spend: Callable[[float], None] = spin,
+    clock: Callable[[], float] = time.perf_counter,
+    counters: Callable[[], Counters] = Counters.read,
+) -> Readings:
+    """What the machine does now; `spend` is what passes the time while steal and switches are counted."""
+    before, began = counters(), clock()
+    spend(WINDOW_S)
+    after, seconds = counters(), clock() - began
+    facts = read_facts(root)
+    told = (root / "proc/stat").exists()
+    return Readings(
+        system=str(machine.checked["os"]),
+        architecture=str(machine.checked["architecture"]),
+        logical_cpus=int(machine.checked["logical_cpus"]),
+        facts=facts,
+        told_apart=machine.checked["machine_id"] != "none",
+        pinnable=hasattr(os, "sched_setaffinity"),
+        load=_load(root),
+        steal_pct=100 * (after.steal_ticks - before.steal_ticks) / _ticks(seconds) if told else None,
+        steal_since_boot_pct=_steal_since_boot_pct(root),
+        switches_per_s=None if sys.platform == "win32" else (after.switches - before.switches) / seconds,
+        memory_free_gib=_memory_free_gib(root, facts.memory_limit_gib),
+        power=_power(),
+        other_measurer=_other_measurer(),
+    )
+
+
+def _ticks(seconds: float) -> float:
+    return seconds * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+
+
+def _load(root: Path) -> float | None:
+    if words := read_text(root / "proc/loadavg").split():
+        return float(words[0])
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _steal_since_boot_pct(root: Path) -> float | None:
+    """Of the time in which some process wanted to run. Columns: proc(5), /proc/stat."""
+    words = read_text(root / "proc/stat").partition("\n")[0].split()
+    if len(words) <= 8:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, words[1:9])
+    wanted = user + nice + system + irq + softirq + steal
+    return 100 * steal / wanted if wanted else 0.0
+
+
+def _memory_free_gib(root: Path, limit: float | None) -> float:
+    free = memory_bytes(root, "MemAvailable") or psutil.virtual_memory().available
+    return min(free / 2**30, float("inf") if limit is None else limit)
+
+
+def _power() -> str | None:
+    try:
+        battery: Any = psutil.sensors_battery()
+    except (AttributeError, OSError, RuntimeError):  # a system that psutil can't ask
+        return None
+    plugged_in: dict[bool | None, str | None] = {True: "mains", False: "battery"}
+    return "none" if battery is None else plugged_in.get(battery.power_plugged)
+
+
+def _other_measurer() -> str | None:
+    try:
+        with measuring(wait=False):
+            return None
+    except UnavailableError as error:
+        return str(error)

@@ -1,0 +1,30 @@
+"""What stands below every picture: on what, with what, from how much, and whose accuracies."""
+
+from collections.abc import Sequence
+
+from mnsweep.measure.estimate import Movement
+from mnsweep.measure.machine import Machine
+from mnsweep.measure.record import Records
+from mnsweep.result import Result
+
+
+def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
+    """Three lines: the machine and the measurement, how much the machine's speed moved, the accuracies."""
+    settings = records.processes[-1].settings if records.processes else {}
+    measured = [r for r in results if r.samples]
+    samples = sorted(r.samples or 0 for r in measured) or [0]
+    sources = sorted({r.quality_source for r in results if r.quality_source})
+    sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""
+    return (
+        f"Latency: {machine.title}; {settings.get('runtime', '')} {settings.get('runtime_version', '')}; "
+        f"{_threads(results)}; fp32{sustained}; {len(measured)} of {len(results)} cells measured in interleaved rounds, "
+        f"{samples[0]} to {samples[-1]} samples each.\n"
+        f"At the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % slower and "
+        f"{movement.faster_pct:.1f} % faster, which the intervals hold.\n"
+        f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
+    )
+
+
+def _threads(results: Sequence[Result]) -> str:
+    threads = sorted({r.threads for r in results})
+    return f"{', '.join(map(str, threads))} thread{'s' if threads != [1] else ''}"

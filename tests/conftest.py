@@ -1,0 +1,68 @@
+"""Made-up results, and a sweep folder that was never measured."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mnsweep.cell import parse_cell
+from mnsweep.measure.machine import read_machine
+from mnsweep.measure.record import Block, Failure, Process
+from mnsweep.result import Result
+from mnsweep.store import SWEEP, SweepFolder
+from mnsweep.sweep import derive
+from mnsweep.sweep_file import Sweep, write_sweep
+
+# Milliseconds. a0.33_r200 has no published accuracy, a0.5_r128 failed: neither may be picked.
+TRUTH_MS = {"a0.25_r128": 1.0, "a0.5_r160": 3.0, "a0.75_r192": 7.0, "a1.0_r224": 15.0, "a1.0_r128": 8.0, "a0.33_r200": 2.0}
+FAILED = "a0.5_r128"
+PROCESSES, ROUNDS, RUNS = 2, 6, 5
+
+
+def make_result(cell: str = "a0.25_r128", **columns: Any) -> Result:
+    """A result with made-up counts and nothing measured, but for `columns`."""
+    value = parse_cell(cell)
+    counts = {"params": 2, "mult_adds": 3, "deployed_mult_adds": 3, "onnx_bytes": 5, "peak_activation_bytes": 7}
+    return Result(**{"cell": cell, **asdict(value.design), **asdict(value.deployment), **counts, **columns})
+
+
+def made_up_blocks() -> Iterator[Process | Block | Failure]:
+    """Two processes whose rounds move by up to 4 % and whose blocks move by up to 1 %, always alike."""
+    ids = tuple(TRUTH_MS)
+    for process in range(1, PROCESSES + 1):
+        settings: dict[str, str | int] = {"runtime": "made-up", "runtime_version": "1", "seed": 0, "pad": "none"}
+        yield Process(process, f"2025-01-0{process}T12:00:00+00:00", settings, (*ids, FAILED))
+        yield Failure(FAILED, process, "made up")
+        for number in range(1, ROUNDS + 1):
+            for i, (cell, ms) in enumerate(TRUTH_MS.items()):
+                ns = round(ms * 1e6 * (1 + 0.01 * (number % 5)) * (1 + 0.01 * (i * number * process % 7) / 7))
+                yield Block(cell, process, number, float(number), 2 * ns, tuple(ns + 100 * run for run in range(RUNS)))
+
+
+def write_folder(folder: SweepFolder) -> SweepFolder:
+    """A complete folder of this machine."""
+    folder.write_machine(read_machine())
+    folder.replace(SWEEP, write_sweep(Sweep(folder.sweep, tuple(map(parse_cell, (*TRUTH_MS, FAILED))))))
+    with folder.appending() as append:
+        for record in made_up_blocks():
+            append(record)
+    derive(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def _written(tmp_path_factory: pytest.TempPathFactory) -> SweepFolder:
+    return write_folder(SweepFolder(tmp_path_factory.mktemp("written") / "results" / "grid" / read_machine().key))
+
+
+@pytest.fixture
+def sweep_folder(_written: SweepFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SweepFolder:
+    """A copy of a complete folder, `results/grid/MACHINE` in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
+    path = tmp_path / "results" / "grid" / _written.machine
+    shutil.copytree(_written.path, path)
+    return SweepFolder(path)

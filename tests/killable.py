@@ -1,0 +1,56 @@
+"""A sweep to be killed: `python -m tests.killable FOLDER ACKNOWLEDGED [--real]`.
+
+Runs a small sweep into FOLDER, with a worker that times nothing (or a real one), and notes each record in the
+file ACKNOWLEDGED once the store has said that it is on the disk.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mnsweep.measure.machine import read_machine
+from mnsweep.measure.record import Record, to_line
+from mnsweep.measure.rounds import Rules
+from mnsweep.measure.timing import Timing
+from mnsweep.space import Space
+from mnsweep.store import SweepFolder
+from mnsweep.sweep import Request, begin, run
+from mnsweep.sweep_file import Sweep
+from tests.test_sweep import FakeWorker
+
+CELLS = Space(alpha="0.25,0.5", res="32,48,64").cells()
+RULES = Rules(least_rounds=30, most_rounds=30, process_rounds=10, block_ms=1, warmup_ms=1)
+
+
+class SlowWorker(FakeWorker):
+    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+        time.sleep(0.002)
+        return super().time(key, min_runs, min_ms)
+
+
+class AcknowledgingFolder(SweepFolder):
+    @contextmanager
+    def appending(self) -> Iterator[Callable[[Record], None]]:
+        noted = os.open(os.environ["ACKNOWLEDGED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        with SweepFolder.appending(self) as append:
+
+            def append_and_note(record: Record) -> None:
+                append(record)
+                os.write(noted, to_line(record).encode())
+
+            yield append_and_note
+
+
+def main(path: str, acknowledged: str, *real: str) -> None:
+    os.environ["ACKNOWLEDGED"] = acknowledged
+    machine = read_machine()
+    folder = AcknowledgingFolder(Path(path) / "grid" / machine.key)
+    request = Request(Sweep("grid", CELLS), RULES)
+    run(request, begin(request, folder, machine), folder, lambda status: None, None if real else SlowWorker)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

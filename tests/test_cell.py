@@ -1,0 +1,164 @@
+"""Designs, deployments, cells and their ids."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnsweep.cell import Cell, Deployment, Design, parse_cell
+from mnsweep.errors import MnsweepError
+
+ALPHAS = st.floats(0, 2, exclude_min=True) | st.integers(1, 200).map(lambda hundredths: hundredths / 100)
+CELLS = st.builds(
+    Cell,
+    st.builds(
+        Design,
+        ALPHAS,
+        st.integers(32, 1024),
+        classes=st.integers(1, 10**6),
+        width_rule=st.sampled_from(["paper", "round8"]),
+        conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
+        activation=st.sampled_from(["relu6", "relu"]),
+    ),
+    st.builds(Deployment, threads=st.integers(1, 1024), batch=st.integers(1, 1024)),
+)
+
+
+@given(CELLS)
+@settings(max_examples=300, deadline=None)
+def test_an_id_reads_back_to_its_cell(cell: Cell) -> None:
+    assert parse_cell(cell.id) == cell
+
+
+@given(st.lists(CELLS, unique=True, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_ids_are_unique_even_where_file_names_ignore_case(cells: list[Cell]) -> None:
+    assert len({cell.id.lower() for cell in cells}) == len(cells)
+
+
+@given(CELLS)
+@settings(max_examples=300, deadline=None)
+def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
+    assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*[a-z0-9]", cell.id)
+    assert len(cell.id) < 200
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (Cell(Design(0.25, 128)), "a0.25_r128"),
+        (Cell(Design(1.0, 224), Deployment(threads=2, batch=8)), "a1.0_r224_t2_b8"),
+        (
+            Cell(Design(0.35, 200, classes=10, width_rule="round8", conv_padding="keras", activation="relu")),
+            "a0.35_r200_c10_round8_keras_relu",
+        ),
+    ],
+)
+def test_an_id_shows_what_is_not_the_default(cell: Cell, expected: str) -> None:
+    assert cell.id == expected
+
+
+def test_a_whole_alpha_is_one_cell_with_one_id_however_it_is_written() -> None:
+    assert Cell(Design(1, 224)).id == "a1.0_r224"
+
+
+NO_IDS = [
+    "",
+    "a",
+    "r128",
+    "a0.25",
+    "a0.25_r",
+    "a0.25-r128",
+    "a0.25_r128_",
+    "a0.25_r128__t2",
+    "a0.25_r128_t",
+    "a0.25_r128_t2x",
+    "a0.25_r128_t-2",
+    "a0.25_r128_t\uff12",
+    "a0.25_r\uff11\uff12\uff18",
+    "a0.25_r128_t0",
+    "a0.25_r128_t02",
+    "a0.25_r128_t1",
+    "a0.25_r128_t2_t3",
+    "a0.25_r128_same",
+    "a0.25_r128_relu_keras",
+    "a0.25_r128_t2_c10",
+    "a0.25_r128_int9",
+    "a0.25_r128\n",
+    " a0.25_r128",
+    "A0.25_R128",
+    "a.25_r128",
+    "a0.250_r128",
+    "a1_r128",
+    "a0.25_r0128",
+    "a0.25_r31",
+    "a0.0_r128",
+    "a2.5_r128",
+    "a1e999_r128",
+    "a1.2.3_r128",
+    "ae_r128",
+    "a-0.25_r128",
+    "ainf_r128",
+    "a0.25_r128.0",
+    "../a0.25_r128",
+    "a0.25_r" + "9" * 5000,
+    "a0.25_r128_c" + "9" * 5000,
+]
+
+
+@pytest.mark.parametrize("text", NO_IDS, ids=lambda text: repr(text[:30]))
+def test_what_is_not_an_id_is_refused(text: str) -> None:
+    with pytest.raises(MnsweepError) as error:
+        parse_cell(text)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@given(st.text() | st.text(alphabet="a0.25e_r128-ctbkersymround", max_size=25).map("a0.5_r64_".__add__))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_an_id_or_refused(text: str) -> None:
+    try:
+        cell = parse_cell(text)
+    except MnsweepError:
+        return
+    assert cell.id == text
+
+
+@pytest.mark.parametrize("alpha", [0, 0.0, -0.5, 2.0000001, float("nan"), float("inf"), float("-inf"), "0.5", None], ids=repr)
+def test_a_bad_alpha_is_named(alpha: float) -> None:
+    with pytest.raises(MnsweepError, match=re.escape(f"alpha {alpha!r}")):
+        Design(alpha, 224)
+
+
+@pytest.mark.parametrize("resolution", [0, 31, 1025, -224, 224.0, 224.5, "224", True, None], ids=repr)
+def test_a_bad_resolution_is_named(resolution: int) -> None:
+    with pytest.raises(MnsweepError, match=re.escape(f"resolution {resolution!r}")):
+        Design(1.0, resolution)
+
+
+@pytest.mark.parametrize("name", ["variant", "task", "width_rule", "conv_padding", "activation"])
+@pytest.mark.parametrize("value", ["nonsense", "", "RELU6", None, []], ids=repr)
+def test_a_bad_choice_of_a_design_is_named(name: str, value: object) -> None:
+    with pytest.raises(MnsweepError, match=re.escape(f"{name} {value!r}")):
+        Design(1.0, 224, **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["precision", "runtime", "pad"])
+def test_a_bad_choice_of_a_deployment_is_named(name: str) -> None:
+    with pytest.raises(MnsweepError, match=f"{name} 'nonsense'.*choose from"):
+        Deployment(**{name: "nonsense"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("count", [0, -1, 1.0, "1", True, None], ids=repr)
+def test_a_bad_count_is_named(count: int) -> None:
+    with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
+        Design(1.0, 224, classes=count)
+    with pytest.raises(MnsweepError, match=re.escape(f"threads {count!r}")):
+        Deployment(threads=count)
+    with pytest.raises(MnsweepError, match=re.escape(f"batch {count!r}")):
+        Deployment(batch=count)
+
+
+@pytest.mark.parametrize(("alpha", "resolution"), [(2.0, 32), (5e-324, 1024)])
+def test_the_ends_of_both_ranges_belong_to_them(alpha: float, resolution: int) -> None:
+    assert Design(alpha, resolution).rho == resolution / 224

@@ -1,0 +1,260 @@
+"""What goes wrong on real machines, with real processes: nothing that was measured is lost."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import ClassVar
+
+import psutil
+import pytest
+
+from mnsweep.arch.layers import expand
+from mnsweep.build.onnx_graph import build_onnx
+from mnsweep.build.weights import Weights, random_weights
+from mnsweep.cell import Cell
+from mnsweep.errors import StoreError, UnavailableError
+from mnsweep.measure.lock import measuring
+from mnsweep.measure.machine import read_machine
+from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
+from mnsweep.measure.record import Block, from_line
+from mnsweep.measure.rounds import Rules
+from mnsweep.space import Space
+from mnsweep.store import BLOCKS, SweepFolder
+from mnsweep.sweep import Outcome, Request, begin, run
+from mnsweep.sweep_file import Sweep
+from tests.crash import survive, wait_until
+from tests.test_sweep import fake, measure
+
+CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
+FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
+GRID = [sys.executable, "-m", "mnsweep", "grid", "--alpha", "0.25,0.5", "--res", "32,48"]
+
+
+class OddWorker(Worker):
+    command: ClassVar = [sys.executable, "-m", "tests.odd_worker"]
+
+    def __init__(self) -> None:
+        super().__init__(timeout_s=1.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> SweepFolder:
+    return SweepFolder(tmp_path / "results" / "grid" / read_machine().key)
+
+
+@pytest.fixture
+def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return tmp_path / "lock"
+
+
+def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dict[str, bytes]) -> Outcome:
+    def model_of(cell: Cell) -> bytes:
+        layers = expand(cell.design)
+        return odd.get(cell.id) or build_onnx(layers, random_weights(layers))
+
+    monkeypatch.setattr("mnsweep.sweep.random_model", model_of)
+    request = Request(Sweep("grid", CELLS), FAST)
+    return run(request, begin(request, folder, read_machine()), folder, lambda status: None, OddWorker)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (b"raises", "RuntimeError: this kernel is not for you"),
+        (b"hangs", "no answer within 1 s (--cell-timeout-s)"),
+        (b"dies", "the worker process ended with exit status 11"),
+        (b"not a model", "InvalidProtobuf"),
+    ],
+)
+def test_a_runtime_that_misbehaves_for_one_cell_costs_that_cell_only(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, model: bytes, reason: str
+) -> None:
+    outcome = measure_oddly(folder, monkeypatch, {"a0.25_r40": model})
+    assert set(outcome.failures) == {"a0.25_r40"}
+    assert reason in outcome.failures["a0.25_r40"]
+    assert {r.cell for r in outcome.results if r.samples} == {c.id for c in CELLS} - {"a0.25_r40"}
+
+
+def test_a_network_whose_output_is_not_finite_is_not_timed(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = expand(CELLS[0].design)
+    weights = random_weights(layers)
+    broken = Weights({**weights.arrays, "classifier.bias": weights.arrays["classifier.bias"] * float("nan")})
+    outcome = measure_oddly(folder, monkeypatch, {CELLS[0].id: build_onnx(layers, broken)})
+    assert outcome.failures == {CELLS[0].id: "ValueError: the output is not finite"}
+
+
+def test_a_lost_worker_says_so_and_a_cell_error_leaves_it_usable() -> None:
+    with OddWorker() as worker:
+        worker.pin(1)
+        with pytest.raises(CellError, match="not for you"):
+            worker.open("a", b"raises", 1)
+        worker.open("b", b"short", 1)
+        assert len(worker.time("b", 5, 1).samples_ns) >= 5
+        worker.open("c", b"hangs", 1)
+        with pytest.raises(WorkerLostError, match="no answer"):
+            worker.time("c", 5, 1)
+        with pytest.raises(WorkerLostError):
+            worker.time("b", 5, 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
+def test_affinity_that_is_narrowed_while_running_is_noticed() -> None:
+    with OddWorker() as worker:
+        cpus = sorted(os.sched_getaffinity(0))
+        worker.pin(len(cpus))
+        worker.open("a", b"short", 1)
+        assert not [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]
+        os.sched_setaffinity(worker._process.pid, set(cpus[:1]))
+        narrowed = [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]
+        assert bool(narrowed) == (len(cpus) > 1)
+
+
+def test_results_that_are_removed_in_mid_sweep_are_missed(folder: SweepFolder) -> None:
+    class Removing(fake()):  # type: ignore[misc]
+        def time(self, key: str, *least: float) -> object:
+            if self.blocks.total() == 20:
+                shutil.rmtree(folder.path)
+            return super().time(key, *least)
+
+    with pytest.raises(StoreError, match=r"blocks\.jsonl: was removed during the sweep"):
+        measure(folder, worker=Removing)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB; a limit on the size of files where mounting is not allowed."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True).returncode == 0
+    )
+    yield disk
+    if mounted:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_in_one_line_and_keeps_what_was_written(small_disk: Path) -> None:
+    resource = pytest.importorskip("resource") if os.name == "nt" else __import__("resource")
+    folder = SweepFolder(small_disk / "grid" / read_machine().key)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    rules = Rules(least_rounds=400, most_rounds=400, process_rounds=400)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"(No space left on device|File too large); nothing measured so far is lost"):
+            measure(folder, rules=rules)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lines = (folder.path / BLOCKS).read_text().split("\n")[:-1]
+    assert sum(isinstance(from_line(line), Block) for line in lines) > 50
+
+
+def start_grid(tmp_path: Path, *flags: str) -> "subprocess.Popen[str]":
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    return subprocess.Popen(
+        [*GRID, *flags], cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def blocks_file(tmp_path: Path) -> Path | None:
+    return next(tmp_path.glob("results/grid/*/blocks.jsonl"), None)
+
+
+def has_blocks(tmp_path: Path) -> bool:
+    path = blocks_file(tmp_path)
+    return path is not None and path.read_text().count('"kind":"block"') > 5
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_ends_it_at_once_and_the_next_run_continues(tmp_path: Path, number: int, status: int, word: str) -> None:
+    process = start_grid(tmp_path)
+    assert wait_until(lambda: has_blocks(tmp_path), 60)
+    process.send_signal(number)
+    sent = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == status
+    assert time.monotonic() - sent < 5  # within a second on an idle machine; this one may be busy
+    assert errors.splitlines()[-1].startswith(f"mnsweep: {word}; everything measured so far is kept")
+    assert "Traceback" not in errors
+    path = blocks_file(tmp_path)
+    assert path
+    kept = path.read_bytes()
+    again = start_grid(tmp_path, "--quick", "--json")
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert path.read_bytes().startswith(kept)
+    assert all(cell["rounds"] >= 8 for cell in json.loads(output)["cells"])
+
+
+def test_when_the_parent_is_killed_the_worker_ends_and_the_lock_is_free(tmp_path: Path) -> None:
+    process = start_grid(tmp_path)
+    assert wait_until(lambda: has_blocks(tmp_path), 60)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    assert workers
+    with (
+        pytest.raises(
+            UnavailableError, match=rf"another mnsweep is measuring on this machine \(process {process.pid}, since 20"
+        ),
+        measuring(wait=False),
+    ):
+        pass
+    process.kill()
+    process.communicate()
+    assert wait_until(lambda: not any(w.is_running() and w.status() != psutil.STATUS_ZOMBIE for w in workers), 2)
+    with measuring(wait=False):
+        pass
+
+
+def test_two_sweeps_at_once(tmp_path: Path) -> None:
+    """The second says who is measuring and ends with 4; with --wait it waits its turn."""
+    with measuring(wait=False):
+        refused = start_grid(tmp_path)
+        _, errors = refused.communicate(timeout=60)
+        assert (refused.returncode, len(errors.splitlines())) == (4, 1)
+        assert f"(process {os.getpid()}, since 20" in errors
+        assert not (tmp_path / "results").exists()
+        waiting = start_grid(tmp_path, "--wait", "--quick", "-q")
+        time.sleep(1.5)
+        assert waiting.poll() is None
+    waiting.communicate(timeout=120)
+    assert waiting.returncode == 0
+
+
+def test_the_lock_waits_for_its_holder(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with measuring(wait=False, path=lock), pytest.raises(UnavailableError, match="--wait"), measuring(wait=False, path=lock):
+        pass
+    with measuring(wait=True, path=lock):
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
+def test_a_machine_with_one_core_works(tmp_path: Path) -> None:
+    one = min(os.sched_getaffinity(0))
+    command = ["-c", f"import os, sys; os.sched_setaffinity(0, {{{one}}}); os.execv(sys.executable, sys.argv[1:])"]
+    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+    done = subprocess.run(
+        [sys.executable, *command, *GRID, "--quick", "--json", "--wait"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(cell["latency_p50_ms"] > 0 for cell in json.loads(done.stdout)["cells"])
+
+
+def test_kills_at_random_times_lose_no_acknowledged_block(tmp_path: Path) -> None:
+    assert survive(tmp_path, kills=10, rng=Random(1), real=False, longest_s=3.0) >= 1
+
+
+def test_kills_of_real_sessions_lose_no_acknowledged_block(tmp_path: Path) -> None:
+    assert survive(tmp_path, kills=2, rng=Random(2), real=True, longest_s=4.0) >= 0
