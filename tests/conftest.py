@@ -1,5 +1,6 @@
 """Made-up results, and a sweep folder that was never measured."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
 from mnsweep.measure.machine import read_machine
@@ -15,6 +17,15 @@ from mnsweep.result import Result
 from mnsweep.store import SWEEP, SweepFolder
 from mnsweep.sweep import derive
 from mnsweep.sweep_file import Sweep, write_sweep
+
+# A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples.
+settings.register_profile(
+    "mnsweep",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+settings.load_profile("mnsweep")
 
 # Milliseconds. a0.33_r200 has no published accuracy, a0.5_r128 failed: neither may be picked.
 TRUTH_MS = {"a0.25_r128": 1.0, "a0.5_r160": 3.0, "a0.75_r192": 7.0, "a1.0_r224": 15.0, "a1.0_r128": 8.0, "a0.33_r200": 2.0}
@@ -33,8 +44,8 @@ def made_up_blocks() -> Iterator[Process | Block | Failure]:
     """Two processes whose rounds move by up to 4 % and whose blocks move by up to 1 %, always alike."""
     ids = tuple(TRUTH_MS)
     for process in range(1, PROCESSES + 1):
-        settings: dict[str, str | int] = {"runtime": "made-up", "runtime_version": "1", "seed": 0, "pad": "none"}
-        yield Process(process, f"2025-01-0{process}T12:00:00+00:00", settings, (*ids, FAILED))
+        shared: dict[str, str | int | float] = {"runtime": "made-up", "runtime_version": "1", "seed": 0, "pad": "none"}
+        yield Process(process, f"2025-01-0{process}T12:00:00+00:00", shared, (*ids, FAILED))
         yield Failure(FAILED, process, "made up")
         for number in range(1, ROUNDS + 1):
             for i, (cell, ms) in enumerate(TRUTH_MS.items()):

@@ -1,7 +1,9 @@
 """`mnsweep doctor`, with a worker whose network takes made-up times."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -52,6 +54,7 @@ class Lab:
     ) -> None:
         self.speed_ups, self.fails, self.disturbed, self.noise, self.ticks = speed_ups, fails, disturbed, noise, ticks
         self.now, self.pinned, self.rng = 0.0, list[int](), Random(seed)
+        self.blocks: Counter[str] = Counter()
 
     def clock(self) -> float:
         return self.now
@@ -87,6 +90,7 @@ class FakeWorker(Worker):
             raise CellError("broke")
         if self.lab.fails == "worker":
             raise WorkerLostError("the worker process ended with exit status 9")
+        self.lab.blocks[key] += 1
         ns = round(self.lab.rng.gauss(1, self.lab.noise) * 1e6 * ONE_MS / self.lab.speed_ups[self.threads[key]])
         runs = max(min_runs, -(-int(min_ms * 1e6) // ns))
         self.lab.now += (runs + 1) * ns / 1e9 if self.lab.ticks else 0.0
@@ -135,6 +139,13 @@ def test_what_a_sweep_can_expect_does_not_depend_on_the_rounds_timed_here() -> N
     assert few[0].rounds * 10 == many[0].rounds
     ratio = mean(found.pct or 0.0 for found in few) / mean(found.pct or 0.0 for found in many)
     assert 1 / 2.5 < ratio < 2.5  # not the root of ten, and more for the wider quantile of few rounds
+
+
+def test_the_network_is_timed_no_more_often_than_a_cell_of_a_sweep() -> None:
+    """The canary gets more blocks, and so a narrower interval than cells have."""
+    lab = Lab()
+    lab.measure(2)
+    assert lab.blocks["1 threads"] == lab.blocks["2 threads"] < lab.blocks["companion 0"]
 
 
 def test_disturbed_blocks_are_counted() -> None:
@@ -292,12 +303,20 @@ def test_text_says_what_defines_the_machine_and_what_to_do_next(
     say(monkeypatch, hypervisor="Made [up] Inc.")
     out, err = capsys.readouterr()
     assert out.index("defines the machine") < out.index("for information")
-    assert "Made [up] Inc." in out and "compare cells of one sweep" in out
+    assert "memory (GiB)" in out and "Made [up] Inc." in out and "compare cells of one sweep" in out
     assert "± 0.5 % against other cells" in out and "2 of 60 blocks" in out
     assert "1.0 % faster to 3.0 % slower than typical" in out
     assert "milliseconds move with the machine's speed, latencies relative to each other do not" in out
     assert "threads        2 threads" in out and "× 1.60" in out
     assert err.splitlines()[-1] == "next: mnsweep grid --threads 1,2"
+
+
+@pytest.mark.parametrize(("disturbed", "cautious"), [(15, False), (16, True)])
+def test_much_disturbance_asks_to_look_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], disturbed: int, cautious: bool
+) -> None:
+    say(monkeypatch, found=Diagnosis(read_machine(), find(quiet()), replace(TIMED, disturbed_blocks=disturbed)))
+    assert ("look again when less else runs" in capsys.readouterr().out) is cautious
 
 
 def test_what_is_poor_is_to_be_mended_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -166,6 +166,10 @@ QUOTAS = {
         },
         None,
     ),
+    "v2 beside v1": (
+        {"proc/self/cgroup": "1:memory:/\n0::/\n", "sys/fs/cgroup/unified/cpu.max": "100000 100000\n"},
+        1.0,
+    ),
     "no cgroups": ({"proc/self/cgroup": ""}, None),
 }
 

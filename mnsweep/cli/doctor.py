@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mnsweep.measure.repeatability import Repeatability
 
 EXAMPLE = "Example: mnsweep doctor"
+MUCH_DISTURBED = 0.25  # of the blocks: then what follows says more of the disturbance than of the machine
 STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}
 
 
@@ -25,8 +26,8 @@ def doctor(
 ) -> None:
     """Say what this machine is, what would disturb timing on it, and how to mend it.
 
-    Then time small networks for a few seconds: how well a sweep would repeat, and how many threads make
-    sense. Exit status 4: nothing can be timed here now.
+    Then time small networks for a few seconds: how well would a sweep repeat,
+    and how many threads make sense? Exit status 4: nothing can be timed here now.
     """
     from mnsweep.cli.show import advise, console
     from mnsweep.doctor import diagnose
@@ -108,7 +109,7 @@ def _facts_table(machine: "Machine") -> "Table":
     table = _table(f"machine {machine.key}", "fact", "value", "what for")
     for facts, role in ((machine.checked, "defines the machine"), (machine.informative, "for information")):
         for name, value in facts.items():
-            table.add_row(name.replace("_", " "), escape(str(value)) or "–", role)
+            table.add_row(name.replace("_gib", " (GiB)").replace("_", " "), escape(str(value)) or "–", role)
         table.add_section()
     return table
 
@@ -138,9 +139,10 @@ def _lines(timed: "Repeatability | None") -> list[str]:
     if timed is None:
         return [f"speed          {moves}"]
     off = f"{timed.movement.faster_pct:.1f} % faster to {timed.movement.slower_pct:.1f} % slower than typical"
+    caution = "; look again when less else runs" if timed.disturbed_blocks > MUCH_DISTURBED * timed.blocks else ""
     return [
         f"repeatability  {_width(timed.pct)} against other cells, on one thread, after the {SWEEP_ROUNDS} rounds of a sweep",
-        f"disturbed      {timed.disturbed_blocks} of {timed.blocks} blocks in {timed.rounds} rounds",
+        f"disturbed      {timed.disturbed_blocks} of {timed.blocks} blocks in {timed.rounds} rounds{caution}",
         f"speed          from {off} in 95 % of the rounds:",
         f"               {moves}",
         f"threads        {_count(timed.recommended_threads)}: the most with {100 * WORTHWHILE:.0f} % efficiency or more",
