@@ -17,9 +17,9 @@ from mnsweep.build.weights import random_weights
 from mnsweep.cell import Design
 from mnsweep.explore.pick import Choice, Constraints
 from mnsweep.explore.pick import pick as choose
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.lock import measuring
-from mnsweep.measure.machine import read_machine
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
 from mnsweep.report.table import count_table
@@ -69,11 +69,11 @@ def grid(
     asked = ask_for_sweep(sweep, name, axes, quality_source, directory)
     machine = read_machine()
     folder = SweepFolder(directory / asked.name / machine.key)
-    if fresh:
-        folder.set_aside()
     chosen = rules or Rules()
-    request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
     with measuring(wait=False):
+        if fresh:
+            folder.set_aside()
+        request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
         outcome = run(request, begin(request, folder, machine), folder, on_status)
     frame = _frame(outcome.results)
     frame.attrs = {

@@ -11,13 +11,13 @@ from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import random_weights
 from mnsweep.cell import Design
 from mnsweep.errors import UnavailableError
+from mnsweep.machine.conditions import Finding, find
+from mnsweep.machine.facts import Facts
+from mnsweep.machine.fingerprint import Machine, read_machine
+from mnsweep.machine.lock import measuring
+from mnsweep.machine.readings import Readings, read_conditions
 from mnsweep.measure.campaign import SEED
-from mnsweep.measure.conditions import Finding, find
-from mnsweep.measure.facts import Facts
-from mnsweep.measure.lock import measuring
-from mnsweep.measure.machine import Machine, read_machine
 from mnsweep.measure.proxy import Worker
-from mnsweep.measure.readings import Readings, read_conditions
 from mnsweep.measure.repeatability import Repeatability, measure_repeatability
 
 NETWORK, COMPANIONS = Design(0.5, 128), (Design(0.25, 128), Design(0.75, 128))  # a millisecond each, or so

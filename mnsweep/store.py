@@ -16,7 +16,7 @@ from io import FileIO
 from pathlib import Path
 
 from mnsweep.errors import StoreError
-from mnsweep.measure.machine import Machine
+from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv"

@@ -13,9 +13,10 @@ from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import random_weights
 from mnsweep.cell import Cell
 from mnsweep.explore.frontier import near_frontier
+from mnsweep.machine.facts import read_facts
+from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import SEED, Campaign, Status
 from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movement
-from mnsweep.measure.machine import Machine
 from mnsweep.measure.plan import Group, groups, seconds
 from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
@@ -80,7 +81,8 @@ def plan(request: Request, folder: SweepFolder) -> Plan:
     targets = settling_targets(request, found)
     pending = [cell for cell in cells if not has_settled(found.get(cell.id), targets[cell.id], rules)]
     began_at = records.processes[0].started_at if records.processes else None
-    memory_bytes = psutil.virtual_memory().available * MEMORY_SHARE
+    limit_bytes = (read_facts().memory_limit_gib or float("inf")) * 2**30
+    memory_bytes = min(psutil.virtual_memory().available, limit_bytes) * MEMORY_SHARE
     left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
     return Plan(tuple(groups(pending, cells, found, memory_bytes)), min(left_s, rules.time_budget_s), began_at)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, Failure, Process
 from mnsweep.result import Result
 from mnsweep.store import SWEEP, SweepFolder

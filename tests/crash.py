@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, from_line
 from mnsweep.store import BLOCKS, MACHINE, SWEEP, SweepFolder
 from mnsweep.sweep import derive

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Record, to_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.timing import Timing

@@ -20,13 +20,13 @@ import pytest
 
 import mnsweep
 from mnsweep.cli.main import main
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.proxy import Worker
 from mnsweep.store import SweepFolder
 from tests.conftest import FAILED, TRUTH_MS
 from tests.test_result import COLUMNS
 
-LOCK = "mnsweep.measure.lock"
+LOCK = "mnsweep.machine.lock"
 
 
 @dataclass(frozen=True)

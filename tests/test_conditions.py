@@ -10,12 +10,12 @@ from typing import Any
 import psutil
 import pytest
 
-from mnsweep.measure import lock
-from mnsweep.measure.conditions import CHECKS, Finding, find
-from mnsweep.measure.disturbance import Counters
-from mnsweep.measure.facts import Facts
-from mnsweep.measure.machine import read_machine
-from mnsweep.measure.readings import WINDOW_S, Readings, read_conditions
+from mnsweep.machine import lock
+from mnsweep.machine.conditions import CHECKS, Finding, find
+from mnsweep.machine.disturbance import Counters
+from mnsweep.machine.facts import Facts
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.readings import WINDOW_S, Readings, read_conditions
 from tests.test_machine import X86, write_root
 
 QUIET = Readings(

@@ -16,11 +16,11 @@ import mnsweep.doctor
 from mnsweep.cli.main import app
 from mnsweep.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.errors import UnavailableError
-from mnsweep.measure import lock
-from mnsweep.measure.conditions import find
+from mnsweep.machine import lock
+from mnsweep.machine.conditions import find
+from mnsweep.machine.facts import Facts
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.estimate import Movement
-from mnsweep.measure.facts import Facts
-from mnsweep.measure.machine import read_machine
 from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.repeatability import (
     FEWEST_ROUNDS,

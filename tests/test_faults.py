@@ -20,8 +20,8 @@ from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import Weights, random_weights
 from mnsweep.cell import Cell
 from mnsweep.errors import StoreError, UnavailableError
-from mnsweep.measure.lock import measuring
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.lock import measuring
 from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mnsweep.measure.facts import read_facts
-from mnsweep.measure.machine import read_machine
+from mnsweep.machine.facts import read_facts
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.store import MACHINE, SweepFolder
 
 CPU = "sys/devices/system/cpu"

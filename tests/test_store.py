@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnsweep.errors import StoreError
-from mnsweep.measure.machine import Machine
+from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Block, Failure, Process, Record, from_line, to_line
 from mnsweep.store import SweepFolder, find_results, results_dir_or_default
 

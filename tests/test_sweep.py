@@ -9,9 +9,9 @@ import pytest
 
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import StoreError, UnavailableError
+from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.estimate import estimate
-from mnsweep.measure.machine import Machine, read_machine
 from mnsweep.measure.plan import groups
 from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.rounds import Rules

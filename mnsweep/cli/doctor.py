@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnsweep.doctor import Diagnosis
-    from mnsweep.measure.conditions import Finding
-    from mnsweep.measure.machine import Machine
+    from mnsweep.machine.conditions import Finding
+    from mnsweep.machine.fingerprint import Machine
     from mnsweep.measure.repeatability import Repeatability
 
 EXAMPLE = "Example: mnsweep doctor"

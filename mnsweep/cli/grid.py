@@ -52,8 +52,8 @@ def grid(
     """
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
-    from mnsweep.measure.lock import measuring
-    from mnsweep.measure.machine import read_machine
+    from mnsweep.machine.fingerprint import read_machine
+    from mnsweep.machine.lock import measuring
     from mnsweep.measure.rounds import Rules
     from mnsweep.measure.rounds import quick as quickly
     from mnsweep.store import SweepFolder, results_dir_or_default

@@ -52,7 +52,7 @@ def pick(
     from mnsweep.cli.show import advise
     from mnsweep.explore.pick import Constraints
     from mnsweep.explore.pick import pick as choose
-    from mnsweep.measure.machine import read_machine
+    from mnsweep.machine.fingerprint import read_machine
     from mnsweep.result import from_csv
     from mnsweep.store import CELLS, find_results, results_dir_or_default
 

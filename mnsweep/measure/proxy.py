@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+from collections import deque
 from typing import IO, Any, ClassVar, Self
 
 from mnsweep.errors import UnavailableError
@@ -36,17 +37,21 @@ class Worker:
         self.timeout_s = timeout_s
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._complaints: deque[bytes] = deque(maxlen=1)
         self._answers: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
-        self._collector = threading.Thread(target=self._collect, args=(self._process.stdout,), daemon=True)
-        self._collector.start()
+        listeners = {self._collect: self._process.stdout, self._complaints.extend: self._process.stderr}
+        self._listeners = [threading.Thread(target=f, args=(pipe,), daemon=True) for f, pipe in listeners.items()]
+        for listener in self._listeners:
+            listener.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._process.kill()
         self._process.wait()
-        self._collector.join()
-        for pipe in (self._process.stdin, self._process.stdout):
+        for listener in self._listeners:
+            listener.join()
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
 
@@ -81,11 +86,18 @@ class Worker:
         except OSError:
             answer = None
         if answer is None:
-            raise WorkerLostError(f"the worker process ended with exit status {self._process.wait()}")
+            raise WorkerLostError(self._obituary())
         outcome, value = answer
         if outcome == "failed":
             raise CellError(value)
         return value
+
+    def _obituary(self) -> str:
+        """How the worker ended, with the last thing it said on stderr: a native crash says why there."""
+        status = self._process.wait()
+        self._listeners[1].join()
+        last = "".join(f" ({line.decode(errors='replace').strip()})" for line in self._complaints)
+        return f"the worker process ended with exit status {status}{last}"
 
     def _collect(self, answers: IO[bytes]) -> None:
         with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import IO, Any
 
-from mnsweep.measure.disturbance import Counters, pin
+from mnsweep.machine.disturbance import Counters, pin
 from mnsweep.measure.runtime import Run, open_onnxruntime, versions
 from mnsweep.measure.timing import Timing, time_block
 

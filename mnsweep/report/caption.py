@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.estimate import Movement
-from mnsweep.measure.machine import Machine
 from mnsweep.measure.record import Records
 from mnsweep.result import Result
 

@@ -5,8 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.estimate import Estimate
-from mnsweep.measure.machine import read_machine
 from mnsweep.report.table import measured_table
 from mnsweep.result import to_csv
 from mnsweep.space import Space

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnsweep.measure.facts import cpuinfo_field, read_facts, read_text
+from mnsweep.machine.facts import cpuinfo_field, read_facts, read_text
 
 INSTRUCTION_SETS = {  # our name: the kernel's flag
     "AVX2": "avx2",

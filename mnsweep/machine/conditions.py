@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from mnsweep.measure.readings import Readings
+from mnsweep.machine.readings import Readings
 
 Verdict = Literal["good", "fair", "poor", "unknown"]
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 import psutil
 
-from mnsweep.measure.disturbance import usable_cpus
+from mnsweep.machine.disturbance import usable_cpus
 
 CPUS, CGROUPS = "sys/devices/system/cpu", "sys/fs/cgroup"
 NO_LIMIT_BYTES = 2**60  # cgroup v1 writes "no limit" as a number near 2⁶³

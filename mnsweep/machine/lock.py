@@ -1,5 +1,6 @@
 """One measurer per machine: two that time at once measure each other."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -37,13 +38,22 @@ def measuring(wait: bool, path: Path | None = None) -> Iterator[None]:
             f"another mnsweep is measuring on this machine{_described(holder)}: wait for it with --wait, or stop it"
         ) from None
     except OSError as error:
-        raise UnavailableError(f"{path}: {error.strerror}; another user's mnsweep may be measuring") from None
+        raise UnavailableError(
+            f"the lock {path} can't be taken: {error.strerror}; if no mnsweep of another user is measuring, remove the file"
+        ) from None
     try:
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        holder.write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
+        _sign(holder)
         yield
     finally:
         lock.release()
+
+
+def _sign(holder: Path) -> None:
+    """Write down who holds the lock: a courtesy that another user's file may forbid."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    with contextlib.suppress(OSError):
+        holder.unlink(missing_ok=True)
+        holder.write_text(json.dumps({"pid": os.getpid(), "since": since}), encoding="utf-8")
 
 
 def _described(holder: Path) -> str:

@@ -6,6 +6,8 @@ gave to another process. Where a system does not tell, nothing is reported.
 
 import contextlib
 import os
+from collections import Counter as Tally
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -60,19 +62,36 @@ def usable_cpus() -> frozenset[int]:
 
 
 def pin(threads: int) -> None:
-    """Keep this process on as many CPUs as it has threads, the last ones: the first serve interrupts.
+    """Keep this process on as many CPUs as it has threads, the fastest ones, one to a core as far as they go.
 
-    Where the system has no affinity, or forbids it, nothing happens.
+    Of equal ones the last: the first serve interrupts. Where the system has no affinity, or forbids it,
+    nothing happens.
     """
-    cpus = sorted(usable_cpus())
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
-            os.sched_setaffinity(0, cpus[-threads:])
+            os.sched_setaffinity(0, preferred_cpus(usable_cpus())[:threads])
+
+
+def preferred_cpus(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")) -> list[int]:
+    """`cpus`, best first: performance before efficiency cores, then one of each core before its siblings."""
+    seen: Tally[str] = Tally()
+    ranked = []
+    for cpu in sorted(cpus, reverse=True):
+        folder = root / f"cpu{cpu}"
+        core = _text(folder / "topology/thread_siblings_list") or str(cpu)
+        speed = _text(folder / "cpufreq/cpuinfo_max_freq") or _text(folder / "cpu_capacity") or "0"
+        ranked.append((-int(speed), seen[core], -cpu))
+        seen[core] += 1
+    return [-cpu for _, _, cpu in sorted(ranked)]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def _steal_ticks(cpus: frozenset[int]) -> int:
-    try:
-        rows = [line.split() for line in Path("/proc/stat").read_text("ascii").splitlines() if line.startswith("cpu")]
-    except OSError:
-        return 0
+    rows = [line.split() for line in _text(Path("/proc/stat")).splitlines() if line.startswith("cpu")]
     return sum(int(row[8]) for row in rows if row[0][3:].isdigit() and int(row[0][3:]) in cpus and len(row) > 8)

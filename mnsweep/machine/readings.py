@@ -11,10 +11,10 @@ from typing import Any
 import psutil
 
 from mnsweep.errors import UnavailableError
-from mnsweep.measure.disturbance import Counters
-from mnsweep.measure.facts import Facts, memory_bytes, read_facts, read_text
-from mnsweep.measure.lock import measuring
-from mnsweep.measure.machine import Machine
+from mnsweep.machine.disturbance import Counters
+from mnsweep.machine.facts import Facts, memory_bytes, read_facts, read_text
+from mnsweep.machine.fingerprint import Machine
+from mnsweep.machine.lock import measuring
 
 WINDOW_S = 0.5  # 50 clock ticks: one stolen tick is 2 %
 
