@@ -149,6 +149,11 @@ def find_results(results_dir: Path, machine_key: str, name: str | None = None) -
     """
     if name is None:
         found = [path.parent for path in results_dir.glob(f"*/{machine_key}/{CELLS}")]
+        if begun := sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")) if not found else ():
+            raise StoreError(
+                f"{begun[0].parent} was interrupted before its table was written: run the same 'mnsweep grid' again to "
+                f"continue, or 'mnsweep rebuild {begun[0].parent}' to use what is there"
+            )
         if not found:
             raise StoreError(f"no sweep of this machine in {results_dir}; run 'mnsweep grid' first, or name one with --sweep")
         return SweepFolder(max(found, key=lambda path: (path / CELLS).stat().st_mtime))

@@ -201,7 +201,7 @@ def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFol
     calm = measure(folder, rules=rules, worker=fake(noise_pct=0.01))
     noisy_folder = SweepFolder(tmp_path / "noisy" / HERE.key)
     noisy = measure(noisy_folder, rules=rules, worker=fake(noise_pct=5))
-    assert all(r.rounds == 12 for r in calm.results)
+    assert all(r.rounds == 16 for r in calm.results)
     assert all((r.rounds or 0) >= 40 for r in noisy.results)
     request = Request(Sweep("grid", SMALL), rules)
     assert unsettled(request, folder) == {}

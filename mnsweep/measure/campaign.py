@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 from mnsweep.cell import Cell
@@ -80,12 +81,20 @@ class Campaign:
         with self.new_worker() as worker:
             self._begin(number, worker.pin(max(cell.deployment.threads for cell in cells)), cells)
             rounds = Rounds(
-                number, worker.time, self._write, self.rules, Random(number), self.clock, group.canary.id, self.failed
+                process=number,
+                time=worker.time,
+                sink=self._write,
+                rules=self.rules,
+                rng=Random(number),
+                clock=self.clock,
+                canary=group.canary.id,
+                failed=self.failed,
+                out_of_time=self._out_of_time,
             )
             try:
                 for cell in cells:
-                    self._open(worker, cell, number)
-                self._sustain(worker, cells)
+                    self._attempt(cell, number, partial(self._open, worker, cell))
+                self._sustain(worker, cells, number)
                 keys = [cell.id for cell in cells]
                 rounds.run(keys, lambda done: self._visits(group, keys, always, number, done))
             except WorkerLostError:
@@ -113,21 +122,25 @@ class Campaign:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._write(Process(number, started_at, settings, tuple(cell.id for cell in cells)))
 
-    def _open(self, worker: Worker, cell: Cell, process: int) -> None:
+    def _open(self, worker: Worker, cell: Cell) -> None:
+        worker.open(cell.id, self.model_of(cell), cell.deployment.threads)
+
+    def _attempt(self, cell: Cell, process: int, work: Callable[[], object]) -> None:
+        """Do `work` for a cell; what fails is recorded, and a worker that is lost by it raises."""
         try:
-            worker.open(cell.id, self.model_of(cell), cell.deployment.threads)
+            work()
         except CellError as error:
             self.failed.add(cell.id)
             self._write(Failure(cell.id, process, str(error)))
             if isinstance(error, WorkerLostError):
                 raise
 
-    def _sustain(self, worker: Worker, cells: Sequence[Cell]) -> None:
+    def _sustain(self, worker: Worker, cells: Sequence[Cell], process: int) -> None:
         """Heat the machine up: keep the cores of the widest cell busy before the first warm-up."""
         awake = [cell for cell in cells if cell.id not in self.failed]
         if self.rules.sustain_s and awake:
             widest = max(awake, key=lambda cell: cell.deployment.threads)
-            worker.time(widest.id, 1, 1e3 * self.rules.sustain_s)
+            self._attempt(widest, process, partial(worker.time, widest.id, 1, 1e3 * self.rules.sustain_s))
 
     def _write(self, record: Record) -> None:
         self.append(record)
@@ -140,8 +153,8 @@ class Campaign:
         targets = self.targets(found)
         for key in (cell.id for cell in group.cells):
             self.left[key] = rounds_left(found.get(key), targets.get(key, self.rules.ci_pct), self.rules)
-            if has_settled(found.get(key), targets.get(key, self.rules.ci_pct), self.rules):
-                self.settled.add(key)
+            settled = has_settled(found.get(key), targets.get(key, self.rules.ci_pct), self.rules)
+            (self.settled.add if settled else self.settled.discard)(key)  # later rounds may show a spread unseen before
         self.widest_pct = max(
             (e.relative_ci_pct for key, e in found.items() if key in self._open_cells(group) and e.relative_ci_pct),
             default=None,

@@ -16,11 +16,10 @@ NO_NOISE = 1e-10  # variance of 0.001 %: below the resolution of any clock
 
 @dataclass(frozen=True, slots=True)
 class Polished:
-    """One process: effects of its cells and rounds, and how uncertain each cell's effect is."""
+    """One process: effects of its cells and rounds, and what is left."""
 
     cells: list[str]
     effect: Table  # (cells,) log ns
-    variance: Table  # (cells,) of the effect, from resampled rounds
     rounds: Table  # (rounds,) log, median 0
     residual: Table  # (cells, rounds) log; nan where the cell was not timed
 
@@ -42,8 +41,7 @@ def polish(blocks: Sequence[Block]) -> Polished:
         number[at] += 1
     table = np.where(number > 0, total / np.maximum(number, 1), np.nan)
     effect, round_effect = median_polish(table)
-    residual = table - effect[:, None] - round_effect
-    return Polished(cells, effect, _resampled_variance(residual), round_effect, residual)
+    return Polished(cells, effect, round_effect, table - effect[:, None] - round_effect)
 
 
 def median_polish(table: Table, sweeps: int = 10) -> tuple[Table, Table]:
@@ -56,28 +54,6 @@ def median_polish(table: Table, sweeps: int = 10) -> tuple[Table, Table]:
     return np.nanmedian(table - columns, axis=1), columns
 
 
-def _resampled_variance(residual: Table) -> Table:
-    """Variance of each row's median when columns are drawn again; nan for a lone row or column.
-
-    The column effect of n rows holds 1/n of each row's own noise: the factor makes up for it. A dozen columns
-    tell a variance badly, so each is averaged with the typical one of its process.
-    """
-    rows, columns = residual.shape
-    if rows < 2 or columns < 2:
-        return np.full(rows, np.nan)
-    draws = np.random.default_rng(0).integers(columns, size=(RESAMPLES, columns))
-    variance = [_variance_of_medians(row, draws) for row in residual]
-    own = np.array(variance) * np.float64(rows / (rows - 1)) ** 2
-    return (own + np.nanmedian(own)) / 2 if np.isfinite(own).any() else own
-
-
-def _variance_of_medians(row: Table, draws: NDArray[np.int64]) -> float:
-    present = row[~np.isnan(row)]
-    if len(present) < 2:
-        return float("nan")
-    return float(np.var(np.median(present[draws[:, : len(present)] % len(present)], axis=1)))
-
-
 def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Table, Table]:
     """Effect and variance of every cell over all processes, and the level of each process.
 
@@ -86,11 +62,11 @@ def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Tab
     """
     index = {cell: i for i, cell in enumerate(cells)}
     effect = np.full((len(cells), len(polished)), np.nan)
-    within, rounds = np.full_like(effect, np.nan), np.zeros_like(effect)
+    rounds = np.zeros_like(effect)
     for p, process in enumerate(polished):
         at = [index[cell] for cell in process.cells]
-        effect[at, p], within[at, p], rounds[at, p] = process.effect, process.variance, process.rounds_of(process.cells)
-    within = np.maximum(_fill_unknown(within, rounds), NO_NOISE)
+        effect[at, p], rounds[at, p] = process.effect, process.rounds_of(process.cells)
+    within = np.maximum(_variance_within(cells, polished, rounds), NO_NOISE)
     if not np.isfinite(within).any():
         level, joined = _levels(effect, rounds)
         return joined, np.full(len(cells), np.nan), level
@@ -99,13 +75,40 @@ def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Tab
     return joined, 1 / weight.sum(axis=1), level
 
 
-def _fill_unknown(within: Table, weight: Table) -> Table:
-    """Variances with those of too few rounds (nan) taken from the others, in proportion to the rounds."""
-    of_one_round = within * weight
-    if not np.isfinite(of_one_round).any():
-        return within
-    typical = np.nanmedian(of_one_round)
-    return np.where(np.isnan(within) & (weight > 0), typical / np.maximum(weight, 1), within)
+def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds: Table) -> Table:
+    """(cells, processes): variance of each effect when the rounds of its process are drawn again; nan where not timed.
+
+    A handful of rounds tells a variance badly, so a cell's noise is pooled over processes, and averaged with
+    the typical one of all cells, which also stands in for a cell that was timed once.
+    """
+    noise = [_noise(cell, polished) for cell in cells]
+    within = np.full_like(rounds, np.nan)
+    for number in np.unique(rounds[rounds > 0]).astype(int):
+        own = np.array([_variance_of_median(values, number) for values in noise])
+        typical = np.nanmedian(own) if np.isfinite(own).any() else np.nan
+        shared = np.where(np.isnan(own), typical, (own + typical) / 2)
+        within = np.where(rounds == number, shared[:, None], within)
+    return within
+
+
+def _noise(cell: str, polished: Sequence[Polished]) -> Table:
+    """Residuals of a cell in all processes, of the size they had before effects of rows and columns were taken out."""
+    found = [np.zeros(0)]
+    for process in polished:
+        if cell in process.cells and len(process.cells) > 1:
+            row = process.residual[process.cells.index(cell)]
+            row, others = row[~np.isnan(row)], len(process.cells) - 1
+            if len(row) > 1:
+                found.append(row * (len(process.cells) / others) * np.sqrt(len(row) / (len(row) - 1)))
+    return np.concatenate(found)
+
+
+def _variance_of_median(values: Table, number: int) -> float:
+    """Variance of the median of `number` values drawn again from `values`; nan for fewer than two."""
+    if len(values) < 2:
+        return float("nan")
+    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, number))
+    return float(np.var(np.median(values[draws], axis=1)))
 
 
 def _levels(effect: Table, weight: Table) -> tuple[Table, Table]:

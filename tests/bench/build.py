@@ -1,5 +1,6 @@
 """Building: the 16 ONNX graphs of the paper's grid in at most 1.5 s; torch.onnx.export for comparison."""
 
+import logging
 import warnings
 
 import torch
@@ -13,6 +14,9 @@ from mnsweep.space import Space
 from tests.bench.figure import Figures, seconds
 
 DESIGNS = Space().designs()
+
+
+logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
 
 
 def build_all() -> None:

@@ -1,5 +1,6 @@
 """What people write today: export each model with torch, then time it, 10 + 100 runs, one after another."""
 
+import logging
 import tempfile
 import time
 import warnings
@@ -17,6 +18,7 @@ from mnsweep.space import Space
 
 def main(folder: str) -> None:
     warnings.simplefilter("ignore")
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     for design in Space().designs():
         net = TorchNet(expand(design)).eval()
         image = torch.randn(1, 3, design.resolution, design.resolution)
