@@ -101,6 +101,6 @@ def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:
         typer.echo(
             f"runner-up  {sentence(choice.runner_up) if choice.runner_up else 'none: no other cell meets the constraints'}"
         )
-        typer.echo(f"why        {choice.reason}")
+        typer.echo("why        " + choice.reason.replace("; ", ";\n           "))
         if onnx_path:
             typer.echo(f"file       {onnx_path}")

@@ -20,7 +20,7 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
         f"{_threads(results)}; fp32{sustained}; {len(measured)} of {len(results)} cells measured in interleaved rounds, "
         f"{samples[0]} to {samples[-1]} samples each.\n"
         f"At the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % slower and "
-        f"{movement.faster_pct:.1f} % faster, which the intervals hold.\n"
+        f"{movement.faster_pct:.1f} % faster, which the intervals include.\n"
         f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
     )
 
