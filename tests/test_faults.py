@@ -155,6 +155,25 @@ def test_a_full_disk_ends_in_one_line_and_keeps_what_was_written(small_disk: Pat
     assert sum(isinstance(from_line(line), Block) for line in lines) > 50
 
 
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """A folder that takes no file: a read-only file system, or without its write permission where mounting is not allowed."""
+    disk = tmp_path / "fixed"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(disk)], capture_output=True).returncode == 0
+    disk.chmod(0o555) if not mounted else None
+    yield disk
+    if mounted:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_read_only_folder_is_said_before_anything_is_timed(read_only: Path) -> None:
+    worker = fake()
+    with pytest.raises(StoreError, match=r"(Read-only file system|Permission denied); .*--results-dir"):
+        measure(SweepFolder(read_only / "grid" / read_machine().key), worker=worker)
+    assert not worker.opened
+
+
 def start_grid(tmp_path: Path, *flags: str) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     return subprocess.Popen(

@@ -41,7 +41,9 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_module_is_on_the_map(path: Path) -> None:
     inside = path.parent != ROOT / "mnsweep"
-    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{path.parent.name}/`" if inside else f"| `{path.name}`")]
+    (row,) = [
+        line for line in README.splitlines() if line.startswith(f"| `{path.parent.name}/`" if inside else f"| `{path.name}`")
+    ]
     assert not inside or f"`{path.stem}`" in row
 
 

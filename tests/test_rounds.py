@@ -175,3 +175,14 @@ def test_the_next_block_is_asked_for_only_when_the_sink_has_returned() -> None:
     rounds = Rounds(1, timing, lambda record: order.append("written"), RULES, Random(0), machine.clock, "a")
     rounds.run(["a", "b"], lambda done: ["a", "b"] if done < 3 else [])
     assert order[2:] == ["time", "written"] * 12
+
+
+def test_no_block_begins_once_the_time_is_up() -> None:
+    machine = Machine(dict.fromkeys("abcdef", 4_000_000))
+    records: list[Block | Failure | Mark] = []
+    rounds = Rounds(
+        1, machine.time, records.append, RULES, Random(0), machine.clock, "a", out_of_time=lambda: machine.clock() > 2
+    )
+    rounds.run(list("abcdef"), lambda done: list("abcdef") if machine.clock() <= 2 else [])
+    assert 2 < machine.clock() < 2.05
+    assert len(records) > 10

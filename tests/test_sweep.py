@@ -209,6 +209,26 @@ def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFol
     assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in unsettled(request, noisy_folder).values())
 
 
+def test_sustained_load_comes_before_the_first_warm_up_and_is_recorded(folder: SweepFolder) -> None:
+    asked: list[tuple[str, int, float]] = []
+
+    class Asked(fake()):  # type: ignore[misc]
+        def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+            asked.append((key, min_runs, min_ms))
+            return super().time(key, min_runs, min_ms)  # type: ignore[no-any-return]
+
+    cells = (*SMALL, Cell(Design(0.25, 32), Deployment(threads=2)))
+    measure(folder, cells, worker=Asked, rules=Rules(least_rounds=1, most_rounds=1, sustain_s=30))
+    assert asked[0] == ("a0.25_r32_t2", 1, 30_000)
+    assert {p.settings["sustain_s"] for p in folder.read().processes} == {30}
+
+
+def test_a_worker_that_is_lost_under_sustained_load_costs_one_cell(folder: SweepFolder) -> None:
+    outcome = measure(folder, worker=fake(lost_at="a0.25_r32"), rules=Rules(least_rounds=1, most_rounds=1, sustain_s=1))
+    assert set(outcome.failures) == {"a0.25_r32"}
+    assert sum(bool(r.samples) for r in outcome.results) == len(SMALL) - 1
+
+
 def test_a_time_budget_of_nothing_measures_nothing(folder: SweepFolder) -> None:
     outcome = measure(folder, rules=Rules(time_budget_s=0))
     assert not any(r.samples for r in outcome.results)
