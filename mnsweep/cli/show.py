@@ -26,15 +26,13 @@ def advise(text: str, quiet: bool = False) -> None:
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:
     """A row for each cell; latency columns only where something was measured."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cell")
-    numbers = ["params (M)", "mult-adds (M)", "ONNX (MB)", "activations (MB)"]
-    if measured:
-        numbers = ["params (M)", "mult-adds (M)", "latency (ms)", "95 % interval (ms)", "against others"]
-    for name in [*numbers, "top-1 (%)"]:
-        table.add_column(name, justify="right")
-    if measured:
-        table.add_column("frontier", justify="center")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption="● on the frontier" if measured else None, caption_justify="left")
+    table.add_column("cell", no_wrap=True)
+    numbers = ["params\n(M)", "mult-adds\n(M)", "ONNX\n(MB)", "activations\n(MB)"]
+    if measured:  # fits into 80 columns
+        numbers = ["params\n(M)", "mult-adds\n(M)", "latency\n(ms)", "95 % interval\n(ms)", "against\nothers"]
+    for name in [*numbers, "top-1\n(%)", *[""] * measured]:
+        table.add_column(name, justify="right", no_wrap=True)
     for r in results:
         cells = _measured(r) if measured else _counted(r)
         style = "bold" if r.on_frontier else "dim" if r.on_frontier is False else None
@@ -46,16 +44,16 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
     """A row for each layer, as in the paper's Table 1, with its counts; totals below."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True, title=title, title_justify="left")
     totals = [f"{sum(int(row[name]) for row in rows):,}" for name in ("params", "mult_adds")]
-    table.add_column("layer", footer="total")
-    for name in ("in", "out", "kernel", "stride"):
-        table.add_column(name, justify="right")
-    table.add_column("params", totals[0], justify="right")
-    table.add_column("mult-adds", totals[1], justify="right")
-    table.add_column("activation bytes", justify="right")
+    table.add_column("layer", footer="total", no_wrap=True)
+    for name in ("in", "out", "filter"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, total in (("params", totals[0]), ("mult-adds", totals[1]), ("bytes out", "")):
+        table.add_column(name, total, justify="right", no_wrap=True)
     for row in rows:
-        shapes = [f"{row[f'{end}_channels']} × {row[f'{end}_size']}²" for end in ("in", "out")]
+        shapes = [f"{row[f'{end}_channels']}×{row[f'{end}_size']}²" for end in ("in", "out")]
+        size_and_stride = f"{row['kernel']}×{row['kernel']} /{row['stride']}"
         counts = [f"{row[name]:,}" for name in ("params", "mult_adds", "activation_bytes")]
-        table.add_row(str(row["name"]), *shapes, str(row["kernel"]), str(row["stride"]), *counts)
+        table.add_row(str(row["name"]), *shapes, size_and_stride, *counts)
     return table
 
 
@@ -67,7 +65,7 @@ def _measured(r: Result) -> list[str]:
     if r.latency_p50_ms is None:
         return ["–", "–", "–", _quality(r), ""]
     relative = "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"
-    interval = f"{ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)}"
+    interval = f"{ms_text(r.latency_ci_low_ms)}–{ms_text(r.latency_ci_high_ms)}"
     return [ms_text(r.latency_p50_ms), interval, relative, _quality(r), "●" if r.on_frontier else ""]
 
 

@@ -75,7 +75,8 @@ def estimate(blocks: Sequence[Block]) -> dict[str, Estimate]:
         return {}
     fit = _fit(blocks)
     slower, faster = _movement(fit)
-    return {cell: _estimate(fit, i, slower, faster, [b for b in blocks if b.cell == cell]) for i, cell in enumerate(fit.cells)}
+    its_blocks = _by_cell(blocks)
+    return {cell: _estimate(fit, i, slower, faster, its_blocks[cell]) for i, cell in enumerate(fit.cells)}
 
 
 def speed_movement(blocks: Sequence[Block]) -> Movement:
@@ -142,13 +143,18 @@ def _fit(blocks: Sequence[Block]) -> _Fit:
 
 def _undisturbed(blocks: Sequence[Block]) -> list[Block]:
     """The blocks to estimate from: those not disturbed, or all of a cell's where most of them are."""
-    kept: dict[str, list[Block]] = {}
-    for b in blocks:
-        kept.setdefault(b.cell, []).append(b)
+    kept = _by_cell(blocks)
     for cell, its in kept.items():
         calm = [b for b in its if not b.disturbed]
         kept[cell] = calm if 2 * len(calm) >= len(its) else [b for b in its if min(b.samples_ns) > 0] or its
     return [b for its in kept.values() for b in its]
+
+
+def _by_cell(blocks: Sequence[Block]) -> dict[str, list[Block]]:
+    found: dict[str, list[Block]] = {}
+    for b in blocks:
+        found.setdefault(b.cell, []).append(b)
+    return found
 
 
 def _drift(cells: Sequence[str], polished: Sequence[Polished], effect: Table, level: Table) -> Table:
