@@ -191,7 +191,7 @@ def test_count_layers_add_up(run: Run) -> None:
     assert [{k: str(v) for k, v in row.items()} for row in layers] == rows
     printed = table_of(run(*one).out)
     assert printed["total"] == ["698,965", "57,594,632"]
-    assert "10 × 100²" in run(*one).out and "stem" in printed and "classifier" in printed
+    assert "10×100²" in run(*one).out and "stem" in printed and "classifier" in printed
 
 
 # The truth of the made-up folder: 8 ms for a1.0_r128 (65.2 %), 7 ms for a0.75_r192 (67.2 %), up to 5 % slower in some rounds.
