@@ -90,7 +90,7 @@ def _check_complete(here: Path) -> None:
     folder = _sweep_folder(here)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        taken = Counter({(b.cell, b.process, b.round) for b in folder.read().blocks if not b.canary})
+        taken = {(b.cell, b.process, b.round) for b in folder.read().blocks}
     rounds = Counter(cell for cell, _, _ in taken)
     assert all(rounds[cell.id] >= RULES.least_rounds for cell in CELLS)
     replay = SweepFolder(here / "replay" / "grid" / folder.machine)
