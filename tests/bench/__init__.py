@@ -6,6 +6,7 @@
     python -m tests.bench.grid        a whole quick grid against a plain script, and its memory
     python -m tests.bench.exported    our graph against torch's, interleaved
     python -m tests.bench.retest      repeated sweeps against one-after-another timing; time to settle; overhead
+                                      (--disturbed: beside two noisy neighbours)
     python -m tests.bench.truth       the sweep against an independent loop
     python -m tests.bench.coverage    intervals on a simulated machine (long)
     python -m tests.bench.crash       220 kills (long)
