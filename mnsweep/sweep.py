@@ -64,6 +64,7 @@ class Outcome:
     results: tuple[Result, ...]
     failures: Mapping[str, str]
     movement: Movement
+    estimates: Mapping[str, Estimate]
 
 
 def merge(sweep: Sweep, folder: SweepFolder) -> Sweep:
@@ -143,15 +144,14 @@ def settling_targets(request: Request, found: Mapping[str, Estimate]) -> dict[st
     return {key: ci_pct * (1.0 if near else ELSEWHERE) for key, near in zip(latency, narrow, strict=True)}
 
 
-def unsettled(request: Request, folder: SweepFolder) -> dict[str, str]:
+def unsettled(request: Request, outcome: Outcome) -> dict[str, str]:
     """The cells of the sweep that have not settled, each with the reason; failed ones apart."""
-    records = folder.read()
-    found = estimate(records.blocks)
+    found = outcome.estimates
     targets = settling_targets(request, found)
     reasons = {
         cell.id: unsettled_reason(found.get(cell.id), targets[cell.id], request.rules)
         for cell in request.sweep.cells
-        if cell.id not in records.failures
+        if cell.id not in outcome.failures
     }
     return {cell: reason for cell, reason in reasons.items() if reason}
 
@@ -160,7 +160,8 @@ def derive(folder: SweepFolder) -> Outcome:
     """Make `cells.csv` and the plots from `blocks.jsonl`, `sweep.toml` and `machine.json`."""
     sweep = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
     records, machine = folder.read(), folder.read_machine()
-    results = measured_table(sweep.cells, estimate(records.blocks), sweep.quality_source)
+    found = estimate(records.blocks)
+    results = measured_table(sweep.cells, found, sweep.quality_source)
     movement = speed_movement(records.blocks)
     folder.replace(CELLS, to_csv(results))
     text = caption(sweep.name, results, records, machine, movement)
@@ -168,4 +169,4 @@ def derive(folder: SweepFolder) -> Outcome:
         folder.replace(name, content)
     ids = {cell.id for cell in sweep.cells}
     failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}
-    return Outcome(folder, tuple(results), failures, movement)
+    return Outcome(folder, tuple(results), failures, movement, found)

@@ -49,11 +49,6 @@ def folder(tmp_path: Path) -> SweepFolder:
     return SweepFolder(tmp_path / "results" / "grid" / read_machine().key)
 
 
-@pytest.fixture
-def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return tmp_path / "lock"
-
-
 def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dict[str, bytes]) -> Outcome:
     def model_of(cell: Cell) -> bytes:
         layers = expand(cell.design)
@@ -141,7 +136,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_ends_in_one_line_and_keeps_what_was_written(small_disk: Path) -> None:
-    resource = pytest.importorskip("resource") if os.name == "nt" else __import__("resource")
+    resource = pytest.importorskip("resource")
     folder = SweepFolder(small_disk / "grid" / read_machine().key)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     rules = Rules(least_rounds=400, most_rounds=400, process_rounds=400)

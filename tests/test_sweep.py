@@ -204,9 +204,9 @@ def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFol
     assert all(r.rounds == 16 for r in calm.results)
     assert all((r.rounds or 0) >= 40 for r in noisy.results)
     request = Request(Sweep("grid", SMALL), rules)
-    assert unsettled(request, folder) == {}
-    assert set(unsettled(request, noisy_folder)) == {c.id for c in SMALL}
-    assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in unsettled(request, noisy_folder).values())
+    assert unsettled(request, calm) == {}
+    assert set(unsettled(request, noisy)) == {c.id for c in SMALL}
+    assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in unsettled(request, noisy).values())
 
 
 def test_sustained_load_comes_before_the_first_warm_up_and_is_recorded(folder: SweepFolder) -> None:

@@ -10,7 +10,6 @@ from mnsweep.cli import options as o
 from mnsweep.space import MAX_DESIGNS
 
 if TYPE_CHECKING:
-    from mnsweep.store import SweepFolder
     from mnsweep.sweep import Outcome, Plan, Request
     from mnsweep.sweep_file import Sweep
 
@@ -141,10 +140,10 @@ def _print(outcome: "Outcome", json: bool) -> None:
 def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool) -> None:
     from mnsweep.cli.show import advise
 
-    folder: SweepFolder = outcome.folder
+    folder = outcome.folder
     for cell, reason in outcome.failures.items():
         typer.echo(f"mnsweep: {cell} failed: {reason}", err=True)
-    _say_unsettled(request, folder, quiet, verbose)
+    _say_unsettled(request, outcome, quiet, verbose)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
         advise(f"{unknown} of {len(outcome.results)} cells have no published accuracy", quiet)
     moved = outcome.movement
@@ -157,11 +156,11 @@ def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool)
     advise(f"next: mnsweep pick --sweep {folder.sweep} --max-latency-ms 10", quiet)
 
 
-def _say_unsettled(request: "Request", folder: "SweepFolder", quiet: bool, verbose: bool) -> None:
+def _say_unsettled(request: "Request", outcome: "Outcome", quiet: bool, verbose: bool) -> None:
     from mnsweep.cli.show import advise
     from mnsweep.sweep import unsettled
 
-    open_cells = unsettled(request, folder)
+    open_cells = unsettled(request, outcome)
     shown = list(open_cells.items())[: None if verbose else 5]
     for cell, reason in shown:
         advise(f"{cell} did not settle: {reason}", quiet)

@@ -11,8 +11,8 @@ from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
 from mnsweep.measure.estimate import Estimate, estimate
 from mnsweep.measure.plan import Group
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
-from mnsweep.measure.record import Failure, Process, Record, Records
+from mnsweep.measure.proxy import Worker, WorkerLostError
+from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.settle import has_settled, rounds_left
 
@@ -93,8 +93,8 @@ class Campaign:
             )
             try:
                 for cell in cells:
-                    self._attempt(cell, number, partial(self._open, worker, cell))
-                self._sustain(worker, cells, number)
+                    rounds.attempt(cell.id, partial(self._open, worker, cell))
+                self._sustain(worker, cells, rounds)
                 keys = [cell.id for cell in cells]
                 rounds.run(keys, lambda done: self._visits(group, keys, always, number, done))
             except WorkerLostError:
@@ -125,22 +125,12 @@ class Campaign:
     def _open(self, worker: Worker, cell: Cell) -> None:
         worker.open(cell.id, self.model_of(cell), cell.deployment.threads)
 
-    def _attempt(self, cell: Cell, process: int, work: Callable[[], object]) -> None:
-        """Do `work` for a cell; what fails is recorded, and a worker that is lost by it raises."""
-        try:
-            work()
-        except CellError as error:
-            self.failed.add(cell.id)
-            self._write(Failure(cell.id, process, str(error)))
-            if isinstance(error, WorkerLostError):
-                raise
-
-    def _sustain(self, worker: Worker, cells: Sequence[Cell], process: int) -> None:
+    def _sustain(self, worker: Worker, cells: Sequence[Cell], rounds: Rounds) -> None:
         """Heat the machine up: keep the cores of the widest cell busy before the first warm-up."""
         awake = [cell for cell in cells if cell.id not in self.failed]
         if self.rules.sustain_s and awake:
             widest = max(awake, key=lambda cell: cell.deployment.threads)
-            self._attempt(widest, process, partial(worker.time, widest.id, 1, 1e3 * self.rules.sustain_s))
+            rounds.attempt(widest.id, partial(worker.time, widest.id, 1, 1e3 * self.rules.sustain_s))
 
     def _write(self, record: Record) -> None:
         self.append(record)

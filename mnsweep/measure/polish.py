@@ -57,8 +57,8 @@ def median_polish(table: Table, sweeps: int = 10) -> tuple[Table, Table]:
 def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Table, Table]:
     """Effect and variance of every cell over all processes, and the level of each process.
 
-    A random-effects meta-analysis (DerSimonian & Laird 1986): a process counts by its precision, so one that
-    the machine disturbed throughout counts little, and what differs between processes is in the variance.
+    A random-effects meta-analysis (DerSimonian & Laird 1986): a process counts by the rounds it had, the less so
+    the more processes differ among themselves, and that difference is in the variance.
     """
     index = {cell: i for i, cell in enumerate(cells)}
     effect = np.full((len(cells), len(polished)), np.nan)

@@ -22,15 +22,18 @@ to a sink; the next block starts when the sink has returned, so writing never di
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count, pairwise
 from random import Random
 from statistics import median
+from typing import TypeVar
 
 from mnsweep.measure.proxy import CellError, WorkerLostError
 from mnsweep.measure.record import Block, Failure, Mark
 from mnsweep.measure.timing import Timing
 
 Time = Callable[[str, int, float], Timing]  # key, least runs, least ms
+T = TypeVar("T")
 Sink = Callable[[Block | Failure | Mark], None]
 
 CANARY_EVERY = 6  # keys between two looks at the machine's speed
@@ -127,7 +130,7 @@ class Rounds:
 
     def _block(self, key: str, number: int, canary: bool = False) -> Block | None:
         at_s = self.clock() - self.began
-        timing = self._attempt(key, self.rules.block_runs, self.rules.block_ms)
+        timing = self._timed(key, self.rules.block_runs, self.rules.block_ms)
         if timing is None:
             return None
         samples, disturbed = timing.samples_ns, timing.disturbed
@@ -137,15 +140,19 @@ class Rounds:
 
     def _warm_up(self, key: str) -> None:
         for _ in range(WARMUP_REPEATS):
-            timing = self._attempt(key, self.rules.warmup_runs, self.rules.warmup_ms)
+            timing = self._timed(key, self.rules.warmup_runs, self.rules.warmup_ms)
             if timing is None or _halves_agree(timing.samples_ns):
                 return
 
-    def _attempt(self, key: str, min_runs: int, min_ms: float) -> Timing | None:
+    def _timed(self, key: str, min_runs: int, min_ms: float) -> Timing | None:
         if key in self.failed or self.out_of_time():
             return None
+        return self.attempt(key, partial(self.time, key, min_runs, min_ms))
+
+    def attempt(self, key: str, work: Callable[[], T]) -> T | None:
+        """What `work` for a key gives; None when it fails, which is reported. A worker that is lost by it raises."""
         try:
-            return self.time(key, min_runs, min_ms)
+            return work()
         except CellError as error:
             self.failed.add(key)
             self.sink(Failure(key, self.process, str(error)))
