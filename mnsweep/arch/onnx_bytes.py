@@ -1,18 +1,22 @@
-"""Exact size of the ONNX file of a network, by arithmetic: no graph is built, no weight is drawn.
+"""Exact size of the ONNX file of a network, by arithmetic: no file is written, no weight is drawn.
 
-Mirrors `build/onnx_graph.py` field by field; a test builds the files and compares. Encoding: protocol
-buffers (a tag, a length, a payload; lengths and integers as base-128 varints). Field numbers: onnx.proto.
+Encoding: protocol buffers (a tag, a length, a payload; lengths and integers as base-128 varints). Field
+numbers: onnx.proto. A test writes the files and compares.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from mnsweep.arch.graph import FLOAT, INT8, INT32, Node, Tensor, to_graph
 from mnsweep.arch.layers import Layer
 
 IR_VERSION = 8
 OPSET = 17
 PRODUCER = "mnsweep"
-FLOAT_BYTES = 4
+NAME = "mobilenet"
+ITEM_BYTES = {FLOAT: 4, INT8: 1, INT32: 4}
+SYNTHETIC = "seeded synthetic images: fit for timing alone"
+CALIBRATION = "calibration"  # key of the file's metadata that says on what int8 ranges were measured
 
 
 def _varint(n: int) -> int:
@@ -28,12 +32,12 @@ def _integer(n: int) -> int:
     return 1 + _varint(n)
 
 
-def _tensor(name: str, shape: Iterable[int]) -> int:
+def _tensor(tensor: Tensor) -> int:
     """TensorProto: dims, data_type, name, raw_data."""
     elements, dims = 1, 0
-    for d in shape:
+    for d in tensor.shape:
         elements, dims = elements * d, dims + _integer(d)
-    return _nested(dims + _integer(1) + _nested(len(name)) + _nested(FLOAT_BYTES * elements))
+    return _nested(dims + _integer(1) + _nested(len(tensor.name)) + _nested(ITEM_BYTES[tensor.dtype] * elements))
 
 
 @lru_cache(maxsize=1024)
@@ -43,61 +47,33 @@ def _attribute(name: str, value: int | tuple[int, ...]) -> int:
     return _nested(_nested(len(name)) + sum(map(_integer, values)) + 3)
 
 
-@lru_cache(maxsize=1024)
-def _node(op: str, name: str, inputs: tuple[str, ...], output: str, attributes: int = 0) -> int:
+@lru_cache(maxsize=4096)
+def _node(node: Node) -> int:
     """NodeProto: inputs, one output, name, op_type, attributes."""
-    names = sum(_nested(len(i)) for i in inputs) + _nested(len(output)) + _nested(len(name))
-    return _nested(names + _nested(len(op)) + attributes)
+    names = sum(_nested(len(i)) for i in node.inputs) + _nested(len(node.output)) + _nested(len(node.name))
+    return _nested(names + _nested(len(node.op)) + sum(_attribute(*attribute) for attribute in node.attributes))
 
 
-def _value_info(name: str, shape: Sequence[int]) -> int:
+def _value_info(tensor: Tensor) -> int:
     """ValueInfoProto: name, and a tensor type with one dimension message for each axis."""
-    dims = sum(_nested(_integer(d)) for d in shape)
-    return _nested(_nested(len(name)) + _nested(_nested(_integer(1) + _nested(dims))))
+    dims = sum(_nested(_integer(d)) for d in tensor.shape)
+    return _nested(_nested(len(tensor.name)) + _nested(_nested(_integer(1) + _nested(dims))))
 
 
-def _conv(layer: Layer) -> int:
-    out = layer.name + ".conv" if layer.activation != "none" else layer.name
-    bounds = ("clip.min", "clip.max") if layer.activation == "relu6" else ()
-    op = {"relu6": "Clip", "relu": "Relu"}.get(layer.activation)
-    pads = (*(layer.padding[:1] * 2), *(layer.padding[1:] * 2))
-    attributes = (
-        _attribute("group", layer.groups)
-        + _attribute("kernel_shape", (layer.kernel,) * 2)
-        + _attribute("pads", pads)
-        + _attribute("strides", (layer.stride,) * 2)
-    )
-    weight, bias = layer.name + ".weight", layer.name + ".bias"
-    size = _node("Conv", layer.name, (layer.inputs[0], weight, bias), out, attributes)
-    if op:
-        size += _node(op, f"{layer.name}.{layer.activation}", (out, *bounds), layer.name)
-    return size + _tensor(weight, layer.weight_shape) + _tensor(bias, (layer.out_channels,))
+def _metadata(properties: Mapping[str, str]) -> int:
+    """StringStringEntryProto: key and value."""
+    return sum(_nested(_nested(len(key)) + _nested(len(value))) for key, value in properties.items())
 
 
-def _linear(layer: Layer) -> int:
-    flat, weight, bias = layer.name + ".flat", layer.name + ".weight", layer.name + ".bias"
-    return (
-        _node("Flatten", flat, layer.inputs, flat)
-        + _node("Gemm", layer.name, (flat, weight, bias), "logits", _attribute("transB", 1))
-        + _tensor(weight, layer.weight_shape)
-        + _tensor(bias, (layer.out_channels,))
-    )
+def metadata(int8: bool, calibration: str = SYNTHETIC) -> dict[str, str]:
+    """What a file says of itself: an int8 one, on what its ranges were measured."""
+    return {CALIBRATION: calibration} if int8 else {}
 
 
-def _pool(layer: Layer) -> int:
-    return _node("GlobalAveragePool", layer.name, layer.inputs, layer.name)
-
-
-_SIZE_OF_OP = {"conv": _conv, "linear": _linear, "global_pool": _pool}
-
-
-def onnx_bytes(layers: Sequence[Layer]) -> int:
-    """Bytes of the fp32 ONNX file at batch 1: folded weights and the graph around them."""
-    first, last = layers[0], layers[-1]
-    graph = sum(_SIZE_OF_OP[layer.op](layer) for layer in layers) + _nested(len("mobilenet"))
-    if any(layer.activation == "relu6" for layer in layers):
-        graph += _tensor("clip.min", ()) + _tensor("clip.max", ())
-    graph += _value_info("image", (1, first.in_channels, first.in_size, first.in_size))
-    graph += _value_info("logits", (1, last.out_channels))
+def onnx_bytes(layers: Sequence[Layer], int8: bool = False) -> int:
+    """Bytes of the ONNX file at batch 1, fp32 or int8: folded weights and the graph around them."""
+    graph = to_graph(layers, int8)
+    size = _nested(len(NAME)) + sum(map(_node, graph.nodes)) + sum(map(_tensor, graph.constants))
+    size += _value_info(graph.image) + _value_info(graph.logits)
     opset = _nested(_integer(OPSET) + _nested(0))  # the default domain is written as an empty string
-    return _integer(IR_VERSION) + _nested(len(PRODUCER)) + _nested(graph) + opset
+    return _integer(IR_VERSION) + _nested(len(PRODUCER)) + _nested(size) + opset + _metadata(metadata(int8))

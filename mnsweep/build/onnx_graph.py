@@ -1,90 +1,82 @@
-"""The ONNX graph of a network, written from its rows and weights with the `onnx` helper library.
+"""The ONNX file of a network: its graph (`arch/graph.py`) with numbers in it, by the `onnx` helper library.
 
-Batch norm is folded; ReLU6 is `Clip` with constant bounds, which onnxruntime fuses into the convolution
-(a Min/Max pair does not fuse, and breaks the blocked layout around it). Opset 17 and IR version 8 load
-in every onnxruntime since 1.12 (2022).
+Opset 17 and IR version 8 load in every onnxruntime since 1.12 (2022).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from onnx import GraphProto, TensorProto, ValueInfoProto, helper
+from numpy.typing import NDArray
+from onnx import TensorProto, ValueInfoProto, helper
 
+from mnsweep.arch.graph import FLOAT, INT8, INT32, Graph, Node, Tensor, to_graph
 from mnsweep.arch.layers import Layer
-from mnsweep.arch.onnx_bytes import IR_VERSION, OPSET, PRODUCER
-from mnsweep.build.weights import Array, Weights, check, folded
+from mnsweep.arch.onnx_bytes import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
+from mnsweep.build.quantize import Range, quantized
+from mnsweep.build.weights import Weights, check, folded
+
+_TYPES = {FLOAT: TensorProto.FLOAT, INT8: TensorProto.INT8, INT32: TensorProto.INT32}
 
 
-def build_onnx(layers: Sequence[Layer], weights: Weights, batch: int | None = 1) -> bytes:
+def build_onnx(
+    layers: Sequence[Layer],
+    weights: Weights,
+    batch: int | None = 1,
+    ranges: Mapping[str, Range] | None = None,
+    calibration: str = SYNTHETIC,
+) -> bytes:
     """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32.
 
-    `batch=None` makes the batch symbolic. Raises `MnsweepError` when an array is missing or misshapen.
+    `batch=None` makes the batch symbolic. With `ranges` of the maps (least, greatest) the arithmetic is int8, and
+    the file says in its metadata on what they were measured (`calibration`). Raises `MnsweepError` when an array or
+    a range is missing or misshapen.
     """
     check(layers, weights)
-    first, last = layers[0], layers[-1]
-    shape = ["batch" if batch is None else batch]
-    graph = helper.make_graph(
-        nodes=[],
-        name="mobilenet",
-        inputs=[_value("image", [*shape, first.in_channels, first.in_size, first.in_size])],
-        outputs=[_value("logits", [*shape, last.out_channels])],
-    )
-    if any(layer.activation == "relu6" for layer in layers):
-        _add_array(graph, "clip.min", np.zeros((), np.float32))
-        _add_array(graph, "clip.max", np.full((), 6, np.float32))
-    for layer in layers:
-        _WRITERS[layer.op](graph, layer, weights)
-    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = IR_VERSION
+    graph = to_graph(layers, int8=ranges is not None)
+    arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges)
+    model = _model(graph, arrays, batch)
+    helper.set_model_props(model, metadata(ranges is not None, calibration))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _value(name: str, shape: list[int | str]) -> ValueInfoProto:
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
+    """The fp32 model of one image with every map as an output as well: for whoever wants to look inside."""
+    graph = to_graph(layers)
+    model = _model(graph, _float_arrays(layers, weights), batch=1)
+    for layer in layers[:-1]:
+        model.graph.output.append(_value(Tensor(layer.name, (1, layer.out_channels, layer.out_size, layer.out_size)), 1))
+    return bytes(model.SerializeToString(deterministic=True))
 
 
-def _add_array(graph: GraphProto, name: str, array: Array) -> str:
-    tensor = graph.initializer.add(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
-    tensor.raw_data = np.ascontiguousarray(array, dtype="<f4").tobytes()
-    return name
-
-
-def _add_weights(graph: GraphProto, layer: Layer, weights: Weights) -> list[str]:
-    weight, bias = folded(layer, weights)
-    return [_add_array(graph, f"{layer.name}.weight", weight), _add_array(graph, f"{layer.name}.bias", bias)]
-
-
-def _write_conv(graph: GraphProto, layer: Layer, weights: Weights) -> None:
-    before, after = layer.padding
-    out = layer.name if layer.activation == "none" else f"{layer.name}.conv"
-    inputs = [*layer.inputs, *_add_weights(graph, layer, weights)]
-    conv = helper.make_node(
-        "Conv",
-        inputs,
-        [out],
-        layer.name,
-        group=layer.groups,
-        kernel_shape=[layer.kernel] * 2,
-        pads=[before, before, after, after],
-        strides=[layer.stride] * 2,
+def _model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None) -> Any:
+    proto = helper.make_graph(
+        nodes=[_node(node) for node in graph.nodes],
+        name=NAME,
+        inputs=[_value(graph.image, batch)],
+        outputs=[_value(graph.logits, batch)],
     )
-    graph.node.append(conv)
-    if layer.activation == "relu6":
-        bounds = ["clip.min", "clip.max"]
-        graph.node.append(helper.make_node("Clip", [out, *bounds], [layer.name], f"{layer.name}.relu6"))
-    elif layer.activation == "relu":
-        graph.node.append(helper.make_node("Relu", [out], [layer.name], f"{layer.name}.relu"))
+    for constant in graph.constants:
+        tensor = proto.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
+        tensor.raw_data = np.ascontiguousarray(arrays[constant.name], np.dtype(constant.dtype).newbyteorder("<")).tobytes()
+    model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR_VERSION
+    return model
 
 
-def _write_global_pool(graph: GraphProto, layer: Layer, weights: Weights) -> None:
-    graph.node.append(helper.make_node("GlobalAveragePool", layer.inputs, [layer.name], layer.name))
+def _node(node: Node) -> Any:
+    attributes: dict[str, Any] = dict(node.attributes)
+    return helper.make_node(node.op, node.inputs, [node.output], node.name, **attributes)
 
 
-def _write_linear(graph: GraphProto, layer: Layer, weights: Weights) -> None:
-    flat = f"{layer.name}.flat"
-    graph.node.append(helper.make_node("Flatten", layer.inputs, [flat], flat))
-    inputs = [flat, *_add_weights(graph, layer, weights)]
-    graph.node.append(helper.make_node("Gemm", inputs, ["logits"], layer.name, transB=1))
+def _value(tensor: Tensor, batch: int | None) -> ValueInfoProto:
+    shape = ["batch" if batch is None else batch, *tensor.shape[1:]]
+    return helper.make_tensor_value_info(tensor.name, _TYPES[tensor.dtype], shape)
 
 
-_WRITERS = {"conv": _write_conv, "global_pool": _write_global_pool, "linear": _write_linear}
+def _float_arrays(layers: Sequence[Layer], weights: Weights) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {"clip.min": np.zeros((), np.float32), "clip.max": np.full((), 6, np.float32)}
+    for layer in layers:
+        if layer.weight_shape:
+            arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)
+    return arrays

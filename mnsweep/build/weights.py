@@ -66,6 +66,19 @@ def check(layers: Sequence[Layer], weights: Weights) -> None:
             raise MnsweepError(f"weights: {name} has shape {got}, the network needs {shape}")
 
 
+def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
+    """The same weights for rows with more channels (`arch/channel_padding.py`): zeros in every place that is new.
+
+    A channel of zeros at scale 0 and shift 0 is 0 behind batch norm and activation.
+    """
+    arrays = {}
+    for name, shape in (item for layer in deployed for item in shapes(layer).items()):
+        own = weights.arrays[name]
+        arrays[name] = np.zeros(shape, own.dtype)
+        arrays[name][tuple(map(slice, own.shape))] = own
+    return Weights(arrays, weights.epsilon)
+
+
 def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
     """Weight and bias of one row with its batch norm folded in: what is deployed.
 

@@ -1,0 +1,125 @@
+"""Lossless channel padding: the same network on channel counts that a runtime likes better.
+
+A padded channel has a zero filter and a zero bias: it is 0 behind every activation that keeps 0, and the next
+layer's weights for it are 0, so the logits stay what they were. What it costs is counted by `cost.py` on the padded
+rows; whether it pays depends on the runtime: a blocked convolution that gets a channel count it can't
+block leaves its fast path, for more than the padded channels cost.
+
+Which counts a runtime likes is measured, not looked up. A probe times chains of depthwise separable layers
+(`chain`), a narrow one on large maps and a wide one on small maps, at channel counts that are whole multiples of 1, 2, 4 …
+32 and of no more. In each of the two, time grows as a power of the count, times what the alignment
+costs; a count is rounded up to the multiple at which the chain takes least, where that gains anything.
+"""
+
+from collections.abc import Mapping, Sequence
+from math import log, prod
+
+from mnsweep.arch.layers import Layer
+from mnsweep.errors import MnsweepError
+
+Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ
+ALIGNMENTS = (1, 2, 4, 8, 16, 32)
+MARGIN = 0.03  # a wider layer must gain more than this: the probe is not exact, and neither is its model
+NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # each alignment once, and the last to grow to
+NARROW_UP_TO = 64  # channels; beyond, layers are wide
+CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: where a MobileNet at 160 to 224 px has such layers
+PAIRS, CLASSES = 3, 10
+
+
+def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ...]:
+    """The rows as they are deployed; the network's input and its outputs keep their channels."""
+    deployed: list[Layer] = []
+    width = {"image": layers[0].in_channels}
+    for layer in layers:
+        inside = layer is not layers[-1]
+        width[layer.name] = channels.get(layer.out_channels, layer.out_channels) if inside else layer.out_channels
+        before, after = width[layer.inputs[0]], width[layer.name]
+        groups = after if layer.groups > 1 else 1
+        deployed.append(layer._replace(in_channels=before, out_channels=after, groups=groups))
+    return tuple(deployed)
+
+
+def multiples_of(k: int, layers: Sequence[Layer]) -> dict[int, int]:
+    """Every channel count rounded up to a multiple of `k`."""
+    return {count: up for count in _counts(layers) if (up := _round_up(count, k)) != count}
+
+
+def padding(layers: Sequence[Layer], pad: str, chain_ms: Mapping[int, float]) -> dict[int, int]:
+    """What `pad` (`none`, a multiple as `16`, or `auto`) comes to; `auto` needs what a probe found (`where_it_pays`)."""
+    if pad == "auto":
+        return where_it_pays(layers, chain_ms)
+    return {} if pad == "none" else multiples_of(int(pad), layers)
+
+
+def where_it_pays(layers: Sequence[Layer], chain_ms: Mapping[int, float]) -> dict[int, int]:
+    """Every channel count rounded up to the multiple at which its layers should take the least time.
+
+    `chain_ms` is what a probe found: milliseconds of the chain at each of the counts `NARROW` and `WIDE`.
+    """
+    return {count: best for count in _counts(layers) if (best := _fastest(count, chain_ms)) != count}
+
+
+def gains(channels: Channels, chain_ms: Mapping[int, float]) -> bool:
+    """Whether layers on the deployed counts should take less time than on the logical ones, over all of them."""
+    ratios = [
+        _expected_ms(after, chain_ms, before) / _expected_ms(before, chain_ms, before) for before, after in channels.items()
+    ]
+    return prod(ratios) < (1 - MARGIN) ** len(ratios)
+
+
+def _fastest(count: int, chain_ms: Mapping[int, float]) -> int:
+    """The multiple that is fastest by more than the margin, the least wide of those that are about as fast."""
+    ms = {width: _expected_ms(width, chain_ms, count) for width in sorted({_round_up(count, k) for k in ALIGNMENTS})}
+    least = min(ms.values())
+    enough = next(width for width in ms if ms[width] <= least * (1 + MARGIN))
+    return enough if ms[enough] * (1 + MARGIN) < ms[count] else count
+
+
+def _expected_ms(count: int, chain_ms: Mapping[int, float], logical: int) -> float:
+    """Time of a chain at `count`, from the probed count of the same alignment: of the chain that `logical` belongs to."""
+    probed = NARROW if logical <= NARROW_UP_TO else WIDE
+    before, after = probed[-2:]
+    growth = log(chain_ms[after] / chain_ms[before]) / log(after / before)
+    of_alignment = {alignment(c): c for c in reversed(probed)}
+    nearest = of_alignment[alignment(count)]
+    return chain_ms[nearest] * float((count / nearest) ** growth)
+
+
+def alignment(count: int) -> int:
+    """The largest of the alignments that divides `count`."""
+    return max(k for k in ALIGNMENTS if count % k == 0)
+
+
+def _round_up(count: int, k: int) -> int:
+    return -(-count // k) * k
+
+
+def _counts(layers: Sequence[Layer]) -> list[int]:
+    return sorted({layer.out_channels for layer in layers[:-1]})
+
+
+def chain(count: int) -> tuple[Layer, ...]:
+    """A stem, a few depthwise separable pairs, all of `count` channels on maps of one size, and a head."""
+    size = next(size for counts, size in CHAIN_SIZES.items() if count in counts)
+    rows = [Layer("stem", "conv", ("image",), 3, count, 2 * size, size, 3, 2, (0, 1), 1, True, False, "relu6")]
+    for i in range(1, PAIRS + 1):
+        dw, pw, before = f"depthwise{i}", f"pointwise{i}", (rows[-1].name,)
+        rows.append(Layer(dw, "conv", before, count, count, size, size, 3, 1, (1, 1), count, True, False, "relu6"))
+        rows.append(Layer(pw, "conv", (dw,), count, count, size, size, 1, 1, (0, 0), 1, True, False, "relu6"))
+    rows.append(Layer("pool", "global_pool", (rows[-1].name,), count, count, size, 1, size))
+    rows.append(Layer("classifier", "linear", ("pool",), count, CLASSES, 1, 1, bias=True))
+    return tuple(rows)
+
+
+def to_text(channels: Channels) -> str:
+    """`9>12 19>20`: what it came to, as the measurement's key and the table say it; empty where nothing is padded."""
+    return " ".join(f"{logical}>{deployed}" for logical, deployed in sorted(channels.items()))
+
+
+def from_text(text: str) -> dict[int, int]:
+    """The channels that `to_text` wrote; raises `MnsweepError` on anything else."""
+    try:
+        pairs = [pair.split(">") for pair in text.split()]
+        return {int(logical): int(deployed) for logical, deployed in pairs}
+    except ValueError:
+        raise MnsweepError(f"channel padding {text!r} is not written as 9>12 19>20 is") from None
