@@ -11,22 +11,22 @@ from typing import Any
 import pandas as pd
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
-from mnsweep.cell import Design
+from mnsweep.cell import Cell, Deployment, Design
+from mnsweep.deploy import Prepared, prepare_export
 from mnsweep.explore.pick import Choice, Constraints
 from mnsweep.explore.pick import pick as choose
-from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.facts import read_facts
+from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Status
+from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
 from mnsweep.report.table import count_table
 from mnsweep.result import COLUMNS, Result, from_csv
 from mnsweep.space import PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
 from mnsweep.store import CELLS, SweepFolder, find_results, results_dir_or_default
-from mnsweep.sweep import Request, begin, merge, run
+from mnsweep.sweep import Outcome, Request, begin, get_ready, merge, run
 from mnsweep.sweep_file import ask_for_sweep
 
 
@@ -62,11 +62,11 @@ def grid(
 
     Continues where an earlier call of the same name stopped; `fresh` sets that one aside. `quick` takes a
     fixed small number of rounds, `rules` say in detail how long and how narrow. The frame's
-    `attrs` hold `sweep`, `machine`, `results_dir` and `failures` (cell → reason). Raises `MnsweepError`.
+    `attrs` hold `sweep`, `machine`, `results_dir`, and `failures` and `skipped` (cell → reason). Raises `MnsweepError`.
     """
     directory = results_dir_or_default(results_dir)
     axes = {key: value for key, value in {"alpha": alpha, "res": res, **settings}.items() if value is not None}
-    asked = ask_for_sweep(sweep, name, axes, quality_source, directory)
+    asked = ask_for_sweep(sweep, name, axes, quality_source, directory, usable_threads=read_facts().usable_threads)
     machine = read_machine()
     folder = SweepFolder(directory / asked.name / machine.key)
     chosen = rules or Rules()
@@ -74,18 +74,26 @@ def grid(
         if fresh:
             folder.set_aside()
         request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
-        outcome = run(request, begin(request, folder, machine), folder, on_status)
+        outcome, prepared = _measured(request, folder, machine, on_status)
     frame = _frame(outcome.results)
     frame.attrs = {
         "sweep": asked.name,
         "machine": machine.key,
         "results_dir": str(folder.path),
         "failures": dict(outcome.failures),
+        "skipped": prepared.skipped,
     }
     return frame
 
 
-def pick(sweep: str | None = None, *, results_dir: str | Path | None = None, **constraints: float) -> Choice:
+def _measured(
+    request: Request, folder: SweepFolder, machine: Machine, on_status: Callable[[Status], None]
+) -> tuple[Outcome, Prepared]:
+    request, plan, prepared = get_ready(request, begin(request, folder, machine), folder)
+    return run(request, plan, prepared, folder, on_status), prepared
+
+
+def pick(sweep: str | None = None, *, results_dir: str | Path | None = None, **constraints: Any) -> Choice:
     """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
 
     `constraints` are the fields of `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no
@@ -95,15 +103,28 @@ def pick(sweep: str | None = None, *, results_dir: str | Path | None = None, **c
     return choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), Constraints(**constraints))
 
 
-def export(alpha: float, res: int, out: str | Path, *, batch: int | None = 1, seed: int = 0, **settings: Any) -> Path:
+def export(
+    alpha: float,
+    res: int,
+    out: str | Path,
+    *,
+    batch: int | None = 1,
+    precision: str = "fp32",
+    pad: str = "none",
+    calibration: str | Path | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> Path:
     """Write one design with seeded random weights (for timing only) as ONNX; `batch=None` is symbolic.
 
-    `settings` are the other fields of `Design`. Returns the path. Raises `MnsweepError` on a bad value and
-    `OSError` when the file can't be written.
+    `pad` is `none`, a multiple, or `auto`: what pays in onnxruntime on this CPU. int8 scales come from the pictures in
+    the folder `calibration`, or from synthetic ones. `settings` are the other fields of `Design`. Returns the path.
+    Raises `MnsweepError` on a bad value and `OSError` when the file can't be written.
     """
-    layers = expand(Design(alpha, res, **settings))
+    cell = Cell(Design(alpha, res, **settings), Deployment(precision, batch=batch or 1, pad=pad))
+    prepared = prepare_export(Worker, cell, seed, folder=None if calibration is None else Path(calibration))
     path = Path(out)
-    path.write_bytes(build_onnx(layers, random_weights(layers, seed), batch))
+    path.write_bytes(prepared.model_of(cell, batch))
     return path
 
 

@@ -24,18 +24,20 @@ CHOICES: dict[str, tuple[str, ...]] = {  # the first of each is the default
     "width_rule": ("paper", "round8"),
     "conv_padding": ("same", "keras", "symmetric"),
     "activation": ("relu6", "relu"),
-    "precision": ("fp32",),
-    "runtime": ("onnxruntime",),
-    "pad": ("auto",),
+    "precision": ("fp32", "bf16", "int8"),
+    "runtime": ("onnxruntime", "openvino"),
 }
 MOST = 1_000_000  # classes, threads, images
 COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # whole numbers and their letter in an id
+PADS = ("auto", "none")  # or a multiple
+PAD_RANGE = (2, 256)
+_PROVIDER = re.compile(r"onnxruntime:[A-Za-z0-9]+ExecutionProvider")  # onnxruntime on something else than its CPU kernels
 
 
 def _check_choices_and_counts(value: "Design | Deployment") -> None:
     for f in fields(value):
         got = getattr(value, f.name)
-        if f.name in CHOICES and got not in CHOICES[f.name]:
+        if f.name in CHOICES and got not in CHOICES[f.name] and not (f.name == "runtime" and _PROVIDER.fullmatch(str(got))):
             raise MnsweepError(f"{f.name} {got!r} is unknown: choose from {', '.join(CHOICES[f.name])}")
         if f.name in COUNTS and not (type(got) is int and 1 <= got <= MOST):
             raise MnsweepError(f"{f.name} {got!r:.40} is not a whole number from 1 to {MOST:,}")
@@ -79,7 +81,8 @@ class Design:
 class Deployment:
     """How a design is run: `threads` is the size of the runtime's pool, `batch` images go in at once.
 
-    `pad` is the channel padding as asked for; what it came to is part of each measurement.
+    `runtime` may name an execution provider of onnxruntime behind a colon. `pad` is the channel padding as asked
+    for: `none`, a multiple as `16`, or `auto`; what it came to is part of each measurement.
     """
 
     precision: str = "fp32"
@@ -90,6 +93,9 @@ class Deployment:
 
     def __post_init__(self) -> None:
         _check_choices_and_counts(self)
+        low, high = PAD_RANGE
+        if self.pad not in PADS and not (re.fullmatch("[1-9][0-9]{0,2}", str(self.pad)) and low <= int(self.pad) <= high):
+            raise MnsweepError(f"pad {self.pad!r:.40} is unknown: choose from auto, none, or a multiple from {low} to {high}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,7 @@ class Cell:
             for f in fields(part):
                 value = getattr(part, f.name)
                 if f.name not in ("alpha", "resolution") and value != f.default:
-                    yield f"{COUNTS.get(f.name, '')}{value}"
+                    yield f"{_LETTERS.get(f.name, '')}{value}".replace(":", "-")
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""
@@ -118,6 +124,7 @@ class Cell:
 
 _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<rest>(_[^_]+)*)")
 _FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
+_LETTERS = {**COUNTS, "pad": "p"}
 _FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
 _DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
 
@@ -147,6 +154,10 @@ def parse_cell(text: str) -> Cell:
 def _parse_suffix(suffix: str, text: str) -> tuple[str, str | int]:
     if suffix in _FIELD_OF_CHOICE:
         return _FIELD_OF_CHOICE[suffix], suffix
+    if re.fullmatch("p(none|[0-9]{1,9})", suffix):
+        return "pad", suffix[1:]
+    if _PROVIDER.fullmatch(suffix.replace("-", ":", 1)):
+        return "runtime", suffix.replace("-", ":", 1)
     if suffix[:1] in _FIELD_OF_LETTER and re.fullmatch("[0-9]{1,9}", suffix[1:]):
         return _FIELD_OF_LETTER[suffix[0]], int(suffix[1:])
     raise MnsweepError(f"cell {text!r}: {suffix!r} is not a setting that this version of mnsweep knows")

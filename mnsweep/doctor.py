@@ -10,13 +10,13 @@ from mnsweep.arch.layers import expand
 from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import random_weights
 from mnsweep.cell import Design
+from mnsweep.deploy import SEED
 from mnsweep.errors import UnavailableError
 from mnsweep.machine.conditions import Finding, find
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.machine.readings import Readings, read_conditions
-from mnsweep.measure.campaign import SEED
 from mnsweep.measure.proxy import Worker
 from mnsweep.measure.repeatability import Repeatability, measure_repeatability
 
@@ -76,9 +76,8 @@ def diagnose(
 
 
 def thread_limit(facts: Facts) -> int:
-    """The most threads that are worth a try: on more than its quota a container is stopped in between."""
-    quota = facts.usable_cpus if facts.cpu_quota is None else max(1, int(facts.cpu_quota))
-    return min(facts.usable_cpus, quota, MOST_THREADS)
+    """The most threads that are worth a try."""
+    return min(facts.usable_threads, MOST_THREADS)
 
 
 def _measured(most_threads: int, new_worker: Callable[[], Worker]) -> Repeatability:

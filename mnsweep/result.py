@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from mnsweep.errors import StoreError
 
 SCHEMA_VERSION = 1
+UNPADDED = "unpadded"  # in `deployed_channels`: padding changed nothing
 _MEND = "recreate it with 'mnsweep rebuild'"
 
 
@@ -20,7 +21,9 @@ class Result:
 
     `params` and `mult_adds` are of the logical network (what the paper counts, per image),
     `deployed_mult_adds`, `onnx_bytes` and `peak_activation_bytes` of what runs. Latencies are per batch.
-    `latency_source` is `measured`; `quality_source` names a publication.
+    `latency_source` is `measured`; `quality_source` names a publication. `deployed_channels` says what channel padding
+    came to, as `9>12 19>20`, or `unpadded`; None where `auto` was not found out. `warning` says
+    why a deployment gains nothing.
     """
 
     cell: str
@@ -59,6 +62,9 @@ class Result:
     top5_pct: float | None = None
     on_frontier: bool | None = None
     stability_reason: str | None = None
+    images_per_s: float | None = None
+    deployed_channels: str | None = None
+    warning: str | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Result))

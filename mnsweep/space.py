@@ -25,6 +25,7 @@ PAPER_RESOLUTIONS = "128,160,192,224"
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
+WORDS = ("precision", "runtime", "pad")  # axes of names
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
 
@@ -92,6 +93,19 @@ def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
     return _Range(start, stop, step)
 
 
+def _parse_words(name: str, value: object) -> list[str]:
+    """The values of an axis of words; a cell checks whether it knows them."""
+    words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
+    if not all(map(_is_number_or_text, words)):
+        raise MnsweepError(f"--{name} {value!r}: expected names")
+    found = [str(word).strip() for word in words]
+    if not found:
+        raise MnsweepError(f"--{name}: the list is empty; give at least one value")
+    if "" in found:
+        raise MnsweepError(f"--{name} {','.join(found)}: a value is missing beside a comma")
+    return list(dict.fromkeys(found))
+
+
 def _is_number_or_text(value: object) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
@@ -123,8 +137,9 @@ def _write_out(axis: _Axis, text: str, ranges: list[_Range]) -> list[Fraction]:
 class Space:
     """A grid of cells: the product of the axes, for one choice of each remaining setting.
 
-    Axes take a string in the grammar above or a list of numbers. Raises `MnsweepError` on a value that
-    no cell can have, and when the grid holds more than `max_designs` designs.
+    Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names.
+    `threads` may say `auto` where `auto_threads` says what that is on this machine. Raises `MnsweepError` on a
+    value that no cell can have, and when the grid holds more than `max_designs` designs.
     """
 
     alpha: AxisValue = PAPER_ALPHAS
@@ -133,9 +148,13 @@ class Space:
     width_rule: str = "paper"
     conv_padding: str = "same"
     activation: str = "relu6"
+    precision: AxisValue = "fp32"
+    runtime: AxisValue = "onnxruntime"
     threads: AxisValue = "1"
     batch: AxisValue = "1"
+    pad: AxisValue = "auto"
     max_designs: int = MAX_DESIGNS
+    auto_threads: int | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, α outermost, in the order given, each once."""
@@ -157,10 +176,20 @@ class Space:
     def deployments(self) -> tuple[Deployment, ...]:
         """Every deployment of the grid."""
         threads, batches = self._values("threads", "batch")
-        return tuple(Deployment(threads=int(t), batch=int(b)) for t, b in product(threads, batches))
+        precisions, runtimes, pads = (_parse_words(name, getattr(self, name)) for name in WORDS)
+        settings = product(precisions, runtimes, map(int, threads), map(int, batches), pads)
+        return tuple(Deployment(*setting) for setting in settings)
+
+    def _resolved(self, name: str) -> AxisValue:
+        """The value of an axis, with the number that `auto` threads come to in its place."""
+        value: AxisValue = getattr(self, name)
+        if name != "threads" or self.auto_threads is None:
+            return value
+        items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value
+        return [self.auto_threads if isinstance(i, str) and i.strip() == "auto" else i for i in items]
 
     def _values(self, *names: str) -> list[list[Fraction]]:
-        parsed = [(_AXES[name], *_parse_axis(_AXES[name], getattr(self, name))) for name in names]
+        parsed = [(_AXES[name], *_parse_axis(_AXES[name], self._resolved(name))) for name in names]
         counts = [sum(r.count() for r in ranges) for _, _, ranges in parsed]
         if (total := prod(counts)) > self.max_designs:
             asked = " × ".join(f"{axis.flag} {text} ({n:,})" for (axis, text, _), n in zip(parsed, counts, strict=True))
@@ -171,4 +200,4 @@ class Space:
         return [_write_out(*p) for p in parsed]
 
 
-SPACE_KEYS = tuple(f.name for f in fields(Space) if f.name != "max_designs")
+SPACE_KEYS = tuple(f.name for f in fields(Space) if f.name not in ("max_designs", "auto_threads"))

@@ -1,29 +1,31 @@
-"""The whole flow on one screen: plan, build, measure, store, estimate, report."""
+"""The whole flow on one screen: plan, prepare, measure, store, estimate, report."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
 import psutil
 
 from mnsweep.accuracy.published import published
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.channel_padding import from_text, to_text
 from mnsweep.cell import Cell
+from mnsweep.deploy import SEED, Prepared, prepare
+from mnsweep.errors import UnavailableError
 from mnsweep.explore.frontier import near_frontier
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.campaign import SEED, Campaign, Status
+from mnsweep.measure.campaign import Campaign, Status
 from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movement
 from mnsweep.measure.plan import Group, groups, seconds
 from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.settle import has_settled, unsettled_reason
 from mnsweep.report.caption import caption
+from mnsweep.report.cliffs_plot import cliffs_plot
 from mnsweep.report.plot import mult_adds_plot, pareto_plot
 from mnsweep.report.table import measured_table
+from mnsweep.report.warn import with_warnings
 from mnsweep.result import Result, to_csv
 from mnsweep.store import CELLS, SWEEP, SweepFolder
 from mnsweep.sweep_file import Sweep, parse_sweep, write_sweep
@@ -99,9 +101,35 @@ def begin(request: Request, folder: SweepFolder, machine: Machine) -> Plan:
     return the_plan
 
 
+def get_ready(
+    request: Request, the_plan: Plan, folder: SweepFolder, new_worker: Callable[[], Worker] | None = None
+) -> tuple[Request, Plan, Prepared]:
+    """Ask the runtimes what must be known before cells can be built; what is left without cells that do not run here.
+
+    Cells that were measured already stay, and keep their padding. Raises `UnavailableError` when nothing is left.
+    """
+    records = folder.read()
+    needed = tuple(dict.fromkeys(chain.from_iterable(group.all for group in the_plan.groups)))
+    kept = {cell: from_text(text) for cell, text in records.padding.items()}
+    prepared = prepare(new_worker or partial(Worker, request.rules.cell_timeout_s), needed, kept)
+    if not prepared.skipped:
+        return request, the_plan, prepared
+    measured = {block.cell for block in records.blocks}
+    left = _only(request, lambda cell: cell.id not in prepared.skipped or cell.id in measured)
+    if not left.sweep.cells:
+        raise UnavailableError(next(iter(prepared.skipped.values())))
+    folder.replace(SWEEP, write_sweep(left.sweep))
+    return left, plan(_only(left, lambda cell: cell.id not in prepared.skipped), folder), prepared
+
+
+def _only(request: Request, wanted: Callable[[Cell], bool]) -> Request:
+    return replace(request, sweep=replace(request.sweep, cells=tuple(filter(wanted, request.sweep.cells))))
+
+
 def run(
     request: Request,
     the_plan: Plan,
+    prepared: Prepared,
     folder: SweepFolder,
     on_status: Callable[[Status], None],
     new_worker: Callable[[], Worker] | None = None,
@@ -112,18 +140,20 @@ def run(
     `new_worker` starts a worker process (another kind in tests).
     """
     if the_plan.groups:
-        targets = partial(settling_targets, request)
-        worker = new_worker or partial(Worker, request.rules.cell_timeout_s)
         with folder.appending() as append:
-            campaign = Campaign(folder.read(), request.rules, append, random_model, targets, on_status, worker)
+            campaign = Campaign(
+                records=folder.read(),
+                rules=request.rules,
+                append=append,
+                model_of=prepared.model_of,
+                targets=partial(settling_targets, request),
+                on_status=on_status,
+                new_worker=new_worker or partial(Worker, request.rules.cell_timeout_s),
+                settings={**prepared.versions, "seed": SEED},
+                padding={cell: to_text(channels) for cell, channels in prepared.channels.items()},
+            )
             campaign.measure(the_plan.groups)
     return derive(folder)
-
-
-def random_model(cell: Cell) -> bytes:
-    """The ONNX file that is timed for a cell: its network with seeded random weights."""
-    layers = expand(cell.design)
-    return build_onnx(layers, random_weights(layers, SEED), cell.deployment.batch)
 
 
 def settling_targets(request: Request, found: Mapping[str, Estimate]) -> dict[str, float]:
@@ -161,11 +191,12 @@ def derive(folder: SweepFolder) -> Outcome:
     sweep = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
     records, machine = folder.read(), folder.read_machine()
     found = estimate(records.blocks)
-    results = measured_table(sweep.cells, found, sweep.quality_source)
+    padding = {cell: from_text(text) for cell, text in records.padding.items()}
+    results = with_warnings(measured_table(sweep.cells, found, sweep.quality_source, padding), machine)
     movement = speed_movement(records.blocks)
     folder.replace(CELLS, to_csv(results))
     text = caption(sweep.name, results, records, machine, movement)
-    for name, content in {**pareto_plot(results, text), **mult_adds_plot(results, text)}.items():
+    for name, content in {**pareto_plot(results, text), **mult_adds_plot(results, text), **cliffs_plot(results, text)}.items():
         folder.replace(name, content)
     ids = {cell.id for cell in sweep.cells}
     failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}

@@ -23,7 +23,7 @@ import tomli_w
 from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.errors import MnsweepError
-from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
+from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, WORDS, Space
 from mnsweep.store import is_file
 
 SCHEMA_VERSION = 1
@@ -53,17 +53,36 @@ def ask_for_sweep(
     quality_source: str | None,
     results_dir: Path,
     max_designs: int = MAX_DESIGNS,
+    usable_threads: int | None = None,
 ) -> Sweep:
     """The sweep of a file or its name, or else the grid that `axes` span; `name` and `quality_source` win over the file.
 
-    Raises `MnsweepError` when a file and axes are both given.
+    `usable_threads` are this machine's: what `auto` threads come to, and the most there may be. Raises
+    `MnsweepError` when a file and axes are both given, or when a cell wants more threads.
     """
+    asked = _ask_for_sweep(sweep, name, axes, quality_source, results_dir, max_designs, usable_threads)
+    most = max(cell.deployment.threads for cell in asked.cells)
+    if usable_threads is not None and most > usable_threads:
+        raise MnsweepError(f"--threads {most}: this process may use {usable_threads} CPUs here; 'auto' takes as many as that")
+    return asked
+
+
+def _ask_for_sweep(
+    sweep: str | None,
+    name: str | None,
+    axes: Mapping[str, Any],
+    quality_source: str | None,
+    results_dir: Path,
+    max_designs: int,
+    usable_threads: int | None,
+) -> Sweep:
     if sweep is None:
-        return Sweep(name or "grid", Space(**axes, max_designs=max_designs).cells(), quality_source or DEFAULT_SOURCE)
+        space = Space(**axes, max_designs=max_designs, auto_threads=usable_threads)
+        return Sweep(name or "grid", space.cells(), quality_source or DEFAULT_SOURCE)
     if axes:
         flag = "--" + next(iter(axes)).replace("_", "-")
         raise MnsweepError(f"--sweep {sweep} and {flag} contradict each other: put the value into the file, or drop --sweep")
-    read = read_sweep(find_sweep_file(sweep, results_dir), max_designs)
+    read = read_sweep(find_sweep_file(sweep, results_dir), max_designs, usable_threads)
     return replace(read, name=name or read.name, quality_source=quality_source or read.quality_source)
 
 
@@ -91,7 +110,7 @@ def bundled_folders() -> list[Path]:
     return [folder for folder in (package / "sweeps", package.parent / "sweeps") if folder.is_dir()]
 
 
-def read_sweep(path: Path, max_designs: int = MAX_DESIGNS) -> Sweep:
+def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
     """The sweep in a file; raises `MnsweepError` that names the file, as `parse_sweep` does."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -99,30 +118,31 @@ def read_sweep(path: Path, max_designs: int = MAX_DESIGNS) -> Sweep:
         raise MnsweepError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise MnsweepError(f"{path}: is not text") from None
-    return parse_sweep(text, path, max_designs)
+    return parse_sweep(text, path, max_designs, auto_threads)
 
 
-def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS) -> Sweep:
+def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
     """The sweep that `text` describes; its name is the file's unless it says otherwise.
 
     Raises `MnsweepError` that names `path` and the key on TOML that does not parse, an unknown key,
     a wrong type or a bad value.
     """
     try:
-        return _sweep(tomllib.loads(text), path.stem, max_designs)
+        return _sweep(tomllib.loads(text), path.stem, max_designs, auto_threads)
     except (ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise MnsweepError(f"{path}: is not TOML: {error}") from None
     except MnsweepError as error:
         raise MnsweepError(f"{path}: {error}") from None
 
 
-def _sweep(content: Mapping[str, Any], stem: str, max_designs: int) -> Sweep:
+def _sweep(content: Mapping[str, Any], stem: str, max_designs: int, auto_threads: int | None) -> Sweep:
     for key in content:
         if key not in KEYS:
             raise MnsweepError(f"unknown key {key!r}; known keys are {', '.join(KEYS)}")
     if (version := content.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
         raise MnsweepError(f"schema_version {version!r} is not the {SCHEMA_VERSION} that this mnsweep reads")
     settings = {key: _checked(key, value) for key, value in content.items() if key in SPACE_KEYS}
+    settings["auto_threads"] = auto_threads
     listed = [*_designs(content, settings), *_cells(content)]
     spans_axes = "alpha" in content or "res" in content or not listed
     cells = [*(Space(**settings, max_designs=max_designs).cells() if spans_axes else ()), *listed]
@@ -130,7 +150,7 @@ def _sweep(content: Mapping[str, Any], stem: str, max_designs: int) -> Sweep:
     return Sweep(name, tuple(dict.fromkeys(cells)), source)
 
 
-_AXES = ("alpha", "res", "threads", "batch")
+_AXES = ("alpha", "res", "threads", "batch", *WORDS)
 
 
 def _checked(key: str, value: object) -> Any:
@@ -157,7 +177,7 @@ def _list(content: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _designs(content: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Cell]:
-    others = {key: settings[key] for key in settings if key not in _AXES}
+    others = {key: settings[key] for key in settings if key not in (*_AXES, "auto_threads")}
     deployments = Space(**settings).deployments()
     cells = []
     for pair in _list(content, "designs"):

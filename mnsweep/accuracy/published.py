@@ -2,6 +2,9 @@
 
 A frontier holds one source at a time. Top-1 depends on the crop and the training recipe: the same
 architecture differs by 0.6 to 2.6 points between sources, more than neighbours on a grid.
+
+An int8 cell has the number of a network that was trained with quantization, never the float one; a bf16 cell inherits
+the number of its fp32 twin, since rounding to 8 bits of mantissa moves top-1 by less than it was printed with.
 """
 
 import csv
@@ -13,7 +16,12 @@ from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
 
 DEFAULT_SOURCE = "slim-2018-08"
-_PREFIX = "published: "
+_PROVENANCE = {  # by precision, before the name of the source
+    "fp32": "published",
+    "int8": "published, quantization-aware training",
+    "bf16": "inherited from fp32, published",
+}
+_QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
 _WEIGHTS = {  # whether the network that scored the number is a file that a user can have
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
@@ -30,11 +38,12 @@ class Quality:
     top5_pct: float | None
     source: str
     reference: str
+    precision: str = "fp32"
 
     @property
     def provenance(self) -> str:
         """How columns name it: no number travels without the word."""
-        return _PREFIX + self.source
+        return f"{_PROVENANCE[self.precision]}: {self.source}"
 
 
 def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
@@ -44,11 +53,14 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     """
     if source not in sources():
         raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
-    design = cell.design
+    design, precision = cell.design, cell.deployment.precision
     # At the α that were published both width rules give the same channels.
-    if replace(design, width_rule="paper") != Design(design.alpha, design.resolution) or cell.deployment.precision != "fp32":
+    if replace(design, width_rule="paper") != Design(design.alpha, design.resolution):
         return None
-    return _published()[source].get((design.alpha, design.resolution))
+    if precision == "bf16":
+        as_fp32 = _published()[source].get(("fp32", design.alpha, design.resolution))
+        return as_fp32 and replace(as_fp32, precision="bf16")
+    return _published()[source].get((precision, design.alpha, design.resolution))
 
 
 def sources() -> tuple[str, ...]:
@@ -58,15 +70,18 @@ def sources() -> tuple[str, ...]:
 
 def weights_note(provenance: str | None) -> str:
     """Whether the weights behind a quality can be had, in words; `provenance` as columns name it."""
-    return _WEIGHTS.get((provenance or "").removeprefix(_PREFIX), "where its weights are is not known")
+    words, _, source = (provenance or "").rpartition(": ")
+    note = _WEIGHTS.get(source, "where its weights are is not known")
+    return f"{_QUANTIZED}; {note}" if words == _PROVENANCE["int8"] else note
 
 
 @cache
-def _published() -> dict[str, dict[tuple[float, int], Quality]]:
-    found: dict[str, dict[tuple[float, int], Quality]] = {}
+def _published() -> dict[str, dict[tuple[str, float, int], Quality]]:
+    found: dict[str, dict[tuple[str, float, int], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             top5 = float(row["top5_pct"]) if row["top5_pct"] else None
-            quality = Quality("imagenet_top1", float(row["top1_pct"]), top5, row["source"], row["reference"])
-            found.setdefault(row["source"], {})[float(row["alpha"]), int(row["resolution"])] = quality
+            precision, key = row["precision"], (row["precision"], float(row["alpha"]), int(row["resolution"]))
+            quality = Quality("imagenet_top1", float(row["top1_pct"]), top5, row["source"], row["reference"], precision)
+            found.setdefault(row["source"], {})[key] = quality
     return found

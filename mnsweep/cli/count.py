@@ -18,6 +18,8 @@ EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
 def count(
     alpha: o.Alpha = None,
     res: o.Res = None,
+    precision: o.Precision = None,
+    pad: o.CountPad = None,
     layers: Annotated[bool, typer.Option("--layers", help="One design, layer by layer.")] = False,
     csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=o.OUTPUT)
@@ -34,7 +36,8 @@ def count(
     """Count params, mult-adds, file size and activation memory; nothing is built or run.
 
     Mult-adds are multiply-accumulates per image of convolutions and the classifier; params include batch
-    norm's scale and shift; activations are the most that is alive at once, fp32, for one image.
+    norm's scale and shift; both are of the logical network. File size and activations, the most that is alive
+    at once for one image, are of the deployed one, where --pad and --precision say which.
     """
     from mnsweep.accuracy.published import DEFAULT_SOURCE
     from mnsweep.cli.show import advise, console, results_table
@@ -44,7 +47,14 @@ def count(
     from mnsweep.space import Space
 
     axes = o.given(
-        alpha=alpha, res=res, classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation
+        alpha=alpha,
+        res=res,
+        precision=precision,
+        pad=pad,
+        classes=classes,
+        width_rule=width_rule,
+        conv_padding=conv_padding,
+        activation=activation,
     )
     cells = Space(**axes, max_designs=max_designs).cells()  # type: ignore[arg-type]
     results = count_table(cells, quality_source or DEFAULT_SOURCE)

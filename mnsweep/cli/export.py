@@ -9,10 +9,12 @@ import typer
 from mnsweep.cli import options as o
 
 if TYPE_CHECKING:
-    pass
+    from mnsweep.arch.channel_padding import Channels
+    from mnsweep.cell import Cell
 
 EXAMPLE = "Example: mnsweep export --alpha 0.5 --res 160 --out model.onnx"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
+SYNTHETIC_IMAGES = "{path} is quantized for synthetic images: fit for timing alone; real ones: --calibration FOLDER"
 
 
 def export(
@@ -20,6 +22,10 @@ def export(
     res: Annotated[int, typer.Option(help="Input resolution in pixels.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     batch: Annotated[str, typer.Option(help="Images per call, or 'symbolic' for any number.")] = "1",
+    precision: Annotated[str, typer.Option(help="fp32, or int8: quantize/dequantize pairs.")] = "fp32",
+    pad: Annotated[str, typer.Option(help="Channels: none, a multiple as 16, or auto: what pays on this CPU.")] = "none",
+    runtime: Annotated[str, typer.Option(help="Whose liking 'auto' padding is.")] = "onnxruntime",
+    calibration: o.Calibration = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
@@ -31,15 +37,16 @@ def export(
     """Write one MobileNet as an ONNX file, batch norm folded, with seeded random weights.
 
     Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32.
+    Padded channels change no logit. int8 scales come from the pictures in --calibration, or from synthetic ones.
     """
     from mnsweep.cell import Cell, Deployment, Design
     from mnsweep.cli.show import advise
 
     settings = o.given(classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation)
     symbolic = batch == "symbolic"
-    deployment = Deployment(batch=1 if symbolic else _whole(batch))
+    deployment = Deployment(precision, runtime, batch=1 if symbolic else _whole(batch), pad=pad)
     cell = Cell(Design(alpha, res, **settings), deployment)  # type: ignore[arg-type]
-    path = write_random_network(cell.id, out, seed, symbolic)
+    path = write_random_network(cell, out, "--out", seed, symbolic, calibration=calibration)
     if json:
         about = {"schema_version": 1, "cell": cell.id, "onnx_path": str(path), "onnx_bytes": path.stat().st_size}
         typer.echo(dumps(about, indent=2))
@@ -59,20 +66,31 @@ def _whole(batch: str) -> int:
     return int(batch)
 
 
-def write_random_network(cell_id: str, path: Path, seed: int = 0, symbolic: bool = False, flag: str = "--out") -> Path:
-    """Write the network of a cell with seeded random weights, and say on stderr what it is good for."""
-    from mnsweep.arch.layers import expand
-    from mnsweep.build.onnx_graph import build_onnx
-    from mnsweep.build.weights import random_weights
-    from mnsweep.cell import parse_cell
-    from mnsweep.errors import MnsweepError
+def write_random_network(
+    cell: "Cell",
+    path: Path,
+    flag: str,
+    seed: int = 0,
+    symbolic: bool = False,
+    channels: "Channels | None" = None,
+    calibration: Path | None = None,
+) -> Path:
+    """Write the network of a cell with seeded random weights, and say on stderr what it is good for.
 
-    cell = parse_cell(cell_id)
-    layers = expand(cell.design)
-    model = build_onnx(layers, random_weights(layers, seed), None if symbolic else cell.deployment.batch)
+    `channels` are those that it was measured with, where it was; `flag` is the option that named `path`.
+    """
+    from mnsweep.deploy import prepare_export
+    from mnsweep.errors import MnsweepError
+    from mnsweep.measure.proxy import Worker
+
+    if calibration and cell.deployment.precision != "int8":
+        raise MnsweepError(f"--calibration {calibration}: only int8 is calibrated; add --precision int8")
+    prepared = prepare_export(Worker, cell, seed, channels, calibration)
     try:
-        path.write_bytes(model)
+        path.write_bytes(prepared.model_of(cell, None if symbolic else 0))
     except OSError as error:
         raise MnsweepError(f"{flag} {path}: {error.strerror}") from None
     typer.echo(f"mnsweep: {RANDOM_WEIGHTS.format(path=path)}", err=True)
+    if cell.deployment.precision == "int8" and calibration is None:
+        typer.echo(f"mnsweep: {SYNTHETIC_IMAGES.format(path=path)}", err=True)
     return path

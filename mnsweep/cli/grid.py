@@ -10,18 +10,23 @@ from mnsweep.cli import options as o
 from mnsweep.space import MAX_DESIGNS
 
 if TYPE_CHECKING:
+    from mnsweep.deploy import Prepared
     from mnsweep.sweep import Outcome, Plan, Request
     from mnsweep.sweep_file import Sweep
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"
 PARTIAL, NOTHING = 3, 4
+SHOWN = 5  # of long lists, unless -v asks for all
 
 
 def grid(
     alpha: o.Alpha = None,
     res: o.Res = None,
+    precision: o.Precision = None,
+    runtime: o.Runtime = None,
     threads: o.Threads = None,
     batch: o.Batch = None,
+    pad: o.Pad = None,
     sweep: Annotated[Optional[str], typer.Option(help="Sweep file, or the name of one, instead of axes.")] = None,
     name: Annotated[Optional[str], typer.Option(help="Name of the sweep; cells add up under one name.  [grid]")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set earlier results of this sweep aside and start over.")] = False,
@@ -51,26 +56,30 @@ def grid(
     """
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
+    from mnsweep.machine.facts import read_facts
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.machine.lock import measuring
     from mnsweep.measure.rounds import Rules
     from mnsweep.measure.rounds import quick as quickly
     from mnsweep.store import SweepFolder, results_dir_or_default
-    from mnsweep.sweep import Request, begin, merge, plan, run
+    from mnsweep.sweep import Request, begin, get_ready, merge, plan, run
     from mnsweep.sweep_file import ask_for_sweep
 
     directory = results_dir_or_default(results_dir)
     axes = o.given(
         alpha=alpha,
         res=res,
+        precision=precision,
+        runtime=runtime,
         threads=threads,
         batch=batch,
+        pad=pad,
         classes=classes,
         width_rule=width_rule,
         conv_padding=conv_padding,
         activation=activation,
     )
-    asked = ask_for_sweep(sweep, name, axes, quality_source, directory, max_designs)
+    asked = ask_for_sweep(sweep, name, axes, quality_source, directory, max_designs, read_facts().usable_threads)
     budget_s = float("inf") if time_budget_s is None else time_budget_s
     rules = Rules(ci_pct=ci_pct, time_budget_s=budget_s, cell_timeout_s=cell_timeout_s, sustain_s=sustain_s)
     machine = read_machine()
@@ -86,11 +95,24 @@ def grid(
         request = replace(request, sweep=merge(asked, folder))
         the_plan = begin(request, folder, machine)
         _announce(request, the_plan, asked, quiet)
+        request, the_plan, prepared = get_ready(request, the_plan, folder)
+        _say_skipped(prepared)
         with progress(quiet) as on_status:
-            outcome = run(request, the_plan, folder, on_status)
-    _print(outcome, json)
+            outcome = run(request, the_plan, prepared, folder, on_status)
+    _print(outcome, prepared, json)
     _comment(outcome, request, quiet, verbose)
     _exit(outcome)
+
+
+def _say_skipped(prepared: "Prepared") -> None:
+    """Name every cell that does not run here: its reason once, then the cells."""
+    by_reason: dict[str, list[str]] = {}
+    for cell, reason in prepared.skipped.items():
+        by_reason.setdefault(reason, []).append(cell)
+    for reason, cells in by_reason.items():
+        typer.echo(f"mnsweep: skipped {', '.join(cells)}: {reason}", err=True)
+    for cell, remark in prepared.remarks.items():
+        typer.echo(f"mnsweep: {cell}: {remark}", err=True)
 
 
 def _announce(request: "Request", the_plan: "Plan", asked: "Sweep", quiet: bool) -> None:
@@ -124,7 +146,7 @@ def _print_plan(request: "Request", the_plan: "Plan", path: Path, json: bool) ->
     typer.echo(dumps(content, indent=2) if json else "\n".join([head, *cells]))
 
 
-def _print(outcome: "Outcome", json: bool) -> None:
+def _print(outcome: "Outcome", prepared: "Prepared", json: bool) -> None:
     from mnsweep.cli.show import console, results_table
     from mnsweep.result import to_document
 
@@ -132,7 +154,7 @@ def _print(outcome: "Outcome", json: bool) -> None:
     if json:
         where = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)}
         moved = {"slower_pct": outcome.movement.slower_pct, "faster_pct": outcome.movement.faster_pct}
-        typer.echo(to_document(outcome.results, **where, machine_speed=moved))
+        typer.echo(to_document(outcome.results, **where, machine_speed=moved, skipped=prepared.skipped))
     else:
         console().print(results_table(outcome.results, measured=True))
 
@@ -144,6 +166,7 @@ def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool)
     for cell, reason in outcome.failures.items():
         typer.echo(f"mnsweep: {cell} failed: {reason}", err=True)
     _say_unsettled(request, outcome, quiet, verbose)
+    _say_warnings(outcome, quiet, verbose)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
         advise(f"{unknown} of {len(outcome.results)} cells have no published accuracy", quiet)
     moved = outcome.movement
@@ -152,8 +175,19 @@ def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool)
         "in 95 % of the rounds",
         quiet,
     )
-    advise(f"files are in {folder.path}: cells.csv, pareto.png, latency_mult_adds.png", quiet)
+    pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
+    advise(f"files are in {folder.path}: cells.csv, {pictures}", quiet)
     advise(f"next: mnsweep pick --sweep {folder.sweep} --max-latency-ms 10", quiet)
+
+
+def _say_warnings(outcome: "Outcome", quiet: bool, verbose: bool) -> None:
+    from mnsweep.cli.show import advise
+
+    found = [f"▲ {r.cell}: {r.warning}" for r in outcome.results if r.warning]
+    for line in found[: None if verbose else SHOWN]:
+        advise(line, quiet)
+    if len(found) > SHOWN and not verbose:
+        advise(f"and {len(found) - SHOWN} more cells gain nothing from how they are deployed; -v names them", quiet)
 
 
 def _say_unsettled(request: "Request", outcome: "Outcome", quiet: bool, verbose: bool) -> None:
@@ -161,7 +195,7 @@ def _say_unsettled(request: "Request", outcome: "Outcome", quiet: bool, verbose:
     from mnsweep.sweep import unsettled
 
     open_cells = unsettled(request, outcome)
-    shown = list(open_cells.items())[: None if verbose else 5]
+    shown = list(open_cells.items())[: None if verbose else SHOWN]
     for cell, reason in shown:
         advise(f"{cell} did not settle: {reason}", quiet)
     if len(open_cells) > len(shown):

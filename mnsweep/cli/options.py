@@ -17,7 +17,24 @@ Res = Annotated[
     Optional[str],
     typer.Option(help="Input resolutions in pixels: 128,160 or 128:224:32.  [paper's four]", rich_help_panel=AXES),
 ]
-Threads = Annotated[Optional[str], typer.Option(help="Threads of the runtime's pool.  [1]", rich_help_panel=AXES)]
+Threads = Annotated[
+    Optional[str],
+    typer.Option(help="Threads of the runtime's pool: 1,2 or auto (all CPUs).  [1]", rich_help_panel=AXES),
+]
+Precision = Annotated[Optional[str], typer.Option(help="fp32, bf16, int8: any of them.  [fp32]", rich_help_panel=AXES)]
+Runtime = Annotated[
+    Optional[str],
+    typer.Option(help="onnxruntime, openvino, or onnxruntime:CUDAExecutionProvider.  [onnxruntime]", rich_help_panel=AXES),
+]
+Pad = Annotated[
+    Optional[str],
+    typer.Option(help="Zero-pad channels, same logits: auto (what pays here), none, 16.  [auto]", rich_help_panel=AXES),
+]
+CountPad = Annotated[
+    Optional[str],
+    typer.Option(help="Channels as deployed: none or a multiple; auto is known once measured.  [auto]", rich_help_panel=AXES),
+]
+Calibration = Annotated[Optional[Path], typer.Option(help="Folder of pictures to find int8 scales on.  [synthetic images]")]
 Batch = Annotated[Optional[str], typer.Option(help="Images per call.  [1]", rich_help_panel=AXES)]
 MaxDesigns = Annotated[int, typer.Option(help="Refuse a grid of more designs than this.", rich_help_panel=AXES)]
 Quick = Annotated[

@@ -37,8 +37,15 @@ def pick(
     max_memory_mb: Annotated[
         Optional[float], typer.Option(help="Most peak activation memory, in 10⁶ bytes.", rich_help_panel=BUDGETS)
     ] = None,
+    precision: Annotated[
+        Optional[str], typer.Option(help="Only these precisions: fp32,int8.  [any]", rich_help_panel=BUDGETS)
+    ] = None,
+    runtime: Annotated[
+        Optional[str], typer.Option(help="Only these runtimes: onnxruntime.  [any]", rich_help_panel=BUDGETS)
+    ] = None,
     sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep.  [newest of this machine]")] = None,
     export: Annotated[Optional[Path], typer.Option(help="Also write the choice as an ONNX file.")] = None,
+    calibration: o.Calibration = None,
     results_dir: o.ResultsDir = None,
     json: o.Json = False,
     quiet: o.Quiet = False,
@@ -56,11 +63,12 @@ def pick(
     from mnsweep.result import from_csv
     from mnsweep.store import CELLS, find_results, results_dir_or_default
 
-    constraints = Constraints(max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb)
+    bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb)
+    constraints = Constraints(*bounds, precision, runtime)
     directory, machine = results_dir_or_default(results_dir), read_machine().key
     folder = find_results(directory, machine, sweep)
     choice = choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), constraints)
-    onnx_path = _export(choice, export)
+    onnx_path = _export(choice, export, calibration)
     _print(choice, onnx_path, json)
     if verbose:
         advise(f"read {folder.path / CELLS}")
@@ -69,17 +77,23 @@ def pick(
     if sweep is None:
         advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet)
     if onnx_path is None:
-        bounds = {name: bound for name, bound in asdict(constraints).items() if bound}
-        asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **bounds})
+        given = {name: bound for name, bound in asdict(constraints).items() if bound}
+        asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **given})
         advise(f"next: mnsweep pick {asked} --export model.onnx", quiet)
 
 
-def _export(choice: "Choice", path: Path | None) -> Path | None:
+def _export(choice: "Choice", path: Path | None, calibration: Path | None) -> Path | None:
+    """The chosen network as it was measured: at its precision, on its channels."""
     if path is None or choice.choice is None:
         return None
+    from mnsweep.arch.channel_padding import from_text
+    from mnsweep.cell import parse_cell
     from mnsweep.cli.export import write_random_network
+    from mnsweep.result import UNPADDED
 
-    return write_random_network(choice.choice.cell, path, flag="--export")
+    text = choice.choice.deployed_channels
+    channels = None if text is None else from_text("" if text == UNPADDED else text)
+    return write_random_network(parse_cell(choice.choice.cell), path, "--export", channels=channels, calibration=calibration)
 
 
 def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:

@@ -1,7 +1,7 @@
 """Results as text for people: tables on stdout, advice on stderr."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -26,18 +26,48 @@ def advise(text: str, quiet: bool = False) -> None:
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:
     """A row for each cell; latency columns only where something was measured."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption="● on the frontier" if measured else None, caption_justify="left")
+    marks = "● on the frontier" + "   ▲ gains nothing: see below" * any(r.warning for r in results)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=marks if measured else None, caption_justify="left")
     table.add_column("cell", no_wrap=True)
-    numbers = ["params\n(M)", "mult-adds\n(M)", "ONNX\n(MB)", "activations\n(MB)"]
-    if measured:  # fits into 80 columns
-        numbers = ["params\n(M)", "mult-adds\n(M)", "latency\n(ms)", "95 % interval\n(ms)", "against\nothers"]
-    for name in [*numbers, "top-1\n(%)", *[""] * measured]:
+    for name, _ in (columns := _columns(results, measured)):
         table.add_column(name, justify="right", no_wrap=True)
     for r in results:
-        cells = _measured(r) if measured else _counted(r)
         style = "bold" if r.on_frontier else "dim" if r.on_frontier is False else None
-        table.add_row(r.cell, f"{r.params / 1e6:.2f}", f"{r.mult_adds / 1e6:.1f}", *cells, style=style)
+        table.add_row(r.cell, *(text(r) for _, text in columns), style=style)
     return table
+
+
+_Column = tuple[str, Callable[[Result], str]]
+_COUNTS: list[_Column] = [
+    ("params\n(M)", lambda r: f"{r.params / 1e6:.2f}"),
+    ("mult-adds\n(M)", lambda r: f"{r.mult_adds / 1e6:.1f}"),
+]
+_ON_PAPER: list[_Column] = [
+    ("ONNX\n(MB)", lambda r: f"{r.onnx_bytes / 1e6:.2f}"),
+    ("activations\n(MB)", lambda r: f"{r.peak_activation_bytes / 1e6:.2f}"),
+]
+_MEASURED: list[_Column] = [
+    ("latency\n(ms)", lambda r: ms_text(r.latency_p50_ms)),
+    ("95 % interval\n(ms)", lambda r: _interval(r)),
+    ("against\nothers", lambda r: "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"),
+]
+_RATE: _Column = ("images\nper s", lambda r: "–" if r.images_per_s is None else f"{r.images_per_s:#.3g}".rstrip("."))
+_QUALITY: _Column = ("top-1\n(%)", lambda r: "–" if r.quality_pct is None else f"{r.quality_pct:.1f}")
+_MARKS: _Column = ("", lambda r: "●" * bool(r.on_frontier) + "▲" * bool(r.warning))
+
+
+def _columns(results: Sequence[Result], measured: bool) -> list[_Column]:
+    """What fits into 80 columns: with several deployments ids are long, and counts are the same again and again."""
+    if not measured:
+        return [*_COUNTS, *_ON_PAPER, _QUALITY]
+    deployments = {(r.precision, r.runtime, r.threads, r.batch, r.pad) for r in results}
+    counts = _COUNTS if len(deployments) == 1 else []
+    rate = [_RATE] if len({r.batch for r in results}) > 1 else []
+    return [*counts, *_MEASURED, *rate, _QUALITY, _MARKS]
+
+
+def _interval(r: Result) -> str:
+    return "–" if r.latency_p50_ms is None else f"{ms_text(r.latency_ci_low_ms)}–{ms_text(r.latency_ci_high_ms)}"
 
 
 def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
@@ -55,22 +85,6 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
         counts = [f"{row[name]:,}" for name in ("params", "mult_adds", "activation_bytes")]
         table.add_row(str(row["name"]), *shapes, size_and_stride, *counts)
     return table
-
-
-def _counted(r: Result) -> list[str]:
-    return [f"{r.onnx_bytes / 1e6:.2f}", f"{r.peak_activation_bytes / 1e6:.2f}", _quality(r)]
-
-
-def _measured(r: Result) -> list[str]:
-    if r.latency_p50_ms is None:
-        return ["–", "–", "–", _quality(r), ""]
-    relative = "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"
-    interval = f"{ms_text(r.latency_ci_low_ms)}–{ms_text(r.latency_ci_high_ms)}"
-    return [ms_text(r.latency_p50_ms), interval, relative, _quality(r), "●" if r.on_frontier else ""]
-
-
-def _quality(r: Result) -> str:
-    return "–" if r.quality_pct is None else f"{r.quality_pct:.1f}"
 
 
 def sentence(r: Result) -> str:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, fields, replace
 from math import floor, log10
 
 from mnsweep.accuracy.published import weights_note
+from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
 from mnsweep.result import Result, ms_text
+
+DEPLOYED = ("precision", "runtime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +17,7 @@ class Constraints:
     """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶.
 
     Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top. Memory is peak
-    activation memory.
+    activation memory. `precision` and `runtime` name those that will do, separated by commas.
     """
 
     max_latency_ms: float | None = None
@@ -24,11 +27,16 @@ class Constraints:
     max_mult_adds_m: float | None = None
     max_size_mb: float | None = None
     max_memory_mb: float | None = None
+    precision: str | None = None
+    runtime: str | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if value is not None and not (0 <= value < float("inf")):
+            if f.name in DEPLOYED:
+                for word in [] if value is None else value.split(","):
+                    Deployment(**{f.name: word})  # raises, and says what there is
+            elif value is not None and not (0 <= value < float("inf")):
                 raise MnsweepError(f"--{f.name.replace('_', '-')} {value}: needs a finite number of at least 0")
 
     @property
@@ -74,6 +82,10 @@ def violations(result: Result, constraints: Constraints) -> list[str]:
         for flag, bound, cost in _checks(constraints)
         if bound is not None and ((value := cost(result)) is None or value > bound)
     ]
+    for name in DEPLOYED:
+        allowed = getattr(constraints, name)
+        if allowed is not None and getattr(result, name) not in allowed.split(","):
+            over.append(f"--{name}")
     least = constraints.min_top1
     if least is not None and (result.quality_pct is None or result.quality_pct < least):
         over.append("--min-top1")

@@ -47,6 +47,13 @@ class Facts:
     python: str | None = None
     mnsweep: str | None = None
     onnxruntime: str | None = None
+    openvino: str | None = None
+
+    @property
+    def usable_threads(self) -> int:
+        """As many as the CPUs that affinity and the container's quota leave: beyond, a pool is stopped in between."""
+        quota = self.usable_cpus if self.cpu_quota is None else max(1, int(self.cpu_quota))
+        return min(self.usable_cpus, quota)
 
     def known(self) -> dict[str, str | int | float]:
         """The facts that the system tells, by name."""
@@ -76,6 +83,7 @@ def read_facts(root: Path = Path("/")) -> Facts:
         python=platform.python_version(),
         mnsweep=_version_of("mnsweep"),
         onnxruntime=_version_of("onnxruntime"),
+        openvino=_version_of("openvino"),
     )
 
 

@@ -16,7 +16,6 @@ from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.settle import has_settled, rounds_left
 
-SEED = 0  # of the random weights that are timed
 Targets = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # half width at which each cell has settled, in %
 
 
@@ -37,7 +36,8 @@ class Campaign:
     """Measures groups of cells; state is what is on record, which cells have settled, and the time.
 
     `append` has each record on the disk before the next block is timed. `model_of` builds the ONNX file of a
-    cell, `targets` says how narrow each interval must be, `new_worker` starts a worker process.
+    cell, `settings` and `padding` are recorded with every process, `targets` says how narrow each interval must be,
+    `new_worker` starts a worker process.
     """
 
     records: Records
@@ -47,6 +47,8 @@ class Campaign:
     targets: Targets
     on_status: Callable[[Status], None]
     new_worker: Callable[[], Worker]
+    settings: Mapping[str, str | int | float] = field(default_factory=dict)
+    padding: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
     settled: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
@@ -79,7 +81,8 @@ class Campaign:
         always = {cell.id for cell in group.references}
         cells = [cell for cell in group.all if cell.id in wanted | always and cell.id not in self.failed]
         with self.new_worker() as worker:
-            self._begin(number, worker.pin(max(cell.deployment.threads for cell in cells)), cells)
+            worker.pin(max(cell.deployment.threads for cell in cells))
+            self._begin(number, cells)
             rounds = Rounds(
                 process=number,
                 time=worker.time,
@@ -110,20 +113,22 @@ class Campaign:
             return []
         return [key for key in keys if key in wanted | always]
 
-    def _begin(self, number: int, versions: Mapping[str, str], cells: Sequence[Cell]) -> None:
-        settings: dict[str, str | int | float] = {**versions, "seed": SEED, "pad": "none", "sustain_s": self.rules.sustain_s}
+    def _begin(self, number: int, cells: Sequence[Cell]) -> None:
+        settings = {**self.settings, "sustain_s": self.rules.sustain_s}
         for earlier in self.records.processes:
             for name, value in settings.items():
-                if earlier.settings.get(name) != value:
+                if (then := earlier.settings.get(name, value)) != value:  # a runtime may join later
                     raise StoreError(
-                        f"this sweep was measured with {name} {earlier.settings.get(name)}, now it is {value}: "
+                        f"this sweep was measured with {name} {then}, now it is {value}: "
                         "start over with --fresh, or use another --name"
                     )
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        self._write(Process(number, started_at, settings, tuple(cell.id for cell in cells)))
+        ids = tuple(cell.id for cell in cells)
+        padding = {key: text for key in ids if (text := self.padding.get(key))}
+        self._write(Process(number, started_at, settings, ids, padding))
 
     def _open(self, worker: Worker, cell: Cell) -> None:
-        worker.open(cell.id, self.model_of(cell), cell.deployment.threads)
+        worker.open(cell.id, self.model_of(cell), cell.deployment)
 
     def _sustain(self, worker: Worker, cells: Sequence[Cell], rounds: Rounds) -> None:
         """Heat the machine up: keep the cores of the widest cell busy before the first warm-up."""

@@ -7,10 +7,14 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import IO, Any, ClassVar, Self
 
+from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
+from mnsweep.measure.calibration import Range
 from mnsweep.measure.timing import Timing
+from mnsweep.runtimes.base import Array, NodeTime, Offer
 
 START_TIMEOUT_S = 120.0  # to import a runtime from a cold disk
 
@@ -55,20 +59,36 @@ class Worker:
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
 
-    def pin(self, threads: int) -> dict[str, str]:
-        """Keep the worker on as many CPUs as `threads`; name and version of its runtime.
-
-        Raises `UnavailableError` when the worker did not start.
-        """
+    def pin(self, threads: int) -> None:
+        """Keep the worker on as many CPUs as `threads`. Raises `UnavailableError` when the worker did not start."""
         try:
-            versions: dict[str, str] = self._ask(START_TIMEOUT_S, "pin", threads)
+            self._ask(START_TIMEOUT_S, "pin", threads)
         except WorkerLostError as error:
             raise UnavailableError(f"the process that times could not start: {error}; see 'mnsweep doctor'") from None
-        return versions
 
-    def open(self, key: str, model: bytes, threads: int) -> None:
-        """Make `model` ready to run under `key` with a pool of `threads`."""
-        self._ask(self.timeout_s, "open", key, model, threads)
+    def offer(self, runtime: str) -> Offer:
+        """What a runtime offers here; it is loaded, which may take a while."""
+        offer: Offer = self._ask(START_TIMEOUT_S, "offer", runtime)
+        return offer
+
+    def open(self, key: str, model: bytes, how: Deployment) -> None:
+        """Make `model` ready to run under `key`, at the precision, in the runtime and on the threads of `how`."""
+        self._ask(self.timeout_s, "open", key, model, how)
+
+    def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
+        """Least and greatest value of every output of `model`, and of the images, over all `images` (batches of one)."""
+        found: dict[str, Range] = self._ask(self.timeout_s, "ranges", model, images)
+        return found
+
+    def node_times(self, model: bytes, how: Deployment, runs: int) -> list[NodeTime]:
+        """Where the time of a run goes, operator by operator, by the runtime's own account, averaged over `runs`."""
+        times: list[NodeTime] = self._ask(self.timeout_s, "node_times", model, how, runs)
+        return times
+
+    def bandwidth(self, threads: int) -> float:
+        """Bytes per second that so many threads read and write together, from and to memory."""
+        found: float = self._ask(self.timeout_s, "bandwidth", threads)
+        return found
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         """Time one block of `key`: at least `min_runs` runs and `min_ms`, after one that is dropped."""

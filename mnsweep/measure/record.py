@@ -18,14 +18,15 @@ SCHEMA_VERSION = 1
 class Process:
     """One worker process: `number` counts from 1 within a sweep, `started_at` is UTC in ISO 8601.
 
-    `settings` decides what may stand in one file: runtime and its version, seed of the weights,
-    and what `auto` settings came to. `cells` are the ids it had open.
+    `settings` decides what may stand in one file: the version of each runtime under its name, the seed of the weights.
+    `cells` are the ids it had open, `padding` says for those with padded channels what that came to, as `9>12 19>20`.
     """
 
     number: int
     started_at: str
     settings: Mapping[str, str | int | float]
     cells: tuple[str, ...]
+    padding: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 
@@ -101,11 +102,13 @@ class Records:
     processes: list[Process] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until it is measured
+    padding: dict[str, str] = field(default_factory=dict)  # of every cell that was opened; empty where it was not padded
 
     def add(self, record: Record) -> None:
         """Take one more record; a block of a cell that failed earlier takes its failure back."""
         if isinstance(record, Process):
             self.processes.append(record)
+            self.padding |= {cell: record.padding.get(cell, "") for cell in record.cells}
         elif isinstance(record, Block):
             self.blocks.append(record)
             self.failures.pop(record.cell, None)

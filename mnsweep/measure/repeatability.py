@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
 from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movement
 from mnsweep.measure.proxy import CellError, Worker
@@ -107,7 +108,7 @@ def _time(
     clock: Callable[[], float],
 ) -> None:
     for key, (model, threads) in models.items():
-        worker.open(key, model, threads)
+        worker.open(key, model, Deployment(threads=threads))
     began = clock()
 
     def visits(done: int) -> list[str]:

@@ -1,8 +1,9 @@
 """The process that times, and does nothing else: `python -m mnsweep.measure.worker`.
 
-It answers one request at a time over its standard input and output, pickled: `pin` keeps it on some CPUs and
-names the runtime, `open` makes a model ready to run, `time` times one block of it. When its parent is gone, in
-whatever way, its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
+It answers one request at a time over its standard input and output, pickled: `pin` keeps it on some CPUs, `open`
+makes a model ready to run, `time` times one block of it. Beside timing it answers what only a runtime knows: what it
+offers here, what values a network's maps take, where the time of a run goes. When its parent is gone, in whatever
+way, its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
 """
 
 import gc
@@ -13,13 +14,17 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
+from mnsweep.cell import Deployment
 from mnsweep.machine.disturbance import Counters, pin
-from mnsweep.measure.runtime import Run, open_onnxruntime, versions
+from mnsweep.measure.bandwidth import bandwidth
+from mnsweep.measure.calibration import Range, ranges
 from mnsweep.measure.timing import Timing, time_block
+from mnsweep.runtimes import load, offer
+from mnsweep.runtimes.base import Array, NodeTime, Offer, Run, random_images, ready
 
 
 def answer_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -45,6 +50,11 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
         os._exit(0)  # the parent is gone
 
 
+def open_ready(model: bytes, how: Deployment) -> Run:
+    """What is timed: `model` in its runtime, on one fixed random image batch."""
+    return ready(load(how.runtime).open(model, how.precision, how.threads))
+
+
 class _Bench:
     """The open models, by key; its public methods are the verbs."""
 
@@ -52,14 +62,26 @@ class _Bench:
         self.runs: dict[str, Run] = {}
         self.home = Counters.read()
 
-    def pin(self, threads: int) -> dict[str, str]:
+    def pin(self, threads: int) -> None:
         pin(threads)
         self.home = Counters.read()
-        return versions()
 
-    def open(self, key: str, model: bytes, threads: int) -> None:
-        self.runs[key] = open_onnxruntime(model, threads)
+    def open(self, key: str, model: bytes, how: Deployment) -> None:
+        self.runs[key] = open_ready(model, how)
         gc.freeze()
+
+    def offer(self, runtime: str) -> Offer:
+        return offer(runtime)
+
+    def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
+        return ranges(model, images)
+
+    def node_times(self, model: bytes, how: Deployment, runs: int) -> list[NodeTime]:
+        session = load(how.runtime).open(model, how.precision, how.threads, profiled=True)
+        return session.node_times(random_images(session.shape), runs)
+
+    def bandwidth(self, threads: int) -> float:
+        return bandwidth(threads)
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         before, began = replace(Counters.read(), cpus=self.home.cpus), time.perf_counter()

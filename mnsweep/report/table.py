@@ -5,26 +5,34 @@ from dataclasses import replace
 from typing import Any
 
 from mnsweep.accuracy.published import published
-from mnsweep.arch.cost import Cost, count, layer_activation_bytes, layer_mult_adds, layer_params
+from mnsweep.arch.channel_padding import Channels, padding, to_text
+from mnsweep.arch.cost import deployed_cost, layer_activation_bytes, layer_mult_adds, layer_params
 from mnsweep.arch.layers import expand
 from mnsweep.cell import Cell
 from mnsweep.explore.frontier import pareto
 from mnsweep.measure.estimate import Estimate
-from mnsweep.result import Result
+from mnsweep.result import UNPADDED, Result
 
-MS_DIGITS, PCT_DIGITS = 6, 4  # a nanosecond, and a hundredth of the last digit anyone quotes
-
-
-def count_table(cells: Sequence[Cell], quality_source: str) -> list[Result]:
-    """What paper says of every cell: counts, and the accuracy that `quality_source` printed."""
-    costs = count(cell.design for cell in cells)
-    return [_counted(cell, cost, quality_source) for cell, cost in zip(cells, costs, strict=True)]
+MS_DIGITS, PCT_DIGITS, RATE_DIGITS = 6, 4, 3  # a nanosecond, and a hundredth of the last digit anyone quotes
 
 
-def measured_table(cells: Sequence[Cell], estimates: Mapping[str, Estimate], quality_source: str) -> list[Result]:
+def count_table(cells: Sequence[Cell], quality_source: str, channels: Mapping[str, Channels] | None = None) -> list[Result]:
+    """What paper says of every cell: counts, and the accuracy that `quality_source` printed.
+
+    `channels` says by cell id what padding came to; where `auto` is not found out, the unpadded network is counted.
+    """
+    return [_counted(cell, quality_source, (channels or {}).get(cell.id)) for cell in cells]
+
+
+def measured_table(
+    cells: Sequence[Cell],
+    estimates: Mapping[str, Estimate],
+    quality_source: str,
+    channels: Mapping[str, Channels] | None = None,
+) -> list[Result]:
     """The same with what was measured beside it, and the frontier among the measured cells."""
-    counted = count_table(cells, quality_source)
-    results = [replace(r, **_latency(estimates[r.cell])) if r.cell in estimates else r for r in counted]
+    counted = count_table(cells, quality_source, channels)
+    results = [replace(r, **_latency(estimates[r.cell], r.batch)) if r.cell in estimates else r for r in counted]
     return with_frontier(results)
 
 
@@ -59,16 +67,21 @@ def with_frontier(results: Iterable[Result]) -> list[Result]:
     return [replace(r, on_frontier=on if has_both else None) for r, on, has_both in zip(results, frontier, known, strict=True)]
 
 
-def _counted(cell: Cell, cost: Cost, quality_source: str) -> Result:
+def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Result:
     settings: dict[str, Any] = cell.settings()
+    if channels is None and cell.deployment.pad != "auto":
+        channels = padding(expand(cell.design), cell.deployment.pad, {})
+    logical = deployed_cost(cell.design)
+    deployed = deployed_cost(cell.design, channels, cell.deployment.precision)
     return Result(
         cell=cell.id,
         **settings,
-        params=cost.params,
-        mult_adds=cost.mult_adds,
-        deployed_mult_adds=cost.mult_adds,
-        onnx_bytes=cost.onnx_bytes,
-        peak_activation_bytes=cost.peak_activation_bytes * cell.deployment.batch,
+        params=logical.params,
+        mult_adds=logical.mult_adds,
+        deployed_mult_adds=deployed.mult_adds,
+        onnx_bytes=deployed.onnx_bytes,
+        peak_activation_bytes=deployed.peak_activation_bytes * cell.deployment.batch,
+        deployed_channels=None if channels is None else to_text(channels) or UNPADDED,
         **_quality(cell, quality_source),
     )
 
@@ -85,7 +98,7 @@ def _quality(cell: Cell, source: str) -> dict[str, Any]:
     }
 
 
-def _latency(estimate: Estimate) -> dict[str, Any]:
+def _latency(estimate: Estimate, batch: int) -> dict[str, Any]:
     return {
         "latency_p50_ms": round(estimate.p50_ms, MS_DIGITS),
         "latency_ci_low_ms": round(estimate.ci_low_ms, MS_DIGITS),
@@ -98,6 +111,7 @@ def _latency(estimate: Estimate) -> dict[str, Any]:
         "stability": estimate.stability,
         "stability_reason": estimate.stability_reason,
         "latency_source": "measured",
+        "images_per_s": round(batch / estimate.p50_ms * 1e3, RATE_DIGITS),
     }
 
 

@@ -1,0 +1,231 @@
+"""`mnsweep profile`: where one cell's time goes."""
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mnsweep.cli import options as o
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+    from mnsweep.cell import Cell
+    from mnsweep.explore.roofline import Row
+    from mnsweep.profile import Profile
+    from mnsweep.store import SweepFolder
+
+EXAMPLE = "Example: mnsweep profile --alpha 1.0 --res 224"
+WIDE = 110  # columns; a narrower terminal does not see which operators ran: 80 hold the rest
+MUCH_DISTURBED = 0.25  # of the blocks: then what was found says more of the disturbance than of the cell
+
+Alpha = Annotated[float, typer.Option(help="Width multiplier.")]
+Res = Annotated[int, typer.Option(help="Input resolution in pixels.")]
+Precision = Annotated[Optional[str], typer.Option(help="fp32 (default), bf16 or int8.", rich_help_panel=o.SETTINGS)]
+Runtime = Annotated[Optional[str], typer.Option(help="onnxruntime (default) or openvino.", rich_help_panel=o.SETTINGS)]
+Threads = Annotated[
+    Optional[str], typer.Option(help="Threads of the runtime's pool, or auto (all CPUs).  [1]", rich_help_panel=o.SETTINGS)
+]
+Batch = Annotated[Optional[int], typer.Option(help="Images per call.  [1]", rich_help_panel=o.SETTINGS)]
+Pad = Annotated[
+    Optional[str],
+    typer.Option(
+        help="Zero-pad channels, same logits: auto (default: what pays here), none, or a multiple.", rich_help_panel=o.SETTINGS
+    ),
+]
+
+
+def profile(
+    alpha: Alpha,
+    res: Res,
+    precision: Precision = None,
+    runtime: Runtime = None,
+    threads: Threads = None,
+    batch: Batch = None,
+    pad: Pad = None,
+    classes: o.Classes = None,
+    width_rule: o.WidthRule = None,
+    conv_padding: o.ConvPadding = None,
+    activation: o.Activation = None,
+    wait: o.Wait = False,
+    results_dir: o.ResultsDir = None,
+    json: o.Json = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Show where the time of one MobileNet goes: by layer and by kind, beside its share of the work.
+
+    Rates stand beside what this machine reaches on a matrix product and in
+    copying memory (a roofline plot). The graph that really ran is searched
+    for layers that left the runtime's fast path, with what to do about it.
+    """
+    from mnsweep.cell import Cell, Deployment, Design
+    from mnsweep.cli.show import advise
+    from mnsweep.profile import FOLDER, SECONDS, write
+    from mnsweep.profile import profile as measure
+    from mnsweep.store import SweepFolder, results_dir_or_default
+
+    design = o.given(classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation)
+    how = o.given(precision=precision, runtime=runtime, threads=_threads(threads), batch=batch, pad=pad)
+    cell = Cell(Design(alpha, res, **design), Deployment(**how))  # type: ignore[arg-type]
+    advise(f"profiling {cell.id}: about {SECONDS} s", quiet)
+    found = measure(cell, wait)
+    folder = SweepFolder(results_dir_or_default(results_dir) / FOLDER / found.machine.key)
+    files = write(found, folder)
+    if json:
+        typer.echo(_document(found, files, folder))
+    else:
+        _print(found)
+        typer.echo(f"files          {folder.path}: {', '.join(files)}")
+    if found.disturbed_blocks > MUCH_DISTURBED * found.blocks:
+        advise(f"{found.disturbed_blocks} of {found.blocks} blocks were disturbed: look again when less else runs", quiet)
+    advise(f"next: {_next(found)}", quiet)
+
+
+def _threads(asked: str | None) -> int | None:
+    from mnsweep.errors import MnsweepError
+    from mnsweep.machine.facts import read_facts
+
+    if asked is None:
+        return None
+    usable = read_facts().usable_threads
+    if asked == "auto":
+        return usable
+    if not (asked.isascii() and asked.isdigit()):
+        raise MnsweepError(f"--threads {asked}: a whole number, or auto")
+    if int(asked) > usable:
+        raise MnsweepError(f"--threads {asked}: this process may use {usable} CPUs here; 'auto' takes as many as that")
+    return int(asked)
+
+
+def _document(found: "Profile", files: "Sequence[str]", folder: "SweepFolder") -> str:
+    from json import dumps
+
+    from mnsweep.profile import to_document
+
+    return dumps({**to_document(found, files), "results_dir": str(folder.path)}, indent=2, allow_nan=False)
+
+
+def _print(found: "Profile") -> None:
+    from mnsweep.cli.show import console
+
+    paper = console()
+    paper.print(_kinds_table(found), _layers_table(found, wide=paper.width >= WIDE))
+    for line in ("", *_time_lines(found), *_rate_lines(found), *_lint_lines(found)):
+        typer.echo(line)
+
+
+def _kinds_table(found: "Profile") -> "Table":
+    heads = ("kind", "time\n(ms)", "time\n(%)", "mult-adds\n(%)", "params\n(%)", _unit(found))
+    table = _table("time by kind, beside work on paper", heads)
+    for kind in found.kinds:
+        shares = (f"{share:.2f}" for share in (kind.time_pct, kind.mult_adds_pct, kind.params_pct))
+        table.add_row(kind.name, f"{kind.ms:.3f}", *shares, _number(kind.gflops))
+    return table
+
+
+def _layers_table(found: "Profile", wide: bool) -> "Table":
+    per_byte = f"{_unit(found)[1:-2]}\n/ byte"
+    heads = ("layer", "ms", "%", "M mult-\nadds", _unit(found), "of peak\n(%)", per_byte, "bound\nby", "of roof\n(%)")
+    table = _table(f"{found.cell.id}, layer by layer as deployed", heads)
+    if wide:
+        table.add_column("ran as", no_wrap=True)
+    for row in found.rows:
+        time_pct = f"{100 * row.ms / (found.profiled_ms or 1.0):.1f}"
+        mult_adds = f"{row.mult_adds / 1e6:.2f}" if row.mult_adds else "–"
+        rates = _number(row.gflops), _whole(row.peak_pct(found.roof)), _number(row.intensity)
+        roof = row.bound(found.roof) or "–", _whole(row.roof_pct(found.roof))
+        table.add_row(row.name, f"{row.ms:.3f}", time_pct, mult_adds, *rates, *roof, *[_ran_as(row)] * wide)
+    return table
+
+
+def _table(title: str, heads: "Sequence[str]") -> "Table":
+    """A name on the left, numbers behind it."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=f"\n{title}", title_justify="left")
+    for head in heads:
+        table.add_column(head, justify="left" if head == heads[0] else "right", no_wrap=True)
+    return table
+
+
+def _unit(found: "Profile") -> str:
+    return "GOP/s" if found.cell.deployment.precision == "int8" else "GFLOP/s"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
+
+
+def _whole(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"
+
+
+def _ran_as(row: "Row") -> str:
+    """What ran for it, most time first: kernels or layouts where the runtime tells them, else operators."""
+    from mnsweep.explore.roofline import OTHER
+
+    operators = sorted(row.operators, key=lambda operator: -operator.ns)
+    return ", ".join(dict.fromkeys(o.op if row.name == OTHER else o.implementation or o.op for o in operators))
+
+
+def _time_lines(found: "Profile") -> list[str]:
+    missing_ms = found.latency_ms - found.profiled_ms
+    lines = [f"latency        {found.latency_ms:#.3g} ms without the profiler, {found.profiled_ms:#.3g} ms in the rows above"]
+    if missing_ms > 0:
+        lines.append(f"not attributed {missing_ms:.3f} ms: between operators")
+    else:
+        lines.append(f"profiler       takes {-missing_ms:.3f} ms itself: rows are as profiled")
+    if found.channels:
+        padded = ", ".join(f"{logical} → {deployed}" for logical, deployed in sorted(found.channels.items()))
+        lines.append(f"channels       {padded}")
+    return lines
+
+
+def _rate_lines(found: "Profile") -> list[str]:
+    unit, threads, roof = _unit(found), found.cell.deployment.threads, found.roof
+    peak = bandwidth = "unknown: it could not be measured"
+    of_peak = ""
+    if roof.peak_gflops is not None:
+        peak = f"{roof.peak_gflops:.1f} {unit}: a 1024³ matrix product, {threads} thread{'s' * (threads != 1)}"
+        of_peak = f", {100 * found.gflops / roof.peak_gflops:.0f} % of the peak"
+    if roof.bandwidth_gb_per_s is not None:
+        bandwidth = f"{roof.bandwidth_gb_per_s:.1f} GB/s: copying memory"
+    return [
+        f"peak           {peak}",
+        f"bandwidth      {bandwidth}",
+        f"achieved       {found.gflops:.1f} {unit} overall, of the deployed mult-adds{of_peak}",
+    ]
+
+
+def _lint_lines(found: "Profile") -> list[str]:
+    """A line for each finding, and one below it that says what to do."""
+    lines = []
+    for finding in found.findings:
+        lines.append(f"graph          {finding.text}")
+        if finding.mend:
+            lines.append(f"               → {finding.mend}")
+    return lines
+
+
+def _next(found: "Profile") -> str:
+    """The command that tries what the lint advises; where it advises nothing, a comparison of precisions.
+
+    Runtimes and precisions are compared by measuring them in turns, as `grid` does.
+    """
+    how = found.cell.deployment
+    name, value = next((change for finding in found.findings for change in finding.changes), ("precision", "fp32,int8"))
+    if name == "pad":
+        return f"mnsweep profile {_flags(found.cell, {name: value})}"
+    return f"mnsweep grid {_flags(found.cell, {name: f'{how.runtime},{value}' if name == 'runtime' else value})}"
+
+
+def _flags(cell: "Cell", changes: "Mapping[str, str]") -> str:
+    """The options that ask for a cell with `changes`; what is the default and unchanged is left out."""
+    from dataclasses import fields
+
+    parts = (cell.design, cell.deployment)
+    differ = {f.name: value for p in parts for f in fields(p) if (value := getattr(p, f.name)) != f.default}
+    alpha, res = differ.pop("alpha"), differ.pop("resolution")
+    return o.as_flags({"alpha": alpha, "res": res, **differ, **changes})

@@ -1,0 +1,188 @@
+"""From cells to the files that run: what a runtime offers, what `auto` padding comes to, int8 scales, models.
+
+What only a runtime can tell is asked of worker processes, before anything is timed: one for each runtime, so
+that one that crashes takes nothing else with it.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from pathlib import Path
+
+from mnsweep.arch.channel_padding import NARROW, WIDE, Channels, chain, gains, pad_channels, padding
+from mnsweep.arch.layers import Layer, expand
+from mnsweep.arch.onnx_bytes import SYNTHETIC
+from mnsweep.build.images import read_images
+from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
+from mnsweep.build.quantize import Range, assumed_ranges
+from mnsweep.build.weights import padded, random_weights
+from mnsweep.cell import PADS, Cell, Deployment, Design
+from mnsweep.errors import UnavailableError
+from mnsweep.measure.calibration import synthetic_images
+from mnsweep.measure.probe import probe
+from mnsweep.measure.proxy import CellError, Worker
+from mnsweep.runtimes.base import Offer
+
+SEED = 0  # of the random weights and images
+Ranges = Mapping[str, Range]
+NewWorker = Callable[[], Worker]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What cells need beside their settings, found out once, before anything is timed.
+
+    What their padding came to by cell id, int8 ranges by design, the version of each runtime; and by cell id, with
+    the reason, what does not run here (`skipped`), what failed meanwhile (`failures`), and what the user would want
+    to know of a setting (`remarks`). `seed` is of the random weights, `calibration` says on what images ranges were found.
+    """
+
+    seed: int = SEED
+    calibration: str = SYNTHETIC
+    channels: dict[str, Channels] = field(default_factory=dict)
+    ranges: dict[Design, Ranges] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+    def layers_of(self, cell: Cell) -> tuple[Layer, ...]:
+        """The rows that run."""
+        return pad_channels(expand(cell.design), self.channels[cell.id])
+
+    def model_of(self, cell: Cell, batch: int | None = 0) -> bytes:
+        """The ONNX file that is timed: the network with seeded random weights; `batch=None` is symbolic, 0 the cell's.
+
+        Raises `CellError` for a cell that failed already, or does not run here.
+        """
+        if reason := self.failures.get(cell.id) or self.skipped.get(cell.id):
+            raise CellError(reason)
+        deployed = self.layers_of(cell)
+        weights = padded(random_weights(expand(cell.design), self.seed), deployed)
+        ranges = self.ranges[cell.design] if cell.deployment.precision == "int8" else None
+        return build_onnx(deployed, weights, cell.deployment.batch if batch == 0 else batch, ranges, self.calibration)
+
+
+def prepare(new_worker: NewWorker, cells: Sequence[Cell], kept: Mapping[str, Channels]) -> Prepared:
+    """Find out what `cells` need; those with `kept` channels were measured so before, and keep them.
+
+    About a second for each runtime and precision that pads by itself, and a fraction of one for each int8 design.
+    """
+    prepared = Prepared(channels=dict(kept))
+    for runtime in dict.fromkeys(cell.deployment.runtime for cell in cells):
+        its = [cell for cell in cells if cell.deployment.runtime == runtime]
+        with new_worker() as worker:
+            worker.pin(1)
+            _ask_runtime(worker, runtime, its, prepared)
+    quantized = [c for c in cells if c.deployment.precision == "int8" and c.id not in prepared.skipped]
+    if quantized:
+        calibrate(new_worker, quantized, prepared)
+    return prepared
+
+
+def prepare_export(
+    new_worker: NewWorker, cell: Cell, seed: int = SEED, kept: Channels | None = None, folder: Path | None = None
+) -> Prepared:
+    """What the file of one cell needs; a runtime is asked only where its padding or its int8 scales need one.
+
+    `kept` are the channels that it was measured with, `folder` holds pictures to calibrate on. Raises
+    `UnavailableError` when the runtime can't tell.
+    """
+    prepared = Prepared(seed=seed)
+    how, layers = cell.deployment, expand(cell.design)
+    if kept is None and how.pad == "auto":
+        with new_worker() as worker:
+            worker.pin(1)
+            _ask_runtime(worker, how.runtime, [cell], prepared)
+    else:
+        prepared.channels[cell.id] = padding(layers, how.pad, {}) if kept is None else kept
+    if how.precision == "int8" and not prepared.skipped:
+        calibrate(new_worker, [cell], prepared, folder)
+    if reason := prepared.skipped.get(cell.id) or prepared.failures.get(cell.id):
+        raise UnavailableError(f"{cell.id}: {reason}")
+    return prepared
+
+
+def not_offered(cells: Iterable[Cell], offer: Offer) -> dict[str, str]:
+    """The cells of one runtime that do not run here, by id, with the reason and the mend."""
+    if offer.obstacle:
+        return {cell.id: offer.obstacle for cell in cells}
+    has = ", ".join(offer.precisions)
+    return {
+        cell.id: f"{how.runtime} {offer.version} offers no {how.precision} on this CPU (it has {has})"
+        for cell in cells
+        if (how := cell.deployment).precision not in offer.precisions
+    }
+
+
+def chains(precision: str) -> dict[int, bytes]:
+    """The networks that a probe times, by their channel count."""
+    return {count: _chain(chain(count), precision) for count in (*NARROW, *WIDE)}
+
+
+def _chain(layers: Sequence[Layer], precision: str) -> bytes:
+    ranges = assumed_ranges(layers) if precision == "int8" else None
+    return build_onnx(layers, random_weights(layers, SEED), ranges=ranges)
+
+
+def _ask_runtime(worker: Worker, runtime: str, cells: Sequence[Cell], prepared: Prepared) -> None:
+    try:
+        offer = worker.offer(runtime)
+    except CellError as error:  # it raised, or ended the process that loaded it
+        offer = Offer(obstacle=f"{runtime} can't be loaded: {error}")
+    prepared.skipped |= not_offered(cells, offer)
+    if not offer.obstacle:
+        prepared.versions[runtime] = offer.version
+    probed: dict[str, dict[int, float] | CellError] = {}
+    for cell in cells:
+        precision, pad = cell.deployment.precision, cell.deployment.pad
+        if cell.id in prepared.channels or cell.id in prepared.skipped:
+            continue
+        if pad != "none" and precision not in probed:
+            probed[precision] = _probed(worker, Deployment(precision, runtime))
+        chain_ms = probed.get(precision, {})
+        if not isinstance(chain_ms, CellError):
+            prepared.channels[cell.id] = padding(expand(cell.design), pad, chain_ms)
+            prepared.remarks |= _remark(cell, prepared.channels[cell.id], chain_ms)
+        elif pad == "auto":
+            prepared.failures[cell.id] = f"while probing channel counts: {chain_ms}"
+        else:
+            prepared.channels[cell.id] = padding(expand(cell.design), pad, {})
+
+
+def _probed(worker: Worker, how: Deployment) -> dict[int, float] | CellError:
+    """What the probe found, or why it failed: to be said of every cell that needs it, not tried again."""
+    try:
+        return probe(worker, chains(how.precision), how)
+    except CellError as error:
+        return error
+
+
+def _remark(cell: Cell, channels: Channels, chain_ms: Mapping[int, float]) -> dict[str, str]:
+    how = cell.deployment
+    if how.pad in PADS or gains(channels, chain_ms):
+        return {}
+    gained = f"{how.runtime} gains nothing from --pad {how.pad} in {how.precision} by the probe"
+    return {cell.id: f"{gained}; it is measured all the same"}
+
+
+def calibrate(new_worker: NewWorker, cells: Sequence[Cell], prepared: Prepared, folder: Path | None = None) -> None:
+    """Find the values that every map of an int8 design takes: over the pictures in `folder`, or seeded synthetic ones."""
+    read = synthetic_images if folder is None else partial(read_images, folder)
+    images = cache(read)
+    first = images(cells[0].design.resolution)  # what can't be read is said before a process starts
+    prepared.calibration = SYNTHETIC if folder is None else f"{len(first)} images"
+    with new_worker() as worker:
+        worker.pin(1)
+        for cell in cells:
+            try:
+                if cell.design not in prepared.ranges:
+                    model = _open_model(cell.design, prepared.seed)
+                    prepared.ranges[cell.design] = worker.ranges(model, images(cell.design.resolution))
+            except CellError as error:
+                prepared.failures[cell.id] = f"while calibrating: {error}"
+
+
+def _open_model(design: Design, seed: int) -> bytes:
+    layers = expand(design)
+    return build_open_onnx(layers, random_weights(layers, seed))

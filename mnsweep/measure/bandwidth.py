@@ -1,0 +1,26 @@
+"""How fast memory is: a copy of arrays that no cache holds."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+COPY_BYTES = 2**27  # for each thread; several times the last cache of most machines
+REPEATS = 5
+
+
+def bandwidth(threads: int) -> float:
+    """Bytes per second, read and written, of the fastest of a few copies by `threads` threads at once.
+
+    The fastest, because a roof is what the machine can do (McCalpin's STREAM reports it in the same way).
+    """
+    sources = [np.ones(COPY_BYTES, np.uint8) for _ in range(threads)]
+    targets = [np.ones(COPY_BYTES, np.uint8) for _ in range(threads)]
+    with ThreadPoolExecutor(threads) as pool:
+        return max(_copy_rate(pool, sources, targets) for _ in range(REPEATS))
+
+
+def _copy_rate(pool: ThreadPoolExecutor, sources: list[np.ndarray], targets: list[np.ndarray]) -> float:
+    began = time.perf_counter()
+    list(pool.map(np.copyto, targets, sources))
+    return 2 * COPY_BYTES * len(sources) / (time.perf_counter() - began)
