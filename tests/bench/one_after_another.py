@@ -7,9 +7,11 @@ from statistics import median
 import numpy as np
 import onnxruntime as ort
 
-from mnsweep.measure.campaign import SEED
+from mnsweep.arch.layers import expand
+from mnsweep.build.onnx_graph import build_onnx
+from mnsweep.build.weights import random_weights
+from mnsweep.deploy import SEED
 from mnsweep.space import Space
-from mnsweep.sweep import random_model
 
 
 def main(seconds: float) -> None:
@@ -17,7 +19,9 @@ def main(seconds: float) -> None:
     for cell in cells:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
-        session = ort.InferenceSession(random_model(cell), options, providers=["CPUExecutionProvider"])
+        layers = expand(cell.design)
+        model = build_onnx(layers, random_weights(layers, SEED))
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         image = session.get_inputs()[0]
         feed = {image.name: np.random.default_rng(SEED).standard_normal(image.shape, dtype=np.float32)}
         for _ in range(10):

@@ -1,0 +1,27 @@
+"""Models against each other in one interleaved run, by our own worker."""
+
+from collections.abc import Mapping
+from random import Random
+
+from mnsweep.cell import Deployment
+from mnsweep.measure.estimate import Estimate, estimate
+from mnsweep.measure.proxy import Worker
+from mnsweep.measure.record import Block
+
+ONE_THREAD = Deployment()
+
+
+def interleaved(models: Mapping[str, tuple[bytes, Deployment]], rounds: int = 60, processes: int = 2) -> dict[str, Estimate]:
+    """An estimate for each model, timed in rounds of random order in a few processes."""
+    rng, blocks = Random(0), []
+    for process in range(1, processes + 1):
+        with Worker() as worker:
+            worker.pin(max(how.threads for _, how in models.values()))
+            for name, (model, how) in models.items():
+                worker.open(name, model, how)
+                worker.time(name, 3, 250)
+            for number in range(rounds):
+                for name in rng.sample(sorted(models), len(models)):
+                    timing = worker.time(name, 5, 20)
+                    blocks.append(Block(name, process, number, 0.0, timing.first_ns, timing.samples_ns, timing.disturbed))
+    return estimate(blocks)
