@@ -18,6 +18,7 @@ from mnsweep.build.quantize import Range, assumed_ranges
 from mnsweep.build.weights import padded, random_weights
 from mnsweep.cell import PADS, Cell, Deployment, Design
 from mnsweep.errors import UnavailableError
+from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.calibration import synthetic_images
 from mnsweep.measure.probe import probe
 from mnsweep.measure.proxy import CellError, Worker
@@ -34,11 +35,13 @@ class Prepared:
 
     What their padding came to by cell id, int8 ranges by design, the version of each runtime; and by cell id, with
     the reason, what does not run here (`skipped`), what failed meanwhile (`failures`), and what the user would want
-    to know of a setting (`remarks`). `seed` is of the random weights, `calibration` says on what images ranges were found.
+    to know of a setting (`remarks`). `seed` is of the random weights, `calibration` says on what images ranges were found,
+    `weight_bits` how many bits int8 weights take on this processor.
     """
 
     seed: int = SEED
     calibration: str = SYNTHETIC
+    weight_bits: int = field(default_factory=lambda: read_machine().int8_weight_bits)
     channels: dict[str, Channels] = field(default_factory=dict)
     ranges: dict[Design, Ranges] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -60,7 +63,8 @@ class Prepared:
         deployed = self.layers_of(cell)
         weights = padded(random_weights(expand(cell.design), self.seed), deployed)
         ranges = self.ranges[cell.design] if cell.deployment.precision == "int8" else None
-        return build_onnx(deployed, weights, cell.deployment.batch if batch == 0 else batch, ranges, self.calibration)
+        images = cell.deployment.batch if batch == 0 else batch
+        return build_onnx(deployed, weights, images, ranges, self.calibration, self.weight_bits)
 
 
 def prepare(new_worker: NewWorker, cells: Sequence[Cell], kept: Mapping[str, Channels]) -> Prepared:

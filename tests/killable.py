@@ -17,7 +17,7 @@ from mnsweep.measure.rounds import Rules
 from mnsweep.measure.timing import Timing
 from mnsweep.space import Space
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Request, begin, run
+from mnsweep.sweep import Request, begin, get_ready, run
 from mnsweep.sweep_file import Sweep
 from tests.test_sweep import FakeWorker
 
@@ -48,8 +48,10 @@ def main(path: str, acknowledged: str, *real: str) -> None:
     os.environ["ACKNOWLEDGED"] = acknowledged
     machine = read_machine()
     folder = AcknowledgingFolder(Path(path) / "grid" / machine.key)
+    new_worker = None if real else SlowWorker
     request = Request(Sweep("grid", CELLS), RULES)
-    run(request, begin(request, folder, machine), folder, lambda status: None, None if real else SlowWorker)
+    request, plan, prepared = get_ready(request, begin(request, folder, machine), folder, new_worker)
+    run(request, plan, prepared, folder, lambda status: None, new_worker)
 
 
 if __name__ == "__main__":

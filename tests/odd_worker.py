@@ -4,11 +4,14 @@ import os
 import sys
 import time
 
+from mnsweep.cell import Deployment
 from mnsweep.measure import worker
-from mnsweep.measure.runtime import Run, open_onnxruntime
+from mnsweep.runtimes.base import Run
+
+open_ready = worker.open_ready
 
 
-def open_oddly(model: bytes, threads: int) -> Run:
+def open_oddly(model: bytes, how: Deployment) -> Run:
     if model == b"raises":
         raise RuntimeError("this kernel is not for you")
     if model == b"hangs":
@@ -17,11 +20,11 @@ def open_oddly(model: bytes, threads: int) -> Run:
         return lambda: os._exit(11)
     if model == b"short":
         return lambda: time.sleep(0.001)
-    return open_onnxruntime(model, threads)
+    return open_ready(model, how)
 
 
 if __name__ == "__main__":
-    worker.__dict__["open_onnxruntime"] = open_oddly
+    worker.__dict__["open_ready"] = open_oddly
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     worker.answer_requests(sys.stdin.buffer, answers)

@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from mnsweep.cell import Deployment
 from mnsweep.measure.campaign import Campaign
 from mnsweep.measure.estimate import estimate
 from mnsweep.measure.plan import groups
@@ -95,10 +96,9 @@ class SimulatedWorker(Worker):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def pin(self, threads: int) -> dict[str, str]:
-        return {"runtime": "simulated"}
+    def pin(self, threads: int) -> None: ...
 
-    def open(self, key: str, model: bytes, threads: int) -> None: ...
+    def open(self, key: str, model: bytes, how: Deployment) -> None: ...
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         def run() -> None:

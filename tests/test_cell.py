@@ -21,7 +21,14 @@ CELLS = st.builds(
         conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
         activation=st.sampled_from(["relu6", "relu"]),
     ),
-    st.builds(Deployment, threads=st.integers(1, 1024), batch=st.integers(1, 1024)),
+    st.builds(
+        Deployment,
+        precision=st.sampled_from(["fp32", "bf16", "int8"]),
+        runtime=st.sampled_from(["onnxruntime", "openvino", "onnxruntime:CUDAExecutionProvider"]),
+        threads=st.integers(1, 1024),
+        batch=st.integers(1, 1024),
+        pad=st.sampled_from(["auto", "none"]) | st.integers(2, 256).map(str),
+    ),
 )
 
 
@@ -40,7 +47,7 @@ def test_ids_are_unique_even_where_file_names_ignore_case(cells: list[Cell]) -> 
 @given(CELLS)
 @settings(max_examples=300, deadline=None)
 def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
-    assert re.fullmatch(r"[a-z0-9][a-z0-9._-]*[a-z0-9]", cell.id)
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", cell.id)
     assert len(cell.id) < 200
 
 
@@ -49,6 +56,12 @@ def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
     [
         (Cell(Design(0.25, 128)), "a0.25_r128"),
         (Cell(Design(1.0, 224), Deployment(threads=2, batch=8)), "a1.0_r224_t2_b8"),
+        (Cell(Design(0.3, 224), Deployment("int8", "openvino", pad="none")), "a0.3_r224_int8_openvino_pnone"),
+        (Cell(Design(0.3, 224), Deployment(pad="16")), "a0.3_r224_p16"),
+        (
+            Cell(Design(0.3, 224), Deployment(runtime="onnxruntime:CUDAExecutionProvider", pad="8")),
+            "a0.3_r224_onnxruntime-CUDAExecutionProvider_p8",
+        ),
         (
             Cell(Design(0.35, 200, classes=10, width_rule="round8", conv_padding="keras", activation="relu")),
             "a0.35_r200_c10_round8_keras_relu",

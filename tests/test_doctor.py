@@ -13,6 +13,7 @@ from typing import Any, Self
 import pytest
 
 import mnsweep.doctor
+from mnsweep.cell import Deployment
 from mnsweep.cli.main import app
 from mnsweep.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.errors import UnavailableError
@@ -76,14 +77,13 @@ class FakeWorker(Worker):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def pin(self, threads: int) -> dict[str, str]:
+    def pin(self, threads: int) -> None:
         self.lab.pinned.append(threads)
-        return {"runtime": "made-up", "runtime_version": "1"}
 
-    def open(self, key: str, model: bytes, threads: int) -> None:
+    def open(self, key: str, model: bytes, how: Deployment) -> None:
         if self.lab.fails == "open":
             raise CellError("not today")
-        self.threads[key] = threads
+        self.threads[key] = how.threads
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         if key == self.lab.fails:

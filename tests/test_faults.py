@@ -18,7 +18,7 @@ import pytest
 from mnsweep.arch.layers import expand
 from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import Weights, random_weights
-from mnsweep.cell import Cell
+from mnsweep.cell import Cell, Deployment
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
@@ -27,13 +27,14 @@ from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.space import Space
 from mnsweep.store import BLOCKS, SweepFolder
-from mnsweep.sweep import Outcome, Request, begin, run
+from mnsweep.sweep import Outcome, Request, begin, get_ready, run
 from mnsweep.sweep_file import Sweep
 from tests.crash import survive, wait_until
 from tests.test_sweep import fake, measure
 
 CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
 FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
+ONE_THREAD = Deployment()
 GRID = [sys.executable, "-m", "mnsweep", "grid", "--alpha", "0.25,0.5", "--res", "32,48"]
 
 
@@ -54,9 +55,10 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
         layers = expand(cell.design)
         return odd.get(cell.id) or build_onnx(layers, random_weights(layers))
 
-    monkeypatch.setattr("mnsweep.sweep.random_model", model_of)
+    monkeypatch.setattr("mnsweep.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
     request = Request(Sweep("grid", CELLS), FAST)
-    return run(request, begin(request, folder, read_machine()), folder, lambda status: None, OddWorker)
+    request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, OddWorker)
+    return run(request, plan, prepared, folder, lambda status: None, OddWorker)
 
 
 @pytest.mark.parametrize(
@@ -89,10 +91,10 @@ def test_a_lost_worker_says_so_and_a_cell_error_leaves_it_usable() -> None:
     with OddWorker() as worker:
         worker.pin(1)
         with pytest.raises(CellError, match="not for you"):
-            worker.open("a", b"raises", 1)
-        worker.open("b", b"short", 1)
+            worker.open("a", b"raises", ONE_THREAD)
+        worker.open("b", b"short", ONE_THREAD)
         assert len(worker.time("b", 5, 1).samples_ns) >= 5
-        worker.open("c", b"hangs", 1)
+        worker.open("c", b"hangs", ONE_THREAD)
         with pytest.raises(WorkerLostError, match="no answer"):
             worker.time("c", 5, 1)
         with pytest.raises(WorkerLostError):
@@ -104,7 +106,7 @@ def test_affinity_that_is_narrowed_while_running_is_noticed() -> None:
     with OddWorker() as worker:
         cpus = sorted(os.sched_getaffinity(0))
         worker.pin(len(cpus))
-        worker.open("a", b"short", 1)
+        worker.open("a", b"short", ONE_THREAD)
         assert not [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]
         os.sched_setaffinity(worker._process.pid, set(cpus[:1]))
         narrowed = [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]

@@ -236,7 +236,7 @@ def test_a_printed_budget_is_just_enough(ms: float) -> None:
 @pytest.mark.parametrize("value", [float("nan"), -1.0, -0.001, float("inf"), float("-inf")])
 def test_bad_constraints_are_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(MnsweepError, match=rf"^--{name.replace('_', '-')} {value}[^\n]*$"):
-        Constraints(**{name: value})
+        Constraints(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +255,15 @@ def test_reason_counts_candidates_and_shows_the_interval() -> None:
     for part in ("a0.25_r128", "1 feasible", "of 2 with latency and quality", "40.5 %", "1.00 ms", "2.20 ms", "margin of 10 %"):
         assert part in reason
     assert "\n" not in reason
+
+
+def test_only_the_precisions_and_runtimes_that_will_do() -> None:
+    cells = ["a1.0_r224", "a1.0_r224_int8", "a1.0_r224_openvino", "a1.0_r224_int8_openvino"]
+    known = [make_result(cell, **latency(4.0 - i, 4.0), quality_pct=70.0, quality_source="x") for i, cell in enumerate(cells)]
+    assert pick(known, Constraints(5.0)).choice == known[3]
+    assert pick(known, Constraints(5.0, precision="fp32")).choice == known[2]
+    assert pick(known, Constraints(5.0, runtime="onnxruntime")).choice == known[1]
+    assert pick(known, Constraints(5.0, precision="bf16")).choice is None
+    assert pick(known, Constraints(5.0, precision="bf16,fp32", runtime="onnxruntime")).choice == known[0]
+    with pytest.raises(MnsweepError, match="precision 'fp8'"):
+        Constraints(precision="fp32,fp8")

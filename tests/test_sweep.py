@@ -1,10 +1,12 @@
 """The flow from plan to files, with a worker that times nothing."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import ClassVar, Self
 
+import onnx
 import pytest
 
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
@@ -16,9 +18,10 @@ from mnsweep.measure.plan import groups
 from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.timing import Timing
+from mnsweep.runtimes.base import Array, Offer
 from mnsweep.space import Space
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Outcome, Request, begin, derive, merge, run, settling_targets, unsettled
+from mnsweep.sweep import Outcome, Request, begin, derive, get_ready, merge, run, settling_targets, unsettled
 from mnsweep.sweep_file import Sweep
 
 RULES = Rules(least_rounds=4, most_rounds=4, process_rounds=2)
@@ -34,6 +37,9 @@ class FakeWorker(Worker):
     lost_at: str | None = None
     interrupted_after: int | None = None
     noise_pct = 0.1
+    offers: ClassVar[dict[str, Offer]] = {}
+    chain_ns: ClassVar = staticmethod(lambda count: 1000 * count if count % 8 == 0 else 3000 * count)  # blocks of 8
+    asked: ClassVar[Counter[str]] = Counter()  # what is asked beside timing
     opened: ClassVar[Counter[str]] = Counter()
     blocks: ClassVar[Counter[str]] = Counter()
 
@@ -45,15 +51,29 @@ class FakeWorker(Worker):
 
     def __exit__(self, *exc: object) -> None: ...
 
-    def pin(self, threads: int) -> dict[str, str]:
-        return {"runtime": "fake", "runtime_version": self.version}
+    def pin(self, threads: int) -> None: ...
 
-    def open(self, key: str, model: bytes, threads: int) -> None:
+    def offer(self, runtime: str) -> Offer:
+        self.asked[runtime] += 1
+        return self.offers.get(runtime, Offer(self.version, ("fp32", "int8")))
+
+    def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, tuple[float, float]]:
+        self.asked["ranges"] += 1
+        names = [output.name for output in onnx.load_from_string(model).graph.output]
+        return dict.fromkeys(["image", *names], (-1.0, 6.0))
+
+    def open(self, key: str, model: bytes, how: Deployment) -> None:
+        if "chain" in key:
+            self.asked["chain"] += 1
+            return
         self.opened[key] += 1
         if key in self.refuses:
             raise CellError("not today")
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+        if "chain" in key:
+            ns = self.chain_ns(int(key.split()[-1]))
+            return Timing(ns, (ns,) * 5)
         self.blocks[key] += 1
         if key == self.lost_at:
             raise WorkerLostError("no answer within 60 s (--cell-timeout-s)")
@@ -66,7 +86,7 @@ class FakeWorker(Worker):
 
 
 def fake(**settings: object) -> type[FakeWorker]:
-    return type("Fake", (FakeWorker,), {"opened": Counter(), "blocks": Counter(), **settings})
+    return type("Fake", (FakeWorker,), {"asked": Counter(), "opened": Counter(), "blocks": Counter(), **settings})
 
 
 def measure(
@@ -77,9 +97,11 @@ def measure(
     machine: Machine = HERE,
     seen: list[Status] | None = None,
 ) -> Outcome:
+    new_worker = worker or fake()
     request = Request(merge(Sweep(folder.sweep, cells), folder), rules)
+    request, plan, prepared = get_ready(request, begin(request, folder, machine), folder, new_worker)
     statuses = [] if seen is None else seen
-    return run(request, begin(request, folder, machine), folder, statuses.append, worker or fake())
+    return run(request, plan, prepared, folder, statuses.append, new_worker)
 
 
 @pytest.fixture
@@ -160,12 +182,12 @@ def test_a_worker_that_cannot_start_is_said_in_one_line(folder: SweepFolder, mon
         measure(folder, worker=Worker)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("rules", "name"), [(RULES, "runtime_version"), (Rules(sustain_s=1), "sustain_s")])
+@pytest.mark.parametrize(("rules", "name"), [(RULES, "onnxruntime"), (Rules(sustain_s=1), "sustain_s")])
 def test_other_settings_are_never_merged(folder: SweepFolder, rules: Rules, name: str) -> None:
     measure(folder, rules=Rules(least_rounds=2, most_rounds=2))
     before = (folder.path / "blocks.jsonl").read_bytes()
     with pytest.raises(StoreError, match=f"{name} .*, now it is .*--fresh"):
-        measure(folder, rules=rules, worker=fake(version="2.0") if name == "runtime_version" else fake())
+        measure(folder, rules=rules, worker=fake(version="2.0") if name == "onnxruntime" else fake())
     assert (folder.path / "blocks.jsonl").read_bytes() == before
 
 
@@ -214,7 +236,8 @@ def test_sustained_load_comes_before_the_first_warm_up_and_is_recorded(folder: S
 
     class Asked(fake()):  # type: ignore[misc]
         def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-            asked.append((key, min_runs, min_ms))
+            if "chain" not in key:
+                asked.append((key, min_runs, min_ms))
             return super().time(key, min_runs, min_ms)  # type: ignore[no-any-return]
 
     cells = (*SMALL, Cell(Design(0.25, 32), Deployment(threads=2)))

@@ -212,4 +212,4 @@ def test_what_is_not_found_is_one_line(results: Path, name: str) -> None:
     message = str(error.value)
     assert message.startswith(f"--sweep {name}: no such") and "\n" not in message
     if name == "nothing":
-        assert "known: paper" in message and str(results) in message
+        assert "known: cliffs, deploy, paper" in message and str(results) in message

@@ -25,16 +25,17 @@ def build_onnx(
     batch: int | None = 1,
     ranges: Mapping[str, Range] | None = None,
     calibration: str = SYNTHETIC,
+    weight_bits: int = 8,
 ) -> bytes:
     """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32.
 
     `batch=None` makes the batch symbolic. With `ranges` of the maps (least, greatest) the arithmetic is int8, and
-    the file says in its metadata on what they were measured (`calibration`). Raises `MnsweepError` when an array or
-    a range is missing or misshapen.
+    the file says in its metadata on what they were measured (`calibration`); weights take `weight_bits`.
+    Raises `MnsweepError` when an array or a range is missing or misshapen.
     """
     check(layers, weights)
     graph = to_graph(layers, int8=ranges is not None)
-    arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges)
+    arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
     model = _model(graph, arrays, batch)
     helper.set_model_props(model, metadata(ranges is not None, calibration))
     return bytes(model.SerializeToString(deterministic=True))

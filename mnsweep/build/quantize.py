@@ -1,9 +1,10 @@
 """Static int8 quantization: the numbers that go into the int8 graph of `arch/graph.py`.
 
 Affine: real = scale · (q − zero point). A map's range always holds 0 (padding must be exact), and takes the 256 values
-of a signed byte; weights are symmetric, at most ±127, with a scale for each output channel; a bias is a 32-bit whole
-number at the product of both scales. Source: Jacob et al. 2018 (arXiv 1712.05877), section 2; ranges are the least
-and the greatest value seen in calibration.
+of a signed byte; weights are symmetric, with a scale for each output channel, at most ±127, or ±63 for processors
+whose 8-bit sums of two products saturate at 16 bits (x86 without VNNI: wrong numbers in every runtime); a bias
+is a 32-bit whole number at the product of both scales. Source: Jacob et al. 2018 (arXiv 1712.05877), section 2;
+ranges are the least and the greatest value seen in calibration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,8 +30,11 @@ def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
     return {"image": (-1.0, 1.0)} | {name: (0.0 if clipped[name] else -6.0, 6.0) for name in map_names(layers)[1:]}
 
 
-def quantized(layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Range]) -> dict[str, NDArray[Any]]:
+def quantized(
+    layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Range], weight_bits: int = 8
+) -> dict[str, NDArray[Any]]:
     """Every constant of the int8 graph, by name. Raises `MnsweepError` when the range of a map is missing or not finite."""
+    most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
@@ -38,7 +42,7 @@ def quantized(layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Ra
         arrays[f"{name}.scale"], arrays[f"{name}.zero_point"] = map_scale(*ranges[name])
     for layer in layers:
         if layer.weight_shape:
-            arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]))
+            arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]), most)
     return arrays
 
 
@@ -50,14 +54,14 @@ def map_scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.
     return np.asarray(scale), np.asarray(zero_point, np.int8)
 
 
-def _quantized_layer(layer: Layer, weights: Weights, input_scale: float) -> dict[str, NDArray[Any]]:
+def _quantized_layer(layer: Layer, weights: Weights, input_scale: float, most: int) -> dict[str, NDArray[Any]]:
     weight, bias = (array.astype(np.float64) for array in folded(layer, weights))
     by_channel = weight.reshape(layer.out_channels, -1)
-    scale = np.abs(by_channel).max(axis=1) / MOST
+    scale = np.abs(by_channel).max(axis=1) / most
     scale = np.maximum(scale, np.abs(bias) / (input_scale * BIAS_MOST))  # a bias beside tiny weights must still fit
     scale = np.where(scale > NOTHING, scale, 1.0).astype(np.float32)  # a padded channel: all zeros at any scale
     bias_scale = (scale * np.float32(input_scale)).astype(np.float32)
-    rounded = np.clip(np.rint(by_channel / scale[:, None]), -MOST, MOST).reshape(weight.shape)
+    rounded = np.clip(np.rint(by_channel / scale[:, None]), -most, most).reshape(weight.shape)
     whole_bias = np.clip(np.rint(bias / bias_scale), -BIAS_MOST, BIAS_MOST)
     name = layer.name
     return {

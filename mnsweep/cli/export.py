@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep export --alpha 0.5 --res 160 --out model.onnx"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
+SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
 SYNTHETIC_IMAGES = "{path} is quantized for synthetic images: fit for timing alone; real ones: --calibration FOLDER"
 
 
@@ -91,6 +92,8 @@ def write_random_network(
     except OSError as error:
         raise MnsweepError(f"{flag} {path}: {error.strerror}") from None
     typer.echo(f"mnsweep: {RANDOM_WEIGHTS.format(path=path)}", err=True)
+    if cell.deployment.precision == "int8" and prepared.weight_bits == 7:
+        typer.echo(f"mnsweep: {SEVEN_BITS.format(path=path)}", err=True)
     if cell.deployment.precision == "int8" and calibration is None:
         typer.echo(f"mnsweep: {SYNTHETIC_IMAGES.format(path=path)}", err=True)
     return path

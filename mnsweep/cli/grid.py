@@ -28,7 +28,7 @@ def grid(
     batch: o.Batch = None,
     pad: o.Pad = None,
     sweep: Annotated[Optional[str], typer.Option(help="Sweep file, or the name of one, instead of axes.")] = None,
-    name: Annotated[Optional[str], typer.Option(help="Name of the sweep; cells add up under one name.  [grid]")] = None,
+    name: Annotated[Optional[str], typer.Option(help="Name of the sweep; cells add up under one name. Default: grid.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Set earlier results of this sweep aside and start over.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the time it takes; measure nothing.")] = False,
     quick: o.Quick = False,

@@ -11,31 +11,37 @@ AXES, MEASURING, SETTINGS, OUTPUT = "Axes", "Measuring", "Network and deployment
 
 Alpha = Annotated[
     Optional[str],
-    typer.Option(help="Width multipliers: 0.25,0.5 or a range 0.25:1.0:0.05.  [paper's four]", rich_help_panel=AXES),
+    typer.Option(help="Width multipliers: 0.25,0.5 or a range 0.25:1.0:0.05. Default: paper's four.", rich_help_panel=AXES),
 ]
 Res = Annotated[
     Optional[str],
-    typer.Option(help="Input resolutions in pixels: 128,160 or 128:224:32.  [paper's four]", rich_help_panel=AXES),
+    typer.Option(help="Input resolutions in pixels: 128,160 or 128:224:32. Default: paper's four.", rich_help_panel=AXES),
 ]
 Threads = Annotated[
     Optional[str],
-    typer.Option(help="Threads of the runtime's pool: 1,2 or auto (all CPUs).  [1]", rich_help_panel=AXES),
+    typer.Option(help="Threads of the runtime's pool: 1,2 or auto (all CPUs). Default: 1.", rich_help_panel=AXES),
 ]
-Precision = Annotated[Optional[str], typer.Option(help="fp32, bf16, int8: any of them.  [fp32]", rich_help_panel=AXES)]
+Precision = Annotated[Optional[str], typer.Option(help="fp32, bf16, int8: any of them. Default: fp32.", rich_help_panel=AXES)]
 Runtime = Annotated[
     Optional[str],
-    typer.Option(help="onnxruntime, openvino, or onnxruntime:CUDAExecutionProvider.  [onnxruntime]", rich_help_panel=AXES),
+    typer.Option(
+        help="onnxruntime, openvino, or onnxruntime:CUDAExecutionProvider. Default: onnxruntime.", rich_help_panel=AXES
+    ),
 ]
 Pad = Annotated[
     Optional[str],
-    typer.Option(help="Zero-pad channels, same logits: auto (what pays here), none, 16.  [auto]", rich_help_panel=AXES),
+    typer.Option(help="Zero-pad channels, same logits: auto (what pays here), none, 16. Default: auto.", rich_help_panel=AXES),
 ]
 CountPad = Annotated[
     Optional[str],
-    typer.Option(help="Channels as deployed: none or a multiple; auto is known once measured.  [auto]", rich_help_panel=AXES),
+    typer.Option(
+        help="Channels as deployed: none or a multiple; auto is known once measured. Default: auto.", rich_help_panel=AXES
+    ),
 ]
-Calibration = Annotated[Optional[Path], typer.Option(help="Folder of pictures to find int8 scales on.  [synthetic images]")]
-Batch = Annotated[Optional[str], typer.Option(help="Images per call.  [1]", rich_help_panel=AXES)]
+Calibration = Annotated[
+    Optional[Path], typer.Option(help="Folder of pictures to find int8 scales on. Default: synthetic images.")
+]
+Batch = Annotated[Optional[str], typer.Option(help="Images per call. Default: 1.", rich_help_panel=AXES)]
 MaxDesigns = Annotated[int, typer.Option(help="Refuse a grid of more designs than this.", rich_help_panel=AXES)]
 Quick = Annotated[
     bool, typer.Option("--quick", help="A fixed small number of rounds: about 100 runs a cell.", rich_help_panel=MEASURING)
@@ -61,22 +67,24 @@ Sustain = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another mnsweep that is measuring here.", rich_help_panel=MEASURING)
 ]
-Classes = Annotated[Optional[int], typer.Option(help="Classes of the classifier.  [1000]", rich_help_panel=SETTINGS)]
+Classes = Annotated[Optional[int], typer.Option(help="Classes of the classifier. Default: 1000.", rich_help_panel=SETTINGS)]
 WidthRule = Annotated[
-    Optional[str], typer.Option(help="Channels from α: paper (truncate) or round8.  [paper]", rich_help_panel=SETTINGS)
+    Optional[str], typer.Option(help="Channels from α: paper (truncate) or round8. Default: paper.", rich_help_panel=SETTINGS)
 ]
 ConvPadding = Annotated[
     Optional[str],
-    typer.Option(help="Padding at stride 2: same (TensorFlow), keras, symmetric (PyTorch).  [same]", rich_help_panel=SETTINGS),
+    typer.Option(
+        help="Padding at stride 2: same (TensorFlow), keras, symmetric (PyTorch). Default: same.", rich_help_panel=SETTINGS
+    ),
 ]
-Activation = Annotated[Optional[str], typer.Option(help="relu6 or relu.  [relu6]", rich_help_panel=SETTINGS)]
+Activation = Annotated[Optional[str], typer.Option(help="relu6 or relu. Default: relu6.", rich_help_panel=SETTINGS)]
 QualitySource = Annotated[
     Optional[str],
-    typer.Option(help="Published accuracies: slim-2018-08 or paper.  [slim-2018-08]", rich_help_panel=SETTINGS),
+    typer.Option(help="Published accuracies: slim-2018-08 or paper. Default: slim-2018-08.", rich_help_panel=SETTINGS),
 ]
 ResultsDir = Annotated[
     Optional[Path],
-    typer.Option(envvar="MNSWEEP_RESULTS", help="Folder of all results.  [./results]", rich_help_panel=OUTPUT),
+    typer.Option(envvar="MNSWEEP_RESULTS", help="Folder of all results. Default: ./results.", rich_help_panel=OUTPUT),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.", rich_help_panel=OUTPUT)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no advice.", rich_help_panel=OUTPUT)]

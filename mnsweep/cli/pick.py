@@ -38,12 +38,12 @@ def pick(
         Optional[float], typer.Option(help="Most peak activation memory, in 10⁶ bytes.", rich_help_panel=BUDGETS)
     ] = None,
     precision: Annotated[
-        Optional[str], typer.Option(help="Only these precisions: fp32,int8.  [any]", rich_help_panel=BUDGETS)
+        Optional[str], typer.Option(help="Only these precisions: fp32,int8. Default: any.", rich_help_panel=BUDGETS)
     ] = None,
     runtime: Annotated[
-        Optional[str], typer.Option(help="Only these runtimes: onnxruntime.  [any]", rich_help_panel=BUDGETS)
+        Optional[str], typer.Option(help="Only these runtimes: onnxruntime. Default: any.", rich_help_panel=BUDGETS)
     ] = None,
-    sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep.  [newest of this machine]")] = None,
+    sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep. Default: newest of this machine.")] = None,
     export: Annotated[Optional[Path], typer.Option(help="Also write the choice as an ONNX file.")] = None,
     calibration: o.Calibration = None,
     results_dir: o.ResultsDir = None,

@@ -25,9 +25,10 @@ Res = Annotated[int, typer.Option(help="Input resolution in pixels.")]
 Precision = Annotated[Optional[str], typer.Option(help="fp32 (default), bf16 or int8.", rich_help_panel=o.SETTINGS)]
 Runtime = Annotated[Optional[str], typer.Option(help="onnxruntime (default) or openvino.", rich_help_panel=o.SETTINGS)]
 Threads = Annotated[
-    Optional[str], typer.Option(help="Threads of the runtime's pool, or auto (all CPUs).  [1]", rich_help_panel=o.SETTINGS)
+    Optional[str],
+    typer.Option(help="Threads of the runtime's pool, or auto (all CPUs). Default: 1.", rich_help_panel=o.SETTINGS),
 ]
-Batch = Annotated[Optional[int], typer.Option(help="Images per call.  [1]", rich_help_panel=o.SETTINGS)]
+Batch = Annotated[Optional[int], typer.Option(help="Images per call. Default: 1.", rich_help_panel=o.SETTINGS)]
 Pad = Annotated[
     Optional[str],
     typer.Option(

@@ -45,6 +45,15 @@ class Machine:
         return f"{slug or 'cpu'}-{self.checked['logical_cpus']}c-{digest[:8]}"
 
     @property
+    def int8_weight_bits(self) -> int:
+        """Bits that int8 weights may take: 7 on an x86 processor whose sums of two 8-bit products saturate at 16 bits.
+
+        Those have AVX2 and none of the newer 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
+        """
+        sets = str(self.checked["instruction_sets"])
+        return 7 if "AVX2" in sets and not any(name in sets for name in ("VNNI", "AMX")) else 8
+
+    @property
     def title(self) -> str:
         """Processor and cores, for captions."""
         cpus = self.checked["logical_cpus"]

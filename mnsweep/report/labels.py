@@ -1,7 +1,8 @@
 """Direct labels that never overlap: each takes the nearest free place beside its point, or stays away."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +11,8 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
-_DISTANCES = (6, 14, 24, 36)  # points of type
+Label: TypeAlias = tuple[float, float, str]
+_DISTANCES = (6, 14, 24, 36, 52)  # points of type
 _DIRECTIONS = (
     ("right", "bottom"),
     ("left", "bottom"),
@@ -19,62 +21,101 @@ _DIRECTIONS = (
     ("center", "bottom"),
     ("center", "top"),
 )
-_POINT_RADIUS = 5.0
+_RADIUS, _SMALL_RADIUS = 5.0, 3.2
+_MARGIN = 1.2  # pixels around a label
+_EDGE = 3  # pixels between a label and the axes
+_PIECES = 12  # of a leader, each held against all that is there
 _LEADER_FROM = 10  # a label further away than this gets a line to its point
+_LEADER: Any = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
 
 
 def place_labels(
     axes: Axes,
-    labels: Sequence[tuple[float, float, str]],
+    labels: Sequence[Label],
     points: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]] = (),
+    small: Sequence[tuple[float, float]] = (),
 ) -> list[Annotation]:
-    """Annotate (x, y, text) so that no label covers another, a point, the line, or the edge.
+    """Annotate (x, y, text) so that no label covers another, a point, the line, or the edge; nearest places first.
 
-    Axis limits must be set. A label that finds no place is left out; those placed are returned.
+    Lines of a text are joined by a comma where that fits as near. The markers of `small` points take less room. Axis
+    limits must be set. A label that finds no place is left out; those placed are returned.
     """
     canvas = FigureCanvasAgg(axes.get_figure(root=True))
-    renderer = canvas.get_renderer()  # type: ignore[no-untyped-call]
-    radius = _POINT_RADIUS * canvas.figure.dpi / 72
+    renderer, pixels = canvas.get_renderer(), canvas.figure.dpi / 72  # type: ignore[no-untyped-call]
     corners = [axes.transData.transform(corner) for corner in line]
-    taken = [_box(centre, centre, radius) for centre in map(axes.transData.transform, points)]
-    taken += [_box(a, b, 1.0) for a, b in pairwise(corners)]
-    inside, placed = axes.get_window_extent(), []
-    for x, y, text in labels:
-        for annotation in _tries(axes, x, y, text):
-            annotation.update_positions(renderer)
-            box = Text.get_window_extent(annotation).expanded(1.02, 1.08)
-            if _within(box, inside) and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                placed.append(annotation)
-                break
-            annotation.remove()
+    room = _Room(axes.get_window_extent())
+    room.block(_box(at, at, _RADIUS * pixels) for at in map(axes.transData.transform, points))
+    room.block(_box(at, at, _SMALL_RADIUS * pixels) for at in map(axes.transData.transform, small))
+    room.block(_box(a, b, 1.0) for a, b in pairwise(corners))
+    placed, waiting = [], list(labels)
+    for distance in _DISTANCES:
+        for label in list(waiting):
+            for annotation in _tries(axes, label, distance):
+                annotation.update_positions(renderer)
+                text = Text.get_window_extent(annotation).padded(_MARGIN)
+                if room.take(text, _leader(axes, annotation, text, 2 * _RADIUS * pixels)):
+                    placed.append(annotation)
+                    waiting.remove(label)
+                    break
+                annotation.remove()
     return placed
 
 
+class _Room:
+    """What is free within the axes, as boxes in pixels."""
+
+    def __init__(self, axes: Bbox) -> None:
+        self._inside = axes.padded(-_EDGE)
+        self._taken = np.empty((0, 4))
+
+    def block(self, boxes: Iterable[Bbox]) -> None:
+        """Take the boxes, whatever is there."""
+        self._taken = np.vstack([self._taken, *(box.extents for box in boxes)])
+
+    def take(self, text: Bbox, leader: Sequence[Bbox]) -> bool:
+        """Take the boxes of a label and its leader if all of them are free."""
+        if not (self._inside.contains(text.x0, text.y0) and self._inside.contains(text.x1, text.y1)):
+            return False
+        boxes = np.array([box.extents for box in (text, *leader)])[:, None]
+        apart = (boxes[..., :2] > self._taken[:, 2:]) | (boxes[..., 2:] < self._taken[:, :2])
+        free = bool(apart.any(axis=-1).all())
+        if free:
+            self.block((text, *leader))
+        return free
+
+
 def _box(a: NDArray[np.float64], b: NDArray[np.float64], margin: float) -> Bbox:
-    (left, right), (bottom, top) = sorted((a[0], b[0])), sorted((a[1], b[1]))
-    return Bbox.from_extents(left - margin, bottom - margin, right + margin, top + margin)
+    return Bbox.from_extents(*(np.minimum(a, b) - margin), *(np.maximum(a, b) + margin))
 
 
-def _tries(axes: Axes, x: float, y: float, text: str) -> Iterator[Annotation]:
-    for distance, (ha, va) in product(_DISTANCES, _DIRECTIONS):
+def _leader(axes: Axes, annotation: Annotation, text: Bbox, trim: float) -> list[Bbox]:
+    """Small boxes along the line from a label to its point, without the end that is on the point's own marker."""
+    if not annotation.arrowprops:
+        return []
+    start = text.min + annotation.arrowprops["relpos"] * text.size
+    point = axes.transData.transform(annotation.xy)
+    point = point + (start - point) * min(1.0, trim / float(np.hypot(*(point - start))))
+    return [_box(a, b, 0.0) for a, b in pairwise(np.linspace(start, point, _PIECES + 1))]
+
+
+def _tries(axes: Axes, label: Label, distance: float) -> Iterator[Annotation]:
+    x, y, text = label
+    for words, (ha, va) in product(dict.fromkeys((text.replace("\n", ", "), text)), _DIRECTIONS):
         dx = {"right": -distance, "left": distance, "center": 0}[ha]
         dy = {"bottom": distance, "top": -distance}[va] / (2 if dx else 1)
-        leader = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6} if distance > _LEADER_FROM else None
+        start = ({"right": 1.0, "left": 0.0, "center": 0.5}[ha], {"bottom": 0.0, "top": 1.0}[va] if dx == 0 else 0.5)
+        leader = {**_LEADER, "relpos": start} if distance > _LEADER_FROM else None
         yield axes.annotate(
-            text,
+            words,
             (x, y),
             xytext=(dx, dy),
             textcoords="offset points",
             ha=ha,
+            multialignment=ha,
             va=va,
             fontsize=8,
             zorder=4,
             arrowprops=leader,
             annotation_clip=False,
         )
-
-
-def _within(box: Bbox, outer: Bbox) -> bool:
-    return bool(box.x0 >= outer.x0 and box.x1 <= outer.x1 and box.y0 >= outer.y0 and box.y1 <= outer.y1)

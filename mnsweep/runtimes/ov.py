@@ -1,14 +1,17 @@
 """OpenVINO on the CPU: the extra `mnsweep[openvino]`."""
 
+import sys
 from collections import defaultdict
 from importlib.metadata import version
 from typing import Any
 
-import openvino
-import openvino.properties as properties
-import openvino.properties.hint as hint
-
 from mnsweep.runtimes.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
+
+# Importing it would fork a process that calls home, and that holds the pipes of this one.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
+import openvino.properties as properties  # noqa: E402
+import openvino.properties.hint as hint  # noqa: E402
 
 DEVICE = "CPU"
 CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's word: ours
@@ -33,7 +36,7 @@ class OvSession:
         self.request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         infer = self.request.infer
 
-        def run() -> None:
+        def run(kept: Array = images) -> None:  # the request reads these very numbers: they must live as long
             infer()
 
         return run

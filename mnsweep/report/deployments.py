@@ -1,0 +1,81 @@
+"""How pictures tell deployments apart: in words, and by the fill of a marker."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+
+from mnsweep.cell import Deployment, Design
+from mnsweep.result import Result
+
+FILLS = ("full", "none", "left", "right", "top", "bottom")  # matplotlib's names; none: a ring
+OTHERS = "none"
+_DEPLOYMENT = tuple(f.name for f in fields(Deployment))
+# besides α and resolution, in column order
+SETTINGS = (*(f.name for f in fields(Design) if f.name not in ("alpha", "resolution")), *_DEPLOYMENT)
+_COARSE = ("precision", "runtime")
+_WORDS = {
+    "classes": "{} classes",
+    "width_rule": "{} widths",
+    "conv_padding": "{} padding",
+    "batch": "batch {}",
+    "pad": "pad {}",
+}
+
+
+def differing(results: Sequence[Result]) -> tuple[str, ...]:
+    """The settings besides α and resolution that have more than one value, in column order."""
+    return tuple(name for name in SETTINGS if len({getattr(r, name) for r in results}) > 1)
+
+
+def in_words(result: Result, settings: Iterable[str]) -> str:
+    """The values of `settings`: `int8, openvino, 2 threads, pad none`."""
+    return ", ".join(_in_words(name, getattr(result, name)) for name in settings)
+
+
+def _in_words(name: str, value: str | int) -> str:
+    if name == "threads":
+        return f"{value} thread{'s' if value != 1 else ''}"
+    return _WORDS.get(name, "{}").format(value).removesuffix("ExecutionProvider")
+
+
+@dataclass(frozen=True, slots=True)
+class Fills:
+    """The fill of a marker for every deployment of a picture, and its name; those without one share the fill `OTHERS`.
+
+    `differ` are the settings of deployments that differ within the sweep, `settings` those of them that a fill stands for.
+    """
+
+    differ: tuple[str, ...]
+    settings: tuple[str, ...]
+    fills: dict[tuple[str | int, ...], str]
+    names: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, shown: Sequence[Result], sweep: Sequence[Result]) -> "Fills":
+        """Fills for the results `shown`, the most common deployment full, by what differs within the `sweep`.
+
+        More deployments than fills are grouped by precision and runtime; of more groups the first get a fill each.
+        """
+        differ = tuple(name for name in differing(sweep) if name in _DEPLOYMENT)
+        coarse = tuple(name for name in differ if name in _COARSE)
+        settings = coarse if len(_ranked(shown, differ)) > len(FILLS) and len(_ranked(shown, coarse)) > 1 else differ
+        first = _ranked(shown, settings)
+        many = len(first) > len(FILLS)
+        own = [fill for fill in FILLS if fill != OTHERS] if many else FILLS
+        fills = {_key(r, settings): fill for r, fill in zip(first, own, strict=False)}
+        names = [(fill, in_words(r, settings)) for r, fill in zip(first, own, strict=False)] if settings else []
+        return cls(differ, settings, fills, (*names, *([(OTHERS, "others")] if many else [])))
+
+    def fill(self, result: Result) -> str:
+        """The fill of a result's marker."""
+        return self.fills.get(_key(result, self.settings), OTHERS)
+
+
+def _key(result: Result, settings: Iterable[str]) -> tuple[str | int, ...]:
+    return tuple(getattr(result, name) for name in settings)
+
+
+def _ranked(results: Sequence[Result], settings: Sequence[str]) -> list[Result]:
+    """One result for each combination of the settings' values, the most common first, else in the order given."""
+    one = {_key(r, settings): r for r in results}
+    return [one[key] for key, _ in Counter(_key(r, settings) for r in results).most_common()]

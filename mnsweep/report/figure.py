@@ -1,0 +1,73 @@
+"""What all pictures share: the style, a title above, a caption below, logarithmic axes, the same bytes for the same input.
+
+Draw within `mpl.rc_context(STYLE)`, from `new_figure` to `files`: the style holds for what is made inside it.
+"""
+
+import io
+from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+STYLE: Any = {
+    "svg.hashsalt": "mnsweep",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+}
+_SIZE = (8.4, 5.4)  # inches
+_CAPTION_WIDTH = 150  # characters
+_CAPTION_LINES, _LINE_HEIGHT = 3, 0.026  # that fit below the axes; a further one moves them up by this share of the figure
+
+
+def new_figure(title: str, caption: str) -> tuple[Figure, Axes]:
+    """A figure with its title and caption, and axes that leave room for a legend on their right."""
+    figure, foot = blank_figure(caption)
+    axes = figure.add_axes((0.085, foot, 0.73, 0.94 - foot))
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    return figure, axes
+
+
+def blank_figure(caption: str) -> tuple[Figure, float]:
+    """A figure with nothing but its caption, long lines wrapped, and the height where axes may begin, from 0 to 1."""
+    lines = [part for line in caption.splitlines() for part in wrap(line, _CAPTION_WIDTH) or [""]]
+    figure = Figure(figsize=_SIZE, dpi=150)
+    figure.text(0.015, 0.015, "\n".join(lines), fontsize=7, color="#444444", va="bottom", linespacing=1.4)
+    return figure, 0.19 + _LINE_HEIGHT * max(0, len(lines) - _CAPTION_LINES)
+
+
+def say_empty(axes: Axes, text: str) -> None:
+    """Put `text` where the points would be."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#666666")
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+    """Make one axis logarithmic, with room around `values` (all above 0) and plain numbers at its ticks."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    low, high = min(values), max(values)
+    (axes.set_xlim if which == "x" else axes.set_ylim)(low / 1.35, high * 1.5)
+    decades = high / low > 60
+    axis.set_major_locator(LogLocator(subs=(1, 3) if decades else (1, 2, 3, 5, 7), numticks=30))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def files(figure: Figure, name: str) -> dict[str, bytes]:
+    """The figure as `name.png` and `name.svg`, without the time or the versions in them."""
+    drawn = {}
+    for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, metadata=metadata)
+        drawn[f"{name}.{kind}"] = out.getvalue()
+    return drawn
