@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import combinations, product
 from random import Random
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -80,6 +81,12 @@ def test_small_markers_leave_more_room() -> None:
     crowd = [(x / 24, y / 100) for x in range(25) for y in range(101)]
     assert place_labels(axes_of(), [(0.5, 0.5, "t")], crowd) == []
     assert place_labels(axes_of(), [(0.5, 0.5, "t")], [], small=crowd)
+
+
+def test_a_label_keeps_off_intervals() -> None:
+    for y, side in ((0.52, -1), (0.48, 1)):
+        (label,) = place_labels(axes_of(), [(0.5, 0.5, "here")], [(0.5, 0.5)], bars=[(0.1, 0.9, y)])
+        assert np.sign(label.xyann[1]) == side
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -200,6 +200,12 @@ def test_intervals_of_a_crowd_are_those_of_the_frontier(count: int) -> None:
     assert ("(of the frontier)" in " ".join(texts)) is crowd
 
 
+def test_an_unknown_interval_is_not_drawn_to_the_edge() -> None:
+    bare = [replace(r, latency_ci_low_ms=None, latency_ci_high_ms=None) for r in deployed(Deployment())]
+    lines = [line for line in figure_of(pareto_plot, bare).axes[0].lines if line.get_marker() == "|"]
+    assert all(len(set(np.asarray(line.get_xdata()))) == 1 and min(np.asarray(line.get_xdata())) > 0 for line in lines)
+
+
 # Names
 
 

@@ -35,11 +35,13 @@ def place_labels(
     points: Sequence[tuple[float, float]],
     line: Sequence[tuple[float, float]] = (),
     small: Sequence[tuple[float, float]] = (),
+    bars: Sequence[tuple[float, float, float]] = (),
 ) -> list[Annotation]:
     """Annotate (x, y, text) so that no label covers another, a point, the line, or the edge; nearest places first.
 
-    Lines of a text are joined by a comma where that fits as near. The markers of `small` points take less room. Axis
-    limits must be set. A label that finds no place is left out; those placed are returned.
+    Lines of a text are joined by a comma where that fits as near. The markers of `small` points take less room. `bars`
+    are horizontal, (left, right, y). Axis limits must be set. A label that finds no place is left out; those placed
+    are returned.
     """
     canvas = FigureCanvasAgg(axes.get_figure(root=True))
     renderer, pixels = canvas.get_renderer(), canvas.figure.dpi / 72  # type: ignore[no-untyped-call]
@@ -48,6 +50,8 @@ def place_labels(
     room.block(_box(at, at, _RADIUS * pixels) for at in map(axes.transData.transform, points))
     room.block(_box(at, at, _SMALL_RADIUS * pixels) for at in map(axes.transData.transform, small))
     room.block(_box(a, b, 1.0) for a, b in pairwise(corners))
+    for left, right, y in bars:
+        room.block([_box(axes.transData.transform((left, y)), axes.transData.transform((right, y)), 1.0)])
     placed, waiting = [], list(labels)
     for distance in _DISTANCES:
         for label in list(waiting):

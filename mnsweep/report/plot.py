@@ -70,7 +70,8 @@ def _name_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> No
     labels = [(*_place(r), point_name(r, differing(frontier))) for r in frontier]
     dominated = [_place(r) for r in points.results if not r.on_frontier]
     large = [_place(r) for r in frontier] + ([] if points.crowded else dominated)
-    place_labels(axes, labels, large, _steps(frontier), small=dominated if points.crowded else [])
+    bars = [(*_ends(r), _place(r)[1]) for r in (frontier if points.crowded else points.results)]
+    place_labels(axes, labels, large, _steps(frontier), small=dominated if points.crowded else [], bars=bars)
 
 
 def point_name(result: Result, settings: Sequence[str]) -> str:
@@ -112,11 +113,14 @@ def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
     return corners
 
 
+def _ends(result: Result) -> tuple[float, float]:
+    return result.latency_ci_low_ms or _latency(result), result.latency_ci_high_ms or _latency(result)
+
+
 def _intervals(axes: Axes, results: Sequence[Result]) -> None:
     for r in results:
-        ends = [r.latency_ci_low_ms or 0.0, r.latency_ci_high_ms or 0.0]
-        alpha = 1.0 if r.on_frontier else 0.4
-        axes.plot(ends, [r.quality_pct or 0.0] * 2, "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
+        alpha, y = 1.0 if r.on_frontier else 0.4, _place(r)[1]
+        axes.plot(_ends(r), (y, y), "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
 
 
 def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:

@@ -30,6 +30,7 @@ from tests.bench.interleave import ONE_THREAD, interleaved
 
 DESIGN = Design(1.0, 224)
 ALTERNATIONS, APP_SECONDS = 5, 3
+BEST = 3  # other recipes that are timed again
 
 
 def recipes(fp32: bytes, folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -70,8 +71,10 @@ def against_other_recipes(figures: Figures, fp32: bytes, int8: bytes, folder: Pa
     found = interleaved(_that_run(models), rounds=12)
     for name, e in sorted(found.items(), key=lambda item: item[1].p50_ms):
         print(f"           {e.p50_ms:7.3f} ms  {name}")
-    others = min(e.p50_ms for name, e in found.items() if name not in ("ours", "fp32"))
-    figures.at_most("our int8 recipe against the fastest other one", found["ours"].p50_ms / others, 1.03, "×")
+    others = sorted((name for name in found if name not in ("ours", "fp32")), key=lambda name: found[name].p50_ms)
+    again = interleaved({name: models[name] for name in ("ours", *others[:BEST])}, rounds=40)  # the luck of the first is out
+    fastest = min(again[name].p50_ms for name in others[:BEST])
+    figures.at_most("our int8 recipe against the fastest other one", again["ours"].p50_ms / fastest, 1.03, "×")
     figures.report("int8 gains over fp32, onnxruntime", found["fp32"].p50_ms / found["ours"].p50_ms, "×")
 
 
