@@ -10,11 +10,12 @@ from functools import cache, partial
 from pathlib import Path
 
 from mnsweep.arch.channel_padding import NARROW, WIDE, Channels, chain, gains, pad_channels, padding
+from mnsweep.arch.graph import Range
 from mnsweep.arch.layers import Layer, expand
 from mnsweep.arch.onnx_bytes import SYNTHETIC
 from mnsweep.build.images import read_images
 from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.quantize import Range, assumed_ranges
+from mnsweep.build.quantize import assumed_ranges
 from mnsweep.build.weights import padded, random_weights
 from mnsweep.cell import PADS, Cell, Deployment, Design
 from mnsweep.errors import UnavailableError

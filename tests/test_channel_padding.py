@@ -38,22 +38,10 @@ from mnsweep.measure.probe import ROUNDS, probe
 from mnsweep.measure.proxy import CellError, WorkerLostError
 from mnsweep.measure.timing import Timing
 from tests.test_build import as_trained, image_of, run_onnx
+from tests.test_cost import ALPHAS, designs
 from tests.test_sweep import fake
 
 PROBED = (*NARROW, *WIDE)
-ALPHAS = st.floats(0.01, 2) | st.integers(1, 200).map(lambda hundredths: hundredths / 100)
-
-
-def designs(max_resolution: int, alphas: st.SearchStrategy[float] = ALPHAS) -> st.SearchStrategy[Design]:
-    return st.builds(
-        Design,
-        alphas,
-        st.integers(32, max_resolution),
-        classes=st.integers(1, 300),
-        width_rule=st.sampled_from(["paper", "round8"]),
-        conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
-        activation=st.sampled_from(["relu6", "relu"]),
-    )
 
 
 def weights_of(design: Design, trained: bool) -> Weights:
@@ -61,7 +49,7 @@ def weights_of(design: Design, trained: bool) -> Weights:
     return as_trained(expand(design), 1e-5) if trained else random_weights(expand(design))
 
 
-@given(designs(96, st.floats(0.01, 0.5)), st.integers(2, 64), st.booleans())
+@given(designs(st.floats(0.01, 0.5), max_resolution=96), st.integers(2, 64), st.booleans())
 @example(Design(2.0, 48), 48, False)
 @example(Design(1.1, 96, activation="relu"), 64, False)
 @example(Design(0.3, 33, classes=9, conv_padding="keras"), 64, True)  # as many classes as channels in the stem
@@ -76,7 +64,7 @@ def test_a_padded_network_gives_the_same_logits(design: Design, k: int, trained:
     assert abs(as_padded - as_it_was).max() <= rounding
 
 
-@given(designs(1024), st.integers(2, 256))
+@given(designs(), st.integers(2, 256))
 def test_every_count_is_the_next_multiple_and_the_rows_still_fit_each_other(design: Design, k: int) -> None:
     layers = expand(design)
     deployed = pad_channels(layers, multiples_of(k, layers))
@@ -232,7 +220,7 @@ def test_each_alignment_is_probed_in_narrow_and_in_wide_layers() -> None:
     assert max(NARROW) <= NARROW_UP_TO < min(WIDE)
 
 
-@given(designs(1024), st.integers(1, 256), st.sampled_from(["fp32", "bf16", "int8"]))
+@given(designs(), st.integers(1, 256), st.sampled_from(["fp32", "bf16", "int8"]))
 @example(Design(1.0, 127), 16, "int8")
 @example(Design(1.0, 128, activation="relu"), 1, "int8")
 @settings(max_examples=200)

@@ -18,25 +18,24 @@ from torch import nn
 from torch.nn import functional
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.graph import map_names
+from mnsweep.arch.graph import Range, map_names
 from mnsweep.arch.layers import Layer, expand
 from mnsweep.arch.onnx_bytes import SYNTHETIC
 from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.quantize import Range, assumed_ranges, map_scale, quantized
+from mnsweep.build.quantize import assumed_ranges, map_scale, quantized
 from mnsweep.build.torch_net import from_torch, to_torch
 from mnsweep.build.weights import Array, Weights, folded, padded, random_weights
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.calibration import ranges, synthetic_images
-from mnsweep.report.warn import DOT_PRODUCTS
 from mnsweep.runtimes import load
 from tests.test_build import one_thread
 
 __all__ = ["one_thread"]  # a fixture
 DESIGN = Design(0.3, 32, classes=10)
 IMAGES = 200
-NO_DOT_PRODUCTS = not any(name in str(read_machine().checked["instruction_sets"]) for name in DOT_PRODUCTS)
+NO_DOT_PRODUCTS = not read_machine().has_int8_dot_products
 saturates = pytest.mark.skipif(NO_DOT_PRODUCTS, reason="without 8-bit dot products, sums of two products saturate at 16 bits")
 
 

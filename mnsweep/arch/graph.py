@@ -14,10 +14,11 @@ DequantizeLinear; onnxruntime documentation, "Quantize ONNX models".
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from mnsweep.arch.layers import Layer
 
+Range: TypeAlias = tuple[float, float]  # least and greatest value of a map
 FLOAT, INT8, INT32 = "float32", "int8", "int32"
 CLIPPING = ("relu", "relu6")
 

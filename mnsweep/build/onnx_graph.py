@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
-from mnsweep.arch.graph import FLOAT, INT8, INT32, Graph, Node, Tensor, to_graph
+from mnsweep.arch.graph import FLOAT, INT8, INT32, Graph, Node, Range, Tensor, to_graph
 from mnsweep.arch.layers import Layer
 from mnsweep.arch.onnx_bytes import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
-from mnsweep.build.quantize import Range, quantized
+from mnsweep.build.quantize import quantized
 from mnsweep.build.weights import Weights, check, folded
 
 _TYPES = {FLOAT: TensorProto.FLOAT, INT8: TensorProto.INT8, INT32: TensorProto.INT32}

@@ -8,17 +8,16 @@ ranges are the least and the greatest value seen in calibration.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.arch.graph import CLIPPING, map_names
+from mnsweep.arch.graph import CLIPPING, Range, map_names
 from mnsweep.arch.layers import Layer
 from mnsweep.build.weights import Weights, folded
 from mnsweep.errors import MnsweepError
 
-Range: TypeAlias = tuple[float, float]
 LEAST, MOST, LEVELS = -128, 127, 255
 BIAS_MOST = 2**30  # the other half of 32 bits is for the sum that the runtime adds to it
 NOTHING = 1e-30  # a weight scale below is no scale: its product with a map's would be 0 in fp32

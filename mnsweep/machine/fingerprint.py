@@ -27,6 +27,7 @@ INSTRUCTION_SETS = {  # our name: the kernel's flag
     "NEON dot product": "asimddp",
     "SVE": "sve",
 }
+DOT_PRODUCTS = ("VNNI", "AMX", "dot product")  # in our names of those that have 8-bit dot products
 _SALT = b"mnsweep machine 1"
 
 
@@ -45,13 +46,17 @@ class Machine:
         return f"{slug or 'cpu'}-{self.checked['logical_cpus']}c-{digest[:8]}"
 
     @property
+    def has_int8_dot_products(self) -> bool:
+        """Whether the processor multiplies 8-bit numbers in fours and adds them up in 32 bits."""
+        return any(name in str(self.checked.get("instruction_sets", "")) for name in DOT_PRODUCTS)
+
+    @property
     def int8_weight_bits(self) -> int:
         """Bits that int8 weights may take: 7 on an x86 processor whose sums of two 8-bit products saturate at 16 bits.
 
-        Those have AVX2 and none of the newer 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
+        Those have AVX2 and no 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
         """
-        sets = str(self.checked["instruction_sets"])
-        return 7 if "AVX2" in sets and not any(name in sets for name in ("VNNI", "AMX")) else 8
+        return 7 if "AVX2" in str(self.checked["instruction_sets"]) and not self.has_int8_dot_products else 8
 
     @property
     def title(self) -> str:

@@ -1,14 +1,13 @@
 """The values that a network's maps take: what int8 scales are made from."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import numpy as np
 
+from mnsweep.arch.graph import Range
 from mnsweep.runtimes import load
 from mnsweep.runtimes.base import Array
 
-Range: TypeAlias = tuple[float, float]
 SYNTHETIC_IMAGES = 4  # random weights have no meaning to sample well: this is to fill the range of every map
 COARSE_PX = 8
 

@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import IO, Any, ClassVar, Self
 
+from mnsweep.arch.graph import Range
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
-from mnsweep.measure.calibration import Range
 from mnsweep.measure.timing import Timing
 from mnsweep.runtimes.base import Array, NodeTime, Offer
 

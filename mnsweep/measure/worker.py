@@ -18,10 +18,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import IO, Any
 
+from mnsweep.arch.graph import Range
 from mnsweep.cell import Deployment
 from mnsweep.machine.disturbance import Counters, pin
 from mnsweep.measure.bandwidth import bandwidth
-from mnsweep.measure.calibration import Range, ranges
+from mnsweep.measure.calibration import ranges
 from mnsweep.measure.timing import Timing, time_block
 from mnsweep.runtimes import load, offer
 from mnsweep.runtimes.base import Array, NodeTime, Offer, Run, random_images, ready

@@ -9,7 +9,6 @@ from mnsweep.machine.fingerprint import Machine
 from mnsweep.result import UNPADDED, Result
 
 EVEN = 8
-DOT_PRODUCTS = ("VNNI", "AMX", "dot product")  # in the names of instruction sets that multiply 8-bit numbers in fours
 _SETTINGS = [f.name for part in (Design, Deployment) for f in fields(part)]
 
 
@@ -54,8 +53,7 @@ def _has_uneven_channels(result: Result) -> bool:
 
 
 def _why_int8_is_slow(result: Result, machine: Machine) -> str:
-    sets = str(machine.checked.get("instruction_sets", ""))
-    if not any(name in sets for name in DOT_PRODUCTS):
+    if not machine.has_int8_dot_products:
         return "this CPU has no 8-bit dot products (VNNI, AMX), and quantizing is not free"
     if result.pad == "none" and _has_uneven_channels(result):
         return "channel counts that are no whole multiples keep int8 kernels off their fast path: try --pad auto"

@@ -14,14 +14,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import pandas as pd
 
 import mnsweep
 from mnsweep.arch.layers import expand
 from mnsweep.build.matmul import MULT_ADDS, build_product
 from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import random_weights
-from mnsweep.cell import Cell, Deployment, Design
+from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.deploy import prepare
 from mnsweep.explore.pick import Choice
 from mnsweep.measure.proxy import CellError, Worker
@@ -98,7 +97,7 @@ def at_the_roof(figures: Figures, fp32: bytes) -> None:
     figures.report("that is", 2 * mult_adds / found["net"].p50_ms / 1e6, "GFLOP/s")
 
 
-def deployments(figures: Figures, folder: Path) -> tuple[pd.DataFrame, dict[str, Choice]]:
+def choices_of_pick(folder: Path) -> dict[str, Choice]:
     """The network in every way to deploy it here, and what `pick` chooses: the most accurate, and the fastest."""
     table = mnsweep.grid(
         1.0, 224, precision="fp32,bf16,int8", runtime="onnxruntime,openvino", threads="1,auto", results_dir=folder
@@ -107,11 +106,10 @@ def deployments(figures: Figures, folder: Path) -> tuple[pd.DataFrame, dict[str,
         print(f"           {row.latency_p50_ms:7.3f} ms  {row.precision} {row.runtime} {row.threads} threads")
     for cell, reason in table.attrs["skipped"].items():
         print(f"           skipped {cell}: {reason}")
-    choices = {
+    return {
         "most accurate": mnsweep.pick(results_dir=folder, max_latency_ms=1e6),
         "fastest": mnsweep.pick(results_dir=folder, min_top1=0),
     }
-    return table, choices
 
 
 def app_ms(model: Path, *options: str) -> float:
@@ -125,7 +123,7 @@ def app_ms(model: Path, *options: str) -> float:
 def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choice], folder: Path) -> None:
     model = folder / "app.onnx"
     model.write_bytes(fp32)
-    cells = {name: mnsweep_cell(choice) for name, choice in choices.items()}
+    cells = {name: parse_cell(choice.choice.cell) for name, choice in choices.items() if choice.choice}
     prepared = prepare(Worker, list(cells.values()), {})
     ms: dict[str, list[float]] = {name: [] for name in (*cells, "benchmark_app", "benchmark_app -hint latency")}
     for _ in range(ALTERNATIONS):
@@ -141,13 +139,6 @@ def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choi
         figures.report("against its -hint latency", middle[name] / middle["benchmark_app -hint latency"], "×")
 
 
-def mnsweep_cell(choice: Choice) -> Cell:
-    from mnsweep.cell import parse_cell
-
-    assert choice.choice is not None
-    return parse_cell(choice.choice.cell)
-
-
 if __name__ == "__main__":
     figures = Figures()
     layers = expand(DESIGN)
@@ -157,6 +148,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         against_other_recipes(figures, fp32, int8, Path(scratch))
         at_the_roof(figures, fp32)
-        _, choices = deployments(figures, Path(scratch) / "results")
-        against_benchmark_app(figures, fp32, choices, Path(scratch))
+        against_benchmark_app(figures, fp32, choices_of_pick(Path(scratch) / "results"), Path(scratch))
     figures.finish()
