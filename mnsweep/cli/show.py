@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from mnsweep.result import PREDICTED, Result, ms_text
+from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
 
@@ -104,6 +104,6 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 
 def sentence(r: Result) -> str:
     """One cell in one line."""
-    quality = f"{r.quality_pct:g} % top-1 ({r.quality_source})"
+    quality = f"{quality_text(r)} top-1 ({r.quality_source})"
     latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"
