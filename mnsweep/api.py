@@ -14,6 +14,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.deploy import Prepared, deployed_channels, prepare_export
 from mnsweep.derive import Outcome, read
+from mnsweep.errors import StoreError
 from mnsweep.exploration import RULES, Aims, ask_for_space, open_lab, verified
 from mnsweep.exploration import explore as run_exploration
 from mnsweep.explore.latency_model import from_json
@@ -155,6 +156,8 @@ def predict(
     A cell whose deployment has no model has no latency. Raises `StoreError` where there is no model, or one of another version.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
+    if not (folder.path / MODEL).exists():
+        raise StoreError(f"{folder.path}: holds no latency models; run 'mnsweep explore' first, or name its sweep")
     models, known = from_json(folder.read_text(MODEL), folder.path / MODEL), read(folder)
     cells = Space(alpha, res, **settings).cells()
     channels = deployed_channels(cells, {}, known.records.probes)
