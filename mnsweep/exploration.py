@@ -64,9 +64,11 @@ class Aims:
 class Lab:
     """Measures cells of a sweep that predicts, in its folder; `on_stage` hears what is measured next, and why.
 
-    `skipped` says by cell, with the reason, what does not run here; the sweep loses all cells of such a deployment.
+    `asked` are the cells to explore, of the sweep that may hold others. `skipped` says by cell, with the reason, what does
+    not run here; both lose all cells of such a deployment that were not measured before.
     """
 
+    asked: tuple[Cell, ...]
     sweep: Sweep
     folder: SweepFolder
     rules: Rules = RULES
@@ -93,7 +95,6 @@ class Lab:
         if the_plan.pending:
             self.on_stage(f"{len(the_plan.pending)} cells {why}, about {the_plan.seconds:.0f} s at least")
             request, the_plan, prepared = get_ready(request, the_plan, self.folder, self.new_worker)
-            self.sweep = request.sweep
             self._skip(prepared.skipped)
             measure(request, the_plan, prepared, self.folder, self.on_status, self.new_worker)
         return self.known()
@@ -108,10 +109,15 @@ class Lab:
             return
         self.skipped |= skipped
         gone = {(cell.deployment.runtime, cell.deployment.precision) for cell in self.sweep.cells if cell.id in skipped}
-        left = [c for c in self.sweep.cells if (c.deployment.runtime, c.deployment.precision) not in gone]
-        if not left:
+        measured = self.known().latency_ms
+
+        def stays(cell: Cell) -> bool:
+            return (cell.deployment.runtime, cell.deployment.precision) not in gone or cell.id in measured
+
+        self.asked = tuple(filter(stays, self.asked))
+        if not self.asked:
             raise UnavailableError(next(iter(skipped.values())))
-        self._write(replace(self.sweep, cells=tuple(left)))
+        self._write(replace(self.sweep, cells=tuple(filter(stays, self.sweep.cells))))
 
     def _write(self, sweep: Sweep) -> None:
         self.sweep = sweep
@@ -130,7 +136,7 @@ def open_lab(
     """A lab for the space `asked` and what its folder holds; raises `StoreError` when that is another machine's."""
     merged = merge(asked, folder)
     begin(Request(merged, rules), folder, machine)
-    return Lab(merged, folder, rules, on_status, on_stage, new_worker)
+    return Lab(asked.cells, merged, folder, rules, on_status, on_stage, new_worker)
 
 
 def ask_for_space(
@@ -183,17 +189,17 @@ def explore(lab: Lab, aims: Aims) -> Outcome:
     Raises `UnavailableError` with the reason when no deployment could be measured.
     """
     known = lab.measure(_measured(lab.known()), "measured before that have not settled")
-    while wanted := _to_learn_from(known, aims):
+    while wanted := _to_learn_from(known, lab.asked, aims):
         before, known = known, lab.measure(wanted, "to learn from")
         if not any(known.was_tried(cell) and not before.was_tried(cell) for cell in wanted):
             break  # the time is up
     if not known.models:
         reasons = [*known.failures.values(), "too few designs were measured in the time"]
         raise UnavailableError(f"no latency can be predicted: {reasons[0]}")
-    if verified := (*known.prediction.verified, *_to_verify(known, aims)):
+    if verified := (*known.prediction.verified, *_to_verify(known, lab.asked, aims)):
         lab.note(verified=verified)
         known = lab.measure(known.cells(verified), "of the predicted frontier to verify")
-    if held_out := (*known.prediction.held_out, *_to_validate(known, aims)):
+    if held_out := (*known.prediction.held_out, *_to_validate(known, lab.asked, aims)):
         lab.note(held_out=held_out)
         lab.measure(known.cells(held_out), "chosen at random to validate the model", beside=_again(known))
     return derive(lab.folder)
@@ -211,7 +217,8 @@ def verified(
 
     Raises `UnavailableError` where something would have to be measured and this is not the machine.
     """
-    lab = Lab(read(folder).sweep, folder, RULES, on_status, on_stage, new_worker)
+    sweep = read(folder).sweep
+    lab = Lab(sweep.cells, sweep, folder, RULES, on_status, on_stage, new_worker)
     machine, space = folder.read_machine(), lab.known()
 
     def measured(ids: Sequence[str]) -> Sequence[Result]:
@@ -231,13 +238,13 @@ def _measured(known: Known) -> list[Cell]:
     return [c for c in known.sweep.cells if c.id in known.estimates and c.id not in known.prediction.held_out]
 
 
-def _to_learn_from(known: Known, aims: Aims) -> list[Cell]:
-    """What to measure next in each deployment; nothing once as many were tried as wanted."""
+def _to_learn_from(known: Known, asked: Sequence[Cell], aims: Aims) -> list[Cell]:
+    """What to measure next in each deployment; nothing once as many of the cells `asked` were tried as wanted."""
     apart = {*known.prediction.held_out, *known.prediction.verified}
     models = known.models
     wanted: list[Cell] = []
-    for how in dict.fromkeys(cell.deployment for cell in known.sweep.cells):
-        its = [cell for cell in known.sweep.cells if cell.deployment == how and cell.id not in apart]
+    for how in dict.fromkeys(cell.deployment for cell in asked):
+        its = [cell for cell in asked if cell.deployment == how and cell.id not in apart]
         tried = [cell for cell in its if known.was_tried(cell)]
         first = max(FEWEST, ceil(FIRST_SHARE * aims.measure))
         if how in models and len(tried) >= first:
@@ -276,20 +283,25 @@ def _qualities(known: Known) -> dict[str, float]:
     return {key: quality.quality_pct for key, (quality, _) in ((k, q) for k, q in found.items() if q)}
 
 
-def _to_verify(known: Known, aims: Aims) -> list[str]:
+def _to_verify(known: Known, asked: Sequence[Cell], aims: Aims) -> list[str]:
     """Cells of the predicted frontier that were not measured, spread over it; as many as are left to verify."""
     latencies, qualities = _all_latencies(known), _qualities(known)
-    ids = [cell.id for cell in known.sweep.cells if cell.id in latencies and cell.id in qualities]
+    ids = [key for cell in asked if (key := cell.id) in latencies and key in qualities]
     on_frontier = pareto([(latencies[key].ms, qualities[key]) for key in ids])
     believed = [key for key, on in zip(ids, on_frontier, strict=True) if on and key not in known.estimates]
-    left = aims.verify - len(known.prediction.verified)
-    return representatives(believed, {key: latencies[key].ms for key in believed}, left) if left > 0 else []
+    left = aims.verify - _count(known.prediction.verified, asked)
+    return representatives(believed, {key: latencies[key].ms for key in believed}, left)
 
 
-def _to_validate(known: Known, aims: Aims) -> list[str]:
-    fresh = [cell.id for cell in known.sweep.cells if not known.was_tried(cell) and cell.id in known.channels]
-    left = aims.validate - len(known.prediction.held_out)
+def _to_validate(known: Known, asked: Sequence[Cell], aims: Aims) -> list[str]:
+    fresh = [cell.id for cell in asked if not known.was_tried(cell) and cell.id in known.channels]
+    left = aims.validate - _count(known.prediction.held_out, asked)
     return Random(SEED).sample(fresh, min(left, len(fresh))) if left > 0 else []
+
+
+def _count(ids: Sequence[str], cells: Sequence[Cell]) -> int:
+    """How many of the cells have one of the ids."""
+    return len({cell.id for cell in cells}.intersection(ids))
 
 
 def _again(known: Known) -> list[Cell]:

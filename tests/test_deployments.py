@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mnsweep.accuracy.published import published, weights_note
-from mnsweep.arch.channel_padding import WIDE
+from mnsweep.arch.channel_padding import WIDE, multiples_of, to_text
+from mnsweep.arch.layers import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.machine.fingerprint import read_machine
@@ -110,7 +111,7 @@ def test_bf16_inherits_and_says_so() -> None:
 
 
 def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
-    """The fake runtime likes multiples of eight; later it would like others, but what was measured stays what it is."""
+    """The fake runtime likes multiples of eight; later it would like others, but one sweep has one probe."""
     auto, none = cells(Deployment(), Deployment(pad="none"))
     results = {r.cell: r for r in measure(folder, (auto, none)).results}
     widths = results[auto.id].deployed_channels
@@ -123,7 +124,8 @@ def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
     (more,) = cells(Deployment(), design=Design(0.35, 32))
     again = {r.cell: r for r in measure(folder, (more,), worker=other).results}
     assert again[auto.id].deployed_channels == widths
-    assert again[more.id].deployed_channels == "unpadded"
+    assert again[more.id].deployed_channels == to_text(multiples_of(8, expand(more.design)))
+    assert not other.asked["chain"]
 
 
 def test_one_probe_for_each_runtime_and_precision_that_pads(folder: SweepFolder) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from mnsweep.errors import MnsweepError, StoreError
 
 ROOT = Path(__file__).parent.parent
 (EXPLORED,) = (ROOT / "results/reference/explore").iterdir()
-AXES = {"alpha": "0.3:0.4:0.01", "res": "128:224:32"}
+AXES: Any = {"alpha": "0.3:0.4:0.01", "res": "128:224:32"}
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,10 @@
 """Accuracy between the published ones: a surface over α and resolution, fitted to one family of sources at a time.
 
-logit(quality) is quadratic in log α and log ρ; residuals are weighted by the slope of the logistic, so that what is small is
-the error in points, not in logits. The deviation of a prediction holds both what the fit does not know and the scatter of the
-anchors around it, from their leave-one-out errors: it is that of a new published number. Published
-cells keep their published value; the surface is not forced through it.
+logit(quality) is quadratic in log α and log ρ, without the mixed term where the anchors do not determine it; residuals are
+weighted by the slope of the logistic, so that what is small is the error in points, not in logits. The deviation of a
+prediction holds both what the fit does not know and the scatter of the anchors around it, from their leave-one-out
+errors: it is that of a new published number. Published cells keep their published value; the surface is not forced
+through it.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mnsweep.accuracy.published import Quality, anchors, is_plain, published
 from mnsweep.cell import Cell
 
 Array = NDArray[np.float64]
-TERMS = 6
+TERMS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))  # columns of `_rows`: all, or without the mixed one
 WIDER_OUTSIDE = 3.0  # times the deviation: beyond its anchors a quadratic is a guess
 EXTRAPOLATED = "extrapolated"
 
@@ -29,6 +30,7 @@ class Surface:
     """
 
     metric: str
+    terms: tuple[int, ...]
     coefficients: Array
     covariance: Array  # of the coefficients, for anchors that scatter by one point
     scatter: float
@@ -52,7 +54,7 @@ class Surface:
 
     def predict(self, alpha: float, resolution: int) -> tuple[float, float]:
         """Quality and its standard deviation; three times as uncertain outside the range of the anchors."""
-        row = _rows([alpha], [resolution])[0]
+        row = _rows([alpha], [resolution])[0, list(self.terms)]
         quality = _percent(row @ self.coefficients)
         slope = _slope(quality)
         deviation = float(self.scatter * np.sqrt(1 + slope**2 * (row @ self.covariance @ row)))
@@ -63,17 +65,19 @@ class Surface:
 def surface(source: str, precision: str) -> Surface | None:
     """The surface of a source at a precision; None where its anchors are too few to fit one and tell how wrong it is."""
     found = anchors(source, precision)
-    if len(found) <= TERMS + 1:
-        return None
     alphas, resolutions = [alpha for alpha, _ in found], [resolution for _, resolution in found]
+    terms = next((terms for terms in TERMS if _determined(_rows(alphas, resolutions)[:, list(terms)])), None)
+    if terms is None:
+        return None
     quality: Array = np.array([q.quality_pct for q in found.values()], dtype=np.float64)
-    rows, slope = _rows(alphas, resolutions), _slope(quality)
+    rows, slope = _rows(alphas, resolutions)[:, list(terms)], _slope(quality)
     weighted = rows * slope[:, None]  # a residual in logits × slope is one in points
     inverse: Array = np.asarray(np.linalg.inv(weighted.T @ weighted), dtype=np.float64)
     coefficients = inverse @ weighted.T @ (slope * _logit(quality))
     left_out = np.array([_left_out(rows, slope, quality, i) for i in range(len(quality))])
     return Surface(
         next(iter(found.values())).metric,
+        terms,
         coefficients,
         inverse,
         float(np.sqrt(np.mean(left_out**2))),
@@ -97,6 +101,12 @@ def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Qual
     quality, deviation = fit.predict(alpha, resolution)
     said = source if fit.covers(alpha, resolution) else f"{source}, {EXTRAPOLATED}"
     return Quality(fit.metric, quality, None, said, "", cell.deployment.precision, predicted=True), deviation
+
+
+def _determined(rows: Array) -> bool:
+    """Whether any one anchor can be left out and predicted from the others."""
+    wanted = rows.shape[1]
+    return len(rows) > wanted and all(np.linalg.matrix_rank(np.delete(rows, i, axis=0)) == wanted for i in range(len(rows)))
 
 
 def _left_out(rows: Array, slope: Array, quality: Array, i: int) -> float:

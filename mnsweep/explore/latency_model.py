@@ -141,7 +141,9 @@ def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
         if content["schema_version"] != SCHEMA_VERSION or content["terms"] != UNITS:
             raise StoreError(f"{source}: is a model of another version of mnsweep; recreate it with 'mnsweep rebuild'")
         return {Deployment(**model["deployment"]): _model(model) for model in content["models"]}
-    except (ValueError, KeyError, TypeError):
+    except StoreError:
+        raise
+    except (ValueError, KeyError, TypeError, MnsweepError):
         raise StoreError(f"{source}: is not a latency model; recreate it with 'mnsweep rebuild'") from None
 
 

@@ -54,6 +54,8 @@ def undecided(
 
 def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: int) -> list[str]:
     """Up to `count` of the cells, spread evenly over the logarithm of their latency, both ends among them."""
+    if count <= 0:
+        return []
     ordered = sorted(ids, key=lambda key: (latency_ms[key], key))
     if count >= len(ordered):
         return ordered

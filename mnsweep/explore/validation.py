@@ -119,13 +119,12 @@ def validate(checks: Sequence[Check], cells: Sequence[Cell], repeatability_pct: 
         return None
     errors = np.array([c.error for c in unseen])
     by_id = {cell.id: cell for cell in cells}
-    tau = float(kendalltau([c.measured_ms for c in unseen], [c.predicted_ms for c in unseen]).statistic)
     return Validation(
         designs=len(unseen),
         errors=Errors.of(errors),
         within_5_pct=_share(np.abs(errors) <= 0.05),
         within_10_pct=_share(np.abs(errors) <= 0.10),
-        kendall_tau=None if np.isnan(tau) else tau,
+        kendall_tau=_tau(unseen),
         interval_coverage=_share([c.low_ms <= c.measured_ms <= c.high_ms for c in unseen]),
         baselines={name: Errors.of(_baseline(count, checks, by_id)) for name, count in BASELINES.items()},
         repeatability_pct=repeatability_pct,
@@ -144,6 +143,14 @@ def repeatability_pct(records: Records, held_out: Collection[str]) -> float | No
         return None
     moved = np.log([again[key].p50_ms / before[key].p50_ms for key in both])
     return 100 * float(np.abs(np.expm1(moved - moved.mean())).mean())
+
+
+def _tau(checks: Sequence[Check]) -> float | None:
+    """Kendall's rank correlation; None where there is nothing to put in order."""
+    if len(checks) < 2:
+        return None
+    tau = float(kendalltau([c.measured_ms for c in checks], [c.predicted_ms for c in checks]).statistic)
+    return None if np.isnan(tau) else tau
 
 
 def _baseline(count: str, checks: Sequence[Check], cells: Mapping[str, Cell]) -> Array:
