@@ -16,6 +16,7 @@ from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
 
 DEFAULT_SOURCE = "slim-2018-08"
+PAPER = "paper"
 _PROVENANCE = {  # by precision, before the name of the source
     "fp32": "published",
     "int8": "published, quantization-aware training",
@@ -25,7 +26,7 @@ _QUANTIZED = "it needs weights that were trained with quantization: a file quant
 _WEIGHTS = {  # whether the network that scored the number is a file that a user can have
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
-    "paper": "its weights were never published: train them, or choose by --quality-source slim-2018-08",
+    PAPER: "its weights were never published: train them, or choose by --quality-source slim-2018-08 where that has a number",
 }
 
 
@@ -49,18 +50,19 @@ class Quality:
 def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     """What `source` printed for the network of `cell`, or None: the number of another network is no number.
 
+    Tasks other than `classify` have the paper's numbers, whatever the source: nobody else printed any.
     Raises `MnsweepError` on an unknown source.
     """
     if source not in sources():
         raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
     design, precision = cell.design, cell.deployment.precision
     # At the α that were published both width rules give the same channels.
-    if replace(design, width_rule="paper") != Design(design.alpha, design.resolution):
-        return None
+    network = replace(design, width_rule="paper")
+    printed = _published()[source if design.task == "classify" else PAPER]
     if precision == "bf16":
-        as_fp32 = _published()[source].get(("fp32", design.alpha, design.resolution))
+        as_fp32 = printed.get(("fp32", network))
         return as_fp32 and replace(as_fp32, precision="bf16")
-    return _published()[source].get((precision, design.alpha, design.resolution))
+    return printed.get((precision, network))
 
 
 def sources() -> tuple[str, ...]:
@@ -76,12 +78,14 @@ def weights_note(provenance: str | None) -> str:
 
 
 @cache
-def _published() -> dict[str, dict[tuple[str, float, int], Quality]]:
-    found: dict[str, dict[tuple[str, float, int], Quality]] = {}
+def _published() -> dict[str, dict[tuple[str, Design], Quality]]:
+    """By source: what was printed for a design at a precision."""
+    found: dict[str, dict[tuple[str, Design], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
+            design = Design(float(row["alpha"]), int(row["resolution"]), row["variant"], row["task"])
             top5 = float(row["top5_pct"]) if row["top5_pct"] else None
-            precision, key = row["precision"], (row["precision"], float(row["alpha"]), int(row["resolution"]))
-            quality = Quality("imagenet_top1", float(row["top1_pct"]), top5, row["source"], row["reference"], precision)
-            found.setdefault(row["source"], {})[key] = quality
+            about = row["source"], row["reference"], row["precision"]
+            quality = Quality(row["metric"], float(row["quality_pct"]), top5, *about)
+            found.setdefault(row["source"], {})[row["precision"], design] = quality
     return found
