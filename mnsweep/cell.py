@@ -18,9 +18,22 @@ from mnsweep.errors import MnsweepError
 
 ALPHA_RANGE = (0.0, 2.0)  # open below, closed above
 RESOLUTION_RANGE = (32, 1024)  # pixels: five halvings need 32; 1024 keeps activations below 200 MB
+MOBILENETS = ("mobilenet", "full-conv", "shallow", "conv-bias")  # of any width, at any resolution
+NATIVE_RESOLUTION = {"alexnet": 227, "squeezenet": 227, "vgg16": 224, "googlenet": 224, "inception-v3": 299}  # of the others
+TASK_CLASSES = {  # outputs that a task has where nobody says how many
+    "classify": 1000,
+    "dogs": 120,  # breeds of Stanford Dogs
+    "planet": 26_263,  # cells of the globe, Weyand et al. 2016
+    "attributes": 40,  # an assumption: as many as CelebA has; the paper does not say
+    "embedding": 128,  # Schroff et al. 2015
+    "ssd": 91,  # COCO's category ids up to 90, and the background
+    "faster-rcnn": 91,
+}
+DETECTION = ("ssd", "faster-rcnn")
+CLASSIFICATION = ("classify", "dogs", "planet")
 CHOICES: dict[str, tuple[str, ...]] = {  # the first of each is the default
-    "variant": ("mobilenet",),
-    "task": ("classify",),
+    "variant": (*MOBILENETS, *NATIVE_RESOLUTION),
+    "task": tuple(TASK_CLASSES),
     "width_rule": ("paper", "round8"),
     "conv_padding": ("same", "keras", "symmetric"),
     "activation": ("relu6", "relu"),
@@ -49,14 +62,16 @@ class Design:
 
     `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds
     to a multiple of 8. `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch).
-    Source: Howard et al. 2017, sections 3.3 and 3.4.
+    `variant` may also name one of the paper's other forms of the network (`full-conv`, `shallow`), the one of MLPerf Tiny
+    (`conv-bias`), or a network to compare with, which comes in one form only. `classes` is the number of outputs, the
+    task's own (`TASK_CLASSES`) where it is left out. Source: Howard et al. 2017, sections 3.3, 3.4 and 4.
     """
 
     alpha: float
     resolution: int
     variant: str = "mobilenet"
     task: str = "classify"
-    classes: int = 1000
+    classes: int = None  # type: ignore[assignment]  # a number as soon as there is a design
     width_rule: str = "paper"
     conv_padding: str = "same"
     activation: str = "relu6"
@@ -64,17 +79,35 @@ class Design:
     def __post_init__(self) -> None:
         if type(self.alpha) is int:
             object.__setattr__(self, "alpha", float(self.alpha))  # so that 1 and 1.0 have one id
+        if self.classes is None and self.task in CHOICES["task"]:
+            object.__setattr__(self, "classes", TASK_CLASSES[self.task])
         if not (type(self.alpha) is float and math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
             raise MnsweepError(f"alpha {self.alpha!r} is outside (0, 2]: the width multiplier is above 0, at most 2")
         low, high = RESOLUTION_RANGE
         if not (type(self.resolution) is int and low <= self.resolution <= high):
             raise MnsweepError(f"resolution {self.resolution!r} is not a whole number of pixels from {low} to {high}")
         _check_choices_and_counts(self)
+        if self.variant in NATIVE_RESOLUTION:
+            _check_comparison(self)
+            object.__setattr__(self, "activation", "relu")  # all of them have it
 
     @property
     def rho(self) -> float:
         """The paper's resolution multiplier: resolution / 224."""
         return self.resolution / 224
+
+
+def _check_comparison(design: Design) -> None:
+    """A network to compare with is what its authors published: nothing scales it."""
+    name, resolution = design.variant, NATIVE_RESOLUTION[design.variant]
+    if (design.alpha, design.resolution) != (1.0, resolution):
+        got = f"not {design.alpha!r} at {design.resolution} px"
+        raise MnsweepError(f"variant {name} has one size, {got}: write --alpha 1.0 --res {resolution}")
+    for field_name in ("width_rule", "conv_padding"):
+        if getattr(design, field_name) != CHOICES[field_name][0]:
+            raise MnsweepError(f"variant {name} has no {field_name.replace('_', ' ')} to choose: leave it out")
+    if design.task not in CLASSIFICATION:
+        raise MnsweepError(f"task {design.task} needs a MobileNet, not {name}: leave --variant out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +138,13 @@ class Cell:
     design: Design
     deployment: Deployment = field(default_factory=Deployment)
 
+    def __post_init__(self) -> None:
+        task, how = self.design.task, self.deployment
+        if task in DETECTION and how.precision != "fp32":
+            raise MnsweepError(f"precision {how.precision}: task {task} runs in fp32 alone, boxes need it")
+        if task in DETECTION and how.batch != 1:
+            raise MnsweepError(f"batch {how.batch}: task {task} takes one image at a time")
+
     @property
     def id(self) -> str:
         """`a0.25_r128` and a suffix for each setting that is not the default; safe as a file name."""
@@ -114,8 +154,14 @@ class Cell:
         for part in (self.design, self.deployment):
             for f in fields(part):
                 value = getattr(part, f.name)
-                if f.name not in ("alpha", "resolution") and value != f.default:
+                if f.name not in ("alpha", "resolution") and value != self._default(f.name, f.default):
                     yield f"{_LETTERS.get(f.name, '')}{value}".replace(":", "-")
+
+    def _default(self, name: str, default: object) -> object:
+        """What needs no suffix: what another setting decides already."""
+        if name == "classes":
+            return TASK_CLASSES[self.design.task]
+        return "relu" if name == "activation" and self.design.variant in NATIVE_RESOLUTION else default
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""

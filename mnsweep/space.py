@@ -16,7 +16,7 @@ from itertools import chain, product
 from math import floor, prod
 from typing import TypeAlias
 
-from mnsweep.cell import RESOLUTION_RANGE, Cell, Deployment, Design
+from mnsweep.cell import RESOLUTION_RANGE, TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
 
 MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
@@ -138,13 +138,16 @@ class Space:
     """A grid of cells: the product of the axes, for one choice of each remaining setting.
 
     Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names.
+    `classes` are the task's own where they are None.
     `threads` may say `auto` where `auto_threads` says what that is on this machine. Raises `MnsweepError` on a
     value that no cell can have, and when the grid holds more than `max_designs` designs.
     """
 
     alpha: AxisValue = PAPER_ALPHAS
     res: AxisValue = PAPER_RESOLUTIONS
-    classes: int = 1000
+    variant: str = "mobilenet"
+    task: str = "classify"
+    classes: int | None = None
     width_rule: str = "paper"
     conv_padding: str = "same"
     activation: str = "relu6"
@@ -169,8 +172,9 @@ class Space:
     def designs(self) -> tuple[Design, ...]:
         """Every design of the grid, α outermost."""
         alphas, resolutions = self._values("alpha", "res")
-        settings = (self.classes, self.width_rule, self.conv_padding, self.activation)
-        designs = (Design(float(a), int(r), "mobilenet", "classify", *settings) for a, r in product(alphas, resolutions))
+        classes = TASK_CLASSES.get(self.task, 1) if self.classes is None else self.classes
+        settings = (self.variant, self.task, classes, self.width_rule, self.conv_padding, self.activation)
+        designs = (Design(float(a), int(r), *settings) for a, r in product(alphas, resolutions))
         return tuple(dict.fromkeys(designs))
 
     def deployments(self) -> tuple[Deployment, ...]:

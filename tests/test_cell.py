@@ -164,8 +164,9 @@ def test_a_bad_choice_of_a_deployment_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, "1", True, None], ids=repr)
 def test_a_bad_count_is_named(count: int) -> None:
-    with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
-        Design(1.0, 224, classes=count)
+    if count is not None:  # which asks for as many as the task has
+        with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
+            Design(1.0, 224, classes=count)
     with pytest.raises(MnsweepError, match=re.escape(f"threads {count!r}")):
         Deployment(threads=count)
     with pytest.raises(MnsweepError, match=re.escape(f"batch {count!r}")):

@@ -28,6 +28,8 @@ def export(
     runtime: Annotated[str, typer.Option(help="Whose liking 'auto' padding is.")] = "onnxruntime",
     calibration: o.Calibration = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    variant: o.Variant = None,
+    task: o.Task = None,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
     conv_padding: o.ConvPadding = None,
@@ -43,7 +45,14 @@ def export(
     from mnsweep.cell import Cell, Deployment, Design
     from mnsweep.cli.show import advise
 
-    settings = o.given(classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation)
+    settings = o.given(
+        variant=variant,
+        task=task,
+        classes=classes,
+        width_rule=width_rule,
+        conv_padding=conv_padding,
+        activation=activation,
+    )
     symbolic = batch == "symbolic"
     deployment = Deployment(precision, runtime, batch=1 if symbolic else _whole(batch), pad=pad)
     cell = Cell(Design(alpha, res, **settings), deployment)  # type: ignore[arg-type]

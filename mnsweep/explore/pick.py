@@ -14,7 +14,7 @@ DEPLOYED = ("precision", "runtime")
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶.
+    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶, kilobytes 10³.
 
     Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top. Memory is peak
     activation memory. `precision` and `runtime` name those that will do, separated by commas.
@@ -27,6 +27,7 @@ class Constraints:
     max_mult_adds_m: float | None = None
     max_size_mb: float | None = None
     max_memory_mb: float | None = None
+    max_memory_kb: float | None = None
     precision: str | None = None
     runtime: str | None = None
 
@@ -72,6 +73,7 @@ def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], 
         ("--max-mult-adds-m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
         ("--max-size-mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
         ("--max-memory-mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
+        ("--max-memory-kb", c.max_memory_kb, lambda r: r.peak_activation_bytes / 1e3),
     ]
 
 
