@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from mnsweep.accuracy.published import PAPER
 from mnsweep.cell import Cell, Design
@@ -79,29 +80,50 @@ def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Re
 
 def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio]:
     """Of one table: its MobileNets against each other network, or, where it has no other, all against the heaviest."""
-    counted = {row.model: row for row in rows if row.design and row.metric.startswith("mult_adds")}
-    printed = {
-        row.model: float(row.paper) * UNITS[row.unit] for row in counted.values() if row.unit in UNITS and row.metric == "mult_adds"
-    }
-    computed = {row.model: counts(row.design)["mult_adds"] for row in counted.values() if row.design}
-    ms = {model: measured[row.design].latency_p50_ms for model, row in counted.items() if row.design in measured}
+    counted = [
+        _Counted(row.model, _printed(row), counts(row.design)["mult_adds"], _latency_ms(measured.get(row.design)), row.design)
+        for row in rows
+        if row.design and row.metric.startswith("mult_adds")
+    ]
     return [
         Ratio(
-            model,
-            against,
-            printed[against] / printed[model] if {model, against} <= set(printed) else None,
-            computed[against] / computed[model],
-            (ms[against] or 0) / (ms[model] or 1) if {model, against} <= set(ms) else None,
+            ours.model,
+            other.model,
+            _quotient(other.printed, ours.printed),
+            other.mult_adds / ours.mult_adds,
+            _quotient(other.ms, ours.ms),
         )
-        for model, against in _pairs(counted)
+        for ours, other in _pairs(counted)
     ]
 
 
-def _pairs(counted: Mapping[str, Row]) -> Iterator[tuple[str, str]]:
-    ours = [model for model, row in counted.items() if row.design and row.design.variant == "mobilenet"]
-    others = [model for model in counted if model not in ours]
+class _Counted(NamedTuple):
+    """One network of a table: its work as printed and as counted, and its latency."""
+
+    model: str
+    printed: float | None
+    mult_adds: int
+    ms: float | None
+    design: Design
+
+
+def _printed(row: Row) -> float | None:
+    return float(row.text) * UNITS[row.unit] if row.unit in UNITS else None  # an erratum in the unit gives no ratio
+
+
+def _latency_ms(result: Result | None) -> float | None:
+    return result.latency_p50_ms if result else None
+
+
+def _quotient(above: float | None, below: float | None) -> float | None:
+    return above / below if above and below else None
+
+
+def _pairs(counted: Sequence[_Counted]) -> Iterator[tuple[_Counted, _Counted]]:
+    ours = [one for one in counted if one.design.variant == "mobilenet"]
+    others = [one for one in counted if one not in ours]
     if ours and others:
         yield from product(ours, others)
     elif counted:
-        heaviest = max(counted, key=lambda model: counts(counted[model].design)["mult_adds"])  # type: ignore[arg-type]
-        yield from ((model, heaviest) for model in counted if model != heaviest)
+        heaviest = max(counted, key=lambda one: one.mult_adds)
+        yield from ((one, heaviest) for one in counted if one is not heaviest)

@@ -121,7 +121,7 @@ def _print(tables: "Tables", outcome: "Outcome | None") -> None:
         for line in _below(rows, notes, measured):
             typer.echo(line)
     counted = [row.verdict for rows in tables.values() for row in rows]
-    typer.echo("\n" + ", ".join(f"{counted.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in counted))
+    typer.echo("\n" + ", ".join(f"{verdict} {counted.count(verdict)}" for verdict in VERDICTS if verdict in counted))
     if "quoted" in counted:
         typer.echo(UNCLAIMED)
 
@@ -149,7 +149,7 @@ def _rich_table(number: int, rows: "Sequence[Row]", notes: Sequence[str], measur
     before = None
     for row in rows:
         note = str(notes.index(row.reason) + 1) if row.reason in notes else ""
-        cells = [_what(row), str(_paper(row)), _ours(row), _differs(row), row.verdict, note]
+        cells = [_what(row), row.text, _ours(row), _differs(row), row.verdict, note]
         model, before = ("" if row.model == before else row.model), row.model
         table.add_row(model, *cells, *_latency(row, model, measured), style=STYLES[row.verdict])
     return table
@@ -162,22 +162,22 @@ def _what(row: "Row") -> str:
     return f"{name} ({row.unit.split()[0]})" if row.unit else name
 
 
-def _paper(row: "Row") -> str:
-    return row.paper if isinstance(row.paper, str) else f"{row.paper:g}"
-
-
 def _ours(row: "Row") -> str:
-    """With one digit more than was printed, as good as."""
+    """With one digit more than was printed."""
+    from mnsweep.report.paper import decimals
+
     if row.computed is None or isinstance(row.computed, str):
         return row.computed or "–"
-    return f"{row.computed:.1f}" if row.computed >= 100 else f"{row.computed:#.3g}"
+    return f"{row.computed:.{decimals(row.text) + 1}f}"
 
 
 def _differs(row: "Row") -> str:
     if isinstance(row.computed, str) or isinstance(row.paper, str) or row.computed is None:
         return "–"
-    percent = 100 * (row.computed / row.paper - 1)
-    return f"{percent:+.1f} %" if abs(percent) < 1000 else "–"
+    if row.computed > 10 * row.paper:
+        return f"× {row.computed / row.paper:.0f}"
+    percent = round(100 * (row.computed / row.paper - 1), 1)
+    return f"{percent:+.1f} %".replace("-", "−") if percent else "0.0 %"
 
 
 def _latency(row: "Row", model: str, measured: "Measured | None") -> list[str]:

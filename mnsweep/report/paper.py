@@ -26,18 +26,24 @@ NO_SOFTMAX = "the network ends at the logits here: a softmax has no weights and 
 class Row:
     """One number of the paper beside ours, in `unit`; `computed` is None where nothing is computed.
 
-    `reason` says why a row is no match; `design` is the network that it is about, where it is built here.
+    `text` is what was printed. `reason` says why a row is no match; `design` is the network that it is about, where it
+    is built here.
     """
 
     table: int
     model: str
     metric: str
-    paper: float | str
+    text: str
     computed: float | str | None
     unit: str
     verdict: str
     reason: str
     design: Design | None
+
+    @property
+    def paper(self) -> float | str:
+        """What was printed, as a number where it is one."""
+        return float(self.text) if self.unit else self.text
 
 
 def paper_tables(number: int | None = None) -> dict[int, list[Row]]:
@@ -55,7 +61,7 @@ def _note(row: Printed) -> Erratum | None:
 def judge(row: Printed, ours: float | str | None, note: Erratum | None) -> Row:
     """A printed row with our value and the verdict; `note` is its explanation, where there is one."""
     verdict, reason = _verdict(row, ours, note)
-    return Row(row.table, row.model, row.metric, row.value, ours, row.unit, verdict, reason, network_of(row))
+    return Row(row.table, row.model, row.metric, row.text, ours, row.unit, verdict, reason, network_of(row))
 
 
 def _verdict(row: Printed, ours: float | str | None, note: Erratum | None) -> tuple[str, str]:
@@ -79,6 +85,10 @@ def matches(ours: float | str, text: str) -> bool:
     """
     if isinstance(ours, str):
         return ours == text
-    exact = Decimal(text)
-    unit = Decimal(1).scaleb(int(exact.as_tuple().exponent))
-    return abs(Decimal(ours).quantize(unit, ROUND_HALF_UP) - exact) <= unit
+    unit = Decimal(1).scaleb(-decimals(text))
+    return abs(Decimal(ours).quantize(unit, ROUND_HALF_UP) - Decimal(text)) <= unit
+
+
+def decimals(text: str) -> int:
+    """Digits behind the point of a printed number."""
+    return len(text.partition(".")[2])

@@ -23,7 +23,7 @@ TITLES = {
     9: "Smaller MobileNet against popular networks",
     10: "Stanford Dogs (120 classes)",
     11: "PlaNet (26,263 cells)",
-    12: "Face attributes (40 outputs assumed: the paper names no number)",
+    12: "Face attributes (40 assumed)",
     13: "COCO object detection",
     14: "Face embedding distilled from FaceNet (128 dimensions)",
 }
@@ -40,11 +40,6 @@ class Printed:
     metric: str
     text: str
     unit: str
-
-    @property
-    def value(self) -> float | str:
-        """What was printed, as a number where it is one."""
-        return float(self.text) if self.unit else self.text
 
 
 @dataclass(frozen=True, slots=True)

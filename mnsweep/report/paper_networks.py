@@ -16,7 +16,11 @@ _VARIANTS = {
     "PlaNet": "inception-v3",
     "PlaNet (Inception V3)": "inception-v3",
 }
-_DETECTORS = {"SSD 300 / MobileNet": "ssd", "Faster-RCNN 300 / MobileNet": "faster-rcnn", "Faster-RCNN 600 / MobileNet": "faster-rcnn"}
+_DETECTORS = {
+    "SSD 300 / MobileNet": "ssd",
+    "Faster-RCNN 300 / MobileNet": "faster-rcnn",
+    "Faster-RCNN 600 / MobileNet": "faster-rcnn",
+}
 # Printed as the second "0.75 MobileNet-128"; only 160 px give its 166 M mult-adds.
 _RESOLUTIONS = {(14, "0.75 MobileNet-128 (first row)"): 160}
 

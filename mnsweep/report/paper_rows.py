@@ -1,6 +1,6 @@
 """What our networks have where the paper prints a number: shapes, shares, params and mult-adds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import cache
 from itertools import groupby
 
