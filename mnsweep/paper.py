@@ -15,6 +15,7 @@ from mnsweep.cell import Cell, Design
 from mnsweep.deploy import Prepared
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import Status
+from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
 from mnsweep.report.paper import Row
 from mnsweep.report.paper_rows import UNITS, counts
@@ -65,11 +66,15 @@ def start(rows: Iterable[Row], directory: Path, machine: Machine, fresh: bool = 
 
 
 def measure(
-    request: Request, the_plan: Plan, folder: SweepFolder, on_status: Callable[[Status], None]
+    request: Request,
+    the_plan: Plan,
+    folder: SweepFolder,
+    on_status: Callable[[Status], None],
+    new_worker: Callable[[], Worker] | None = None,
 ) -> tuple[Outcome, Prepared]:
-    """Measure what is left. Raises `UnavailableError` when nothing of it runs here."""
-    request, the_plan, prepared = get_ready(request, the_plan, folder)
-    return run(request, the_plan, prepared, folder, on_status), prepared
+    """Measure what is left; `new_worker` as in `sweep.run`. Raises `UnavailableError` when nothing of it runs here."""
+    request, the_plan, prepared = get_ready(request, the_plan, folder, new_worker)
+    return run(request, the_plan, prepared, folder, on_status, new_worker), prepared
 
 
 def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Result]:
