@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.cell import Cell, Deployment, Design
+from mnsweep.cell import TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
+from mnsweep.report.paper_data import printed
+from mnsweep.report.paper_networks import network_of
 from mnsweep.space import Space
 from mnsweep.sweep_file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
 
@@ -212,4 +214,16 @@ def test_what_is_not_found_is_one_line(results: Path, name: str) -> None:
     message = str(error.value)
     assert message.startswith(f"--sweep {name}: no such") and "\n" not in message
     if name == "nothing":
-        assert "known: cliffs, deploy, paper" in message and str(results) in message
+        assert "known: attributes, cliffs, deploy, dogs, " in message and str(results) in message
+
+
+@pytest.mark.parametrize("task", ["dogs", "planet", "attributes", "embedding", "ssd", "faster-rcnn"])
+def test_every_application_has_a_sweep_with_the_paper_s_numbers(task: str) -> None:
+    path = REPOSITORY / "sweeps" / f"{task}.toml"
+    sweep = read_sweep(path)
+    assert sweep.name == task and path.read_text().startswith(f"# mnsweep grid --sweep sweeps/{task}.toml\n")
+    assert {cell.design.task for cell in sweep.cells} == {task}
+    assert {cell.design.classes for cell in sweep.cells} == {TASK_CLASSES[task]}
+    of_the_paper = {network_of(row) for row in printed()}
+    wanted = {design for design in of_the_paper if design and design.task == task and design.variant == "mobilenet"}
+    assert wanted and wanted <= {cell.design for cell in sweep.cells}

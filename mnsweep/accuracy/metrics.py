@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mnsweep.result import Result
+
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -24,18 +26,22 @@ METRICS = {
     "acc_at_1e-4": Metric("accuracy", "face verification, accuracy at a false-accept rate of 1e-4 (%)"),
     "coco_map_50_95": Metric("mAP", "COCO mAP at IoU 0.50:0.95 (%)"),
 }
-DEFAULT = METRICS["imagenet_top1"]  # of a network whose quality nobody printed
+_OF_TASK = {  # where nobody printed a number for the network itself
+    "classify": "imagenet_top1",
+    "dogs": "stanford_dogs_top1",
+    "planet": "im2gps_within_city_25km",
+    "attributes": "face_attr_mean_ap",
+    "embedding": "acc_at_1e-4",
+    "ssd": "coco_map_50_95",
+    "faster-rcnn": "coco_map_50_95",
+}
+_SEVERAL = Metric("quality", "quality (%), of several metrics")
 
 
-def metric_of(names: Iterable[str | None]) -> Metric:
-    """The metric of several results: theirs where they share one, "quality" where they don't; None is of no result.
-
-    >>> metric_of(["coco_map_50_95", None]).short
-    'mAP'
-    """
-    known = sorted({name for name in names if name is not None})
-    if not known:
-        return DEFAULT
-    if len(known) > 1:
-        return Metric("quality", "quality (%), of several metrics")
-    return METRICS.get(known[0], Metric(known[0], f"{known[0]} (%)"))
+def metric_of(results: Iterable[Result]) -> Metric:
+    """The metric that the results share; `quality` where they differ, ImageNet's top-1 where there are none."""
+    names = {result.quality_metric or _OF_TASK[result.task] for result in results} or {_OF_TASK["classify"]}
+    if len(names) > 1:
+        return _SEVERAL
+    (name,) = names
+    return METRICS.get(name) or Metric(name, f"{name} (%)")

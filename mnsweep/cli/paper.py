@@ -29,6 +29,7 @@ WORDS = {
     "mult_adds": "mult-adds",
     "mult_adds_as_printed": "mult-adds",
     "mult_adds_share": "of mult-adds",
+    "params": "params",
     "params_share": "of params",
     "type_stride": "type / stride",
     "filter_shape": "filter",
@@ -156,9 +157,9 @@ def _rich_table(number: int, rows: "Sequence[Row]", notes: Sequence[str], measur
 
 
 def _what(row: "Row") -> str:
-    from mnsweep.accuracy.metrics import metric_of
+    from mnsweep.accuracy.metrics import METRICS
 
-    name = WORDS.get(row.metric) or (row.metric if row.metric == "params" else metric_of([row.metric]).short)
+    name = WORDS.get(row.metric) or METRICS[row.metric].short
     return f"{name} ({row.unit.split()[0]})" if row.unit else name
 
 

@@ -58,7 +58,7 @@ _MARKS: _Column = ("", lambda r: "●" * bool(r.on_frontier) + "▲" * bool(r.wa
 
 def _columns(results: Sequence[Result], measured: bool) -> list[_Column]:
     """What fits into 80 columns: with several deployments ids are long, and counts are the same again and again."""
-    name = metric_of(r.quality_metric for r in results).short
+    name = metric_of(results).short
     quality: _Column = (f"{name}\n(%)", lambda r: "–" if r.quality_pct is None else f"{r.quality_pct:.1f}")
     if not measured:
         return [*_COUNTS, *_ON_PAPER, quality]
@@ -91,6 +91,6 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 
 def sentence(r: Result) -> str:
     """One cell in one line."""
-    quality = f"{r.quality_pct:g} % {metric_of([r.quality_metric]).short} ({r.quality_source})"
+    quality = f"{r.quality_pct:g} % {metric_of([r]).short} ({r.quality_source})"
     latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"

@@ -27,7 +27,7 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms", "quality_pct")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
-        axes.set_ylabel(metric_of(r.quality_metric for r in points.results).label)
+        axes.set_ylabel(metric_of(points.results).label)
         axes.set_xlabel(latency_label(points.results))
         if not points.results:
             say_empty(axes, "no cell has both a latency and a published accuracy")
