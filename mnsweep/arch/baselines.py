@@ -113,7 +113,8 @@ class _Stack:
 
     def branches(self, tokens: Iterator[str], name: str) -> None:
         """Branches up to their closing bracket, and the concatenation of their maps."""
-        source, mark, ends = self.before, "|", []
+        source, mark = self.before, "|"
+        ends: list[str] = []
         while mark == "|":
             self.before = source
             mark = self.read(tokens, f"{name}_{len(ends) + 1}")
@@ -143,9 +144,8 @@ class _Stack:
         (channels, size), kernel, step = self.maps[self.before], int(high), int(stride or 1)
         padding, out_size = pad_and_size(size, kernel, step, "valid" if valid else "symmetric")
         row = Layer(name, "conv", (self.before,), channels, int(out or self.classes), size, out_size, kernel, step, padding)
-        norm = {"batch_norm": self.batch_norm, "bias": not self.batch_norm}
-        across = 0 if wide == high else int(wide)
-        self.add(row._replace(groups=int(groups or 1), activation="relu", across=across, **norm))
+        row = row._replace(groups=int(groups or 1), activation="relu", across=0 if wide == high else int(wide))
+        self.add(row._replace(batch_norm=self.batch_norm, bias=not self.batch_norm))
 
     def pool(self, name: str, op: str, kernel: int, stride: int) -> None:
         """A pool that keeps the map's size at stride 1, and takes in the map's last pixel at others."""

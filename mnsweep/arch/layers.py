@@ -20,4 +20,4 @@ def expand(design: Design) -> tuple[Layer, ...]:
     """
     if design.variant in NETWORKS_AS_TEXT:
         return network(design)
-    return (*(rows := body(design)), *HEADS[design.task](design, rows))
+    return HEADS[design.task](design, body(design))

@@ -44,52 +44,44 @@ def scaled(design: Design, channels: int) -> int:
 
 def body(design: Design) -> list[Layer]:
     """The rows up to the last map: stem, then (depthwise, pointwise) pairs, or a 3 × 3 convolution each in `full-conv`."""
-    rows = [_conv(design, "stem", "image", 3, scaled(design, STEM_CHANNELS), design.resolution, 3, 2)]
-    for i, (stride, base) in enumerate(SHALLOW_BLOCKS if design.variant == "shallow" else BLOCKS, 1):
-        before, channels, size, wider = rows[-1].name, rows[-1].out_channels, rows[-1].out_size, scaled(design, base)
-        if design.variant == "full-conv":
-            rows.append(_conv(design, f"conv{i}", before, channels, wider, size, 3, stride))
-        else:
-            rows += separable(design, i, before, channels, wider, size, stride)
+    rows = [conv(design, "stem", "image", 3, scaled(design, STEM_CHANNELS), design.resolution, 3, 2)]
+    for i, (stride, base) in enumerate(_blocks(design), 1):
+        rows += block(design, i, rows[-1], stride, base)
     return rows
 
 
-def separable(
-    design: Design, i: int, before: str, channels: int, wider: int, size: int, stride: int, maps: int = 1
-) -> tuple[Layer, Layer]:
-    """A depthwise 3 × 3 convolution and the pointwise one behind it, on `maps` maps of `size` pixels."""
-    depthwise = _conv(design, f"depthwise{i}", before, channels, channels, size, 3, stride, channels, maps)
-    pointwise = _conv(design, f"pointwise{i}", depthwise.name, channels, wider, depthwise.out_size, 1, 1, 1, maps)
-    return depthwise, pointwise
+def last_blocks(design: Design) -> list[tuple[int, int, int]]:
+    """Number, stride and output channels of the blocks behind the last map of stride 16."""
+    blocks = [(i, *each) for i, each in enumerate(_blocks(design), 1)]
+    return blocks[-2:]
 
 
-def _conv(
+def _blocks(design: Design) -> tuple[tuple[int, int], ...]:
+    return SHALLOW_BLOCKS if design.variant == "shallow" else BLOCKS
+
+
+def block(design: Design, i: int, before: Layer, stride: int, base: int, maps: int = 1) -> tuple[Layer, ...]:
+    """A depthwise 3 × 3 convolution and the pointwise one behind it, or both in one; on every one of `maps` maps."""
+    channels, size, wider = before.out_channels, before.out_size, scaled(design, base)
+    if design.variant == "full-conv":
+        return (conv(design, f"conv{i}", before.name, channels, wider, size, 3, stride, maps=maps),)
+    depthwise = conv(design, f"depthwise{i}", before.name, channels, channels, size, 3, stride, channels, maps)
+    return depthwise, conv(design, f"pointwise{i}", depthwise.name, channels, wider, depthwise.out_size, maps=maps)
+
+
+def conv(
     design: Design,
     name: str,
     before: str,
     channels: int,
     out: int,
     size: int,
-    kernel: int,
-    stride: int,
+    kernel: int = 1,
+    stride: int = 1,
     groups: int = 1,
     maps: int = 1,
 ) -> Layer:
+    """A convolution with batch norm and activation, padded by the design's convention."""
     padding, out_size = pad_and_size(size, kernel, stride, design.conv_padding)
-    return Layer(
-        name,
-        "conv",
-        (before,),
-        channels,
-        out,
-        size,
-        out_size,
-        kernel,
-        stride,
-        padding,
-        groups,
-        batch_norm=True,
-        bias=design.variant == "conv-bias",
-        activation=design.activation,
-        maps=maps,
-    )
+    row = Layer(name, "conv", (before,), channels, out, size, out_size, kernel, stride, padding, groups, maps=maps)
+    return row._replace(batch_norm=True, bias=design.variant == "conv-bias", activation=design.activation)

@@ -25,7 +25,10 @@ NOTHING = 1e-30  # a weight scale below is no scale: its product with a map's wo
 
 def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
     """Ranges for timing alone, where nothing was calibrated: images from −1 to 1, maps from 0 to 6 or from −6 to 6."""
-    clipped = {layer.name: layer.activation in CLIPPING or layer.op == "global_pool" for layer in layers}
+    clipped: dict[str, bool] = {"image": False}
+    for layer in layers:
+        reads_clipped = all(clipped[name] for name in layer.inputs)
+        clipped[layer.name] = layer.activation in CLIPPING or (layer.op not in ("conv", "linear") and reads_clipped)
     return {"image": (-1.0, 1.0)} | {name: (0.0 if clipped[name] else -6.0, 6.0) for name in map_names(layers)[1:]}
 
 
@@ -35,10 +38,14 @@ def quantized(
     """Every constant of the int8 graph, by name. Raises `MnsweepError` when the range of a map is missing or not finite."""
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
+    pooled = {layer.name: layer.inputs[0] for layer in layers if layer.op == "max_pool"}
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
             raise MnsweepError(f"calibration: map {name} has no range, or one that is not finite")
-        arrays[f"{name}.scale"], arrays[f"{name}.zero_point"] = map_scale(*ranges[name])
+        if name in pooled:  # the greatest of 8-bit numbers needs no arithmetic: where scales are equal, runtimes do none
+            arrays |= {f"{name}.{part}": arrays[f"{pooled[name]}.{part}"] for part in ("scale", "zero_point")}
+        else:
+            arrays[f"{name}.scale"], arrays[f"{name}.zero_point"] = map_scale(*ranges[name])
     for layer in layers:
         if layer.weight_shape:
             arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]), most)
