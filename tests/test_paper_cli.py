@@ -1,7 +1,7 @@
 """`mnsweep paper` as a user runs it, and the sweep behind `--measure` with made-up latencies."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,16 @@ import mnsweep.report.paper
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
 from mnsweep.machine.fingerprint import read_machine
+from mnsweep.measure.campaign import Status
 from mnsweep.paper import NAME, RULES, Ratio, by_design, cells, measure, ratios, start
 from mnsweep.report.paper import Row, paper_tables
 from mnsweep.report.paper_data import TITLES, Erratum
 from mnsweep.result import Result
+from mnsweep.store import SweepFolder
+from mnsweep.sweep import Plan, Request
 from tests.conftest import make_result
 from tests.test_cli import Run, assert_refused, run
-from tests.test_sweep import fake
+from tests.test_sweep import FakeWorker, fake
 
 __all__ = ["run"]
 KEYS = ["model", "metric", "paper", "computed", "unit", "verdict", "reason"]
@@ -176,16 +179,22 @@ def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], t
     assert len(plan.pending) == 2 and len(list((tmp_path / NAME).iterdir())) == 2
 
 
+def measure_with(worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the program measure with a worker whose latencies are made up."""
+
+    def faked(request: Request, plan: Plan, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
+        return measure(request, plan, folder, on_status, worker)
+
+    monkeypatch.setattr(mnsweep.paper, "measure", faked)
+
+
 @pytest.fixture
-def with_fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The program measures with a worker whose latencies are made up."""
-    worker = fake()
-    real = mnsweep.paper.measure
-    monkeypatch.setattr(mnsweep.paper, "measure", lambda *arguments: real(*arguments, worker))
-    return worker
+def with_fake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program measures with made-up latencies."""
+    measure_with(fake(), monkeypatch)
 
 
-def test_measured_json_has_latencies_and_ratios(run: Run, small: list[Row], with_fake: Any) -> None:
+def test_measured_json_has_latencies_and_ratios(run: Run, small: list[Row], with_fake: None) -> None:
     ran = run("paper", "--measure", "--json")
     assert ran.code == 0, ran.err
     (table,) = ran.json["tables"]
@@ -201,7 +210,7 @@ def test_measured_json_has_latencies_and_ratios(run: Run, small: list[Row], with
     assert "2 networks to measure" in ran.err
 
 
-def test_measured_tables_have_latencies_and_ratios_in_words(run: Run, small: list[Row], with_fake: Any) -> None:
+def test_measured_tables_have_latencies_and_ratios_in_words(run: Run, small: list[Row], with_fake: None) -> None:
     ran = run("paper", "--measure")
     assert ran.code == 0, ran.err
     assert "here" in ran.out and "(ms)" in ran.out
@@ -213,8 +222,7 @@ def test_measured_tables_have_latencies_and_ratios_in_words(run: Run, small: lis
 def test_a_network_that_fails_is_named_and_the_rest_is_kept(
     run: Run, small: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker, real = fake(refuses={"a0.5_r32"}), mnsweep.paper.measure
-    monkeypatch.setattr(mnsweep.paper, "measure", lambda *arguments: real(*arguments, worker))
+    measure_with(fake(refuses={"a0.5_r32"}), monkeypatch)
     ran = run("paper", "--measure", "--json")
     assert ran.code == cli.PARTIAL == 3
     assert "a0.5_r32 was not measured: not today" in ran.err
