@@ -62,11 +62,19 @@ def test_paper_file_is_the_grid_of_the_flags() -> None:
         ("designs = [[0.33, 200]]\nthreads = [1, 2]", ["a0.33_r200", "a0.33_r200_t2"]),
         ('designs = [[0.33, 200]]\nclasses = 10\nconv_padding = "keras"', ["a0.33_r200_c10_keras"]),
         ('cells = ["a0.25_r96_t2"]', ["a0.25_r96_t2"]),
+        ('designs = [[0.5, 300]]\ntask = "ssd"', ["a0.5_r300_ssd"]),
+        ('alpha = 1\nres = 224\nvariant = "vgg16"\ntask = "dogs"', ["a1.0_r224_vgg16_dogs"]),
         ('alpha = 0.25\nres = 96\ncells = ["a0.25_r96", "a0.25_r96_b2"]', ["a0.25_r96", "a0.25_r96_b2"]),
     ],
 )
 def test_what_a_file_says_is_what_is_swept(text: str, expected: list[str]) -> None:
     assert ids(text) == expected
+
+
+def test_visual_wake_words_is_a_named_design() -> None:
+    sweep = read_sweep(REPOSITORY / "sweeps" / "vww.toml")
+    assert sweep.cells[0].design == Design(0.25, 96, "conv-bias", classes=2, activation="relu")
+    assert {cell.design for cell in sweep.cells} == {sweep.cells[0].design}
 
 
 def test_a_file_without_axes_is_the_grid_of_no_flags() -> None:

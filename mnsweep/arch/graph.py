@@ -5,8 +5,8 @@
 fp32: batch norm is folded; ReLU6 is `Clip` with constant bounds, which onnxruntime fuses into the convolution
 (a Min/Max pair does not fuse, and breaks the blocked layout around it).
 
-int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), signed 8-bit maps with one
-scale and zero point, signed 8-bit weights with a scale for each output channel, 32-bit biases. An activation that
+int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), 8-bit maps with one
+scale and zero point (signed: `map_type`), signed 8-bit weights with a scale for each output channel, 32-bit biases. An activation that
 clips at 0 or 6 is not written: quantizing to a range that ends there clips as well, and a `Clip` left in
 keeps the runtimes from fusing. The output stays fp32, with what is done to it; so does local response normalization, between
 pairs. Source: ONNX operators QuantizeLinear and DequantizeLinear; onnxruntime documentation, "Quantize ONNX models".
@@ -17,9 +17,23 @@ from typing import TypeAlias
 
 from mnsweep.arch.boxes import class_detections, proposals, roi_align, ssd_detections
 from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
-from mnsweep.arch.nodes import FLOAT, INT8, INT32, INT64, Attributes, Graph, Node, Tensor
+from mnsweep.arch.nodes import FLOAT, INT8, INT32, INT64, UINT8, Attributes, Graph, Node, Tensor
 
-__all__ = ["CLIPPING", "FLOAT", "INT8", "INT32", "INT64", "Graph", "Node", "Range", "Tensor", "map_names", "to_graph"]
+__all__ = [
+    "CLIPPING",
+    "FLOAT",
+    "INT8",
+    "INT32",
+    "INT64",
+    "UINT8",
+    "Graph",
+    "Node",
+    "Range",
+    "Tensor",
+    "map_names",
+    "map_type",
+    "to_graph",
+]
 
 Range: TypeAlias = tuple[float, float]  # least and greatest value of a map
 CLIPPING = ("relu", "relu6")
@@ -30,6 +44,16 @@ DETECTIONS = "detections"
 def map_names(layers: Sequence[Layer]) -> list[str]:
     """The maps that an int8 graph quantizes, each with a range of its own: the image and what every row but the last writes."""
     return ["image", *(layer.name for layer in layers[:-1])]
+
+
+def map_type(layers: Sequence[Layer]) -> str:
+    """The type of quantized maps: signed, but unsigned where several rows read one map.
+
+    On x86 onnxruntime makes every signed map unsigned, but only where one reader follows; a convolution between a map that it
+    changed and one that it did not stays in fp32.
+    """
+    read = [name for layer in layers for name in layer.inputs]
+    return INT8 if len(read) == len(set(read)) else UINT8
 
 
 def output(layers: Sequence[Layer]) -> Tensor:
@@ -54,7 +78,7 @@ def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
     """The graph of `layers`, in fp32 or with int8 arithmetic."""
     first, last = layers[0], layers[-1]
     image = Tensor("image", (1, first.in_channels, first.in_size, first.in_size))
-    graph = Graph(image, output(layers), {layer.name: layer for layer in layers})
+    graph = Graph(image, output(layers), {layer.name: layer for layer in layers}, map_type(layers))
     if int8:
         _quantize(graph, "image", "image")
     elif any(layer.activation == "relu6" for layer in layers):
@@ -155,7 +179,7 @@ def _dequantized(name: str) -> str:
 
 def _quantize(graph: Graph, source: str, name: str) -> None:
     """A pair behind `source`: the map `name`, at its own scale and zero point."""
-    scale = (graph.constant(f"{name}.scale"), graph.constant(f"{name}.zero_point", (), INT8))
+    scale = (graph.constant(f"{name}.scale"), graph.constant(f"{name}.zero_point", (), graph.map_type))
     graph.nodes.append(Node("QuantizeLinear", f"{name}.quantize", (source, *scale), (f"{name}.quantized",)))
     graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", (f"{name}.quantized", *scale), (_dequantized(name),)))
 

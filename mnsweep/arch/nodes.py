@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from mnsweep.arch.layer import Layer
 
-FLOAT, INT8, INT32, INT64 = "float32", "int8", "int32", "int64"
+FLOAT, INT8, UINT8, INT32, INT64 = "float32", "int8", "uint8", "int32", "int64"
 Attributes: TypeAlias = tuple[tuple[str, int | float | tuple[int, ...]], ...]
 Values: TypeAlias = Callable[[], Sequence[float]]  # called by whoever writes them: a size needs none
 
@@ -33,12 +33,14 @@ class Node(NamedTuple):
 class Graph:
     """Nodes in running order, constants in the order they are written; shapes are for one image.
 
-    `rows` are those of the network, by name. `values` are the numbers of constants that are no weights.
+    `rows` are those of the network, by name, `map_type` is of its quantized maps. `values` are the numbers of constants that
+    are no weights.
     """
 
     image: Tensor
     output: Tensor
     rows: dict[str, Layer]
+    map_type: str = INT8
     nodes: list[Node] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     values: dict[str, Values] = field(default_factory=dict)

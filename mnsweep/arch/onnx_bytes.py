@@ -7,14 +7,14 @@ numbers: onnx.proto. A test writes the files and compares.
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from mnsweep.arch.graph import FLOAT, INT8, INT32, INT64, Node, Tensor, to_graph
+from mnsweep.arch.graph import FLOAT, INT8, INT32, INT64, UINT8, Node, Tensor, to_graph
 from mnsweep.arch.layers import Layer
 
 IR_VERSION = 8
 OPSET = 17
 PRODUCER = "mnsweep"
 NAME = "mobilenet"
-ITEM_BYTES = {FLOAT: 4, INT8: 1, INT32: 4, INT64: 8}
+ITEM_BYTES = {FLOAT: 4, INT8: 1, UINT8: 1, INT32: 4, INT64: 8}
 SYNTHETIC = "seeded synthetic images: fit for timing alone"
 CALIBRATION = "calibration"  # key of the file's metadata that says on what int8 ranges were measured
 

@@ -10,14 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
-from mnsweep.arch.graph import DETECTIONS, FLOAT, INT8, INT32, INT64, Graph, Node, Range, Tensor, map_shape, to_graph
+from mnsweep.arch.graph import DETECTIONS, FLOAT, INT8, INT32, INT64, UINT8, Graph, Node, Range, Tensor, map_shape, to_graph
 from mnsweep.arch.layers import Layer
 from mnsweep.arch.onnx_bytes import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
 from mnsweep.build.quantize import quantized
 from mnsweep.build.weights import Weights, check, folded
 from mnsweep.errors import MnsweepError
 
-_TYPES = {FLOAT: TensorProto.FLOAT, INT8: TensorProto.INT8, INT32: TensorProto.INT32, INT64: TensorProto.INT64}
+_TYPES = {
+    FLOAT: TensorProto.FLOAT,
+    INT8: TensorProto.INT8,
+    UINT8: TensorProto.UINT8,
+    INT32: TensorProto.INT32,
+    INT64: TensorProto.INT64,
+}
 
 
 def build_onnx(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.arch.graph import CLIPPING, Range, map_names
+from mnsweep.arch.graph import CLIPPING, UINT8, Range, map_names, map_type
 from mnsweep.arch.layers import Layer
 from mnsweep.build.weights import Weights, folded
 from mnsweep.errors import MnsweepError
@@ -38,6 +38,7 @@ def quantized(
     """Every constant of the int8 graph, by name. Raises `MnsweepError` when the range of a map is missing or not finite."""
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
+    is_unsigned = map_type(layers) == UINT8
     pooled = {layer.name: layer.inputs[0] for layer in layers if layer.op == "max_pool"}
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
@@ -45,7 +46,8 @@ def quantized(
         if name in pooled:  # the greatest of 8-bit numbers needs no arithmetic: where scales are equal, runtimes do none
             arrays |= {f"{name}.{part}": arrays[f"{pooled[name]}.{part}"] for part in ("scale", "zero_point")}
         else:
-            arrays[f"{name}.scale"], arrays[f"{name}.zero_point"] = map_scale(*ranges[name])
+            arrays[f"{name}.scale"], zero_point = map_scale(*ranges[name])
+            arrays[f"{name}.zero_point"] = _unsigned(zero_point) if is_unsigned else zero_point
     for layer in layers:
         if layer.weight_shape:
             arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]), most)
@@ -58,6 +60,11 @@ def map_scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.
     scale = np.float32((high - low) / LEVELS) or np.float32(1)  # a map that is 0 everywhere takes any scale
     zero_point = np.clip(np.rint(LEAST - low / scale), LEAST, MOST)
     return np.asarray(scale), np.asarray(zero_point, np.int8)
+
+
+def _unsigned(zero_point: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The same values as an unsigned byte."""
+    return np.asarray(zero_point.astype(np.int16) - LEAST, np.uint8)
 
 
 def _quantized_layer(layer: Layer, weights: Weights, input_scale: float, most: int) -> dict[str, NDArray[Any]]:
