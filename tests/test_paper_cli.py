@@ -14,12 +14,12 @@ from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.campaign import Status
-from mnsweep.paper import NAME, RULES, Ratio, by_design, cells, measure, ratios, start
+from mnsweep.paper import NAME, PASSES, RULES, Ratio, by_design, cells, measure, ratios, start
 from mnsweep.report.paper import Row, paper_tables
 from mnsweep.report.paper_data import TITLES, Erratum
 from mnsweep.result import Result
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Plan, Request
+from mnsweep.sweep import Request
 from tests.conftest import make_result
 from tests.test_cli import Run, assert_refused, run
 from tests.test_sweep import FakeWorker, fake
@@ -115,6 +115,17 @@ def test_every_network_is_one_cell_the_largest_file_first() -> None:
     }  # fmt: skip
 
 
+def test_when_the_time_is_up_every_network_has_had_its_turn(
+    small: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second pass starts when the first has been through all groups, and takes the time that is left."""
+    clock = iter([0.0, 0.0, RULES.time_budget_s])
+    monkeypatch.setattr(mnsweep.paper, "monotonic", lambda: next(clock))
+    request, _, folder = start(small, tmp_path, read_machine())
+    outcome, _ = measure(request, folder, lambda status: None, fake())
+    assert {result.rounds for result in outcome.results} == {PASSES[0]}
+
+
 def test_the_rules_promise_no_more_than_five_minutes() -> None:
     assert RULES.time_budget_s <= 300 and RULES.least_rounds == RULES.most_rounds
 
@@ -170,9 +181,11 @@ def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], t
     worker = fake()
     request, plan, folder = start(small, tmp_path, read_machine())
     assert folder.path == tmp_path / NAME / read_machine().key and len(plan.pending) == 2
-    outcome, _ = measure(request, plan, folder, lambda status: None, worker)
+    outcome, _ = measure(request, folder, lambda status: None, worker)
     assert {result.rounds for result in outcome.results} == {RULES.least_rounds}
     assert set(by_design(small, outcome.results)) == set(SMALL)
+    processes = folder.read().processes
+    assert [process.number for process in processes] == [1, 2]
     again, plan, folder = start(small, tmp_path, read_machine())
     assert plan.pending == [] and again.sweep == request.sweep
     _, plan, _ = start(small, tmp_path, read_machine(), fresh=True)
@@ -182,8 +195,8 @@ def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], t
 def measure_with(worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program measure with a worker whose latencies are made up."""
 
-    def faked(request: Request, plan: Plan, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
-        return measure(request, plan, folder, on_status, worker)
+    def faked(request: Request, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
+        return measure(request, folder, on_status, worker)
 
     monkeypatch.setattr(mnsweep.paper, "measure", faked)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnsweep.cell import Design
     from mnsweep.report.paper import Row
     from mnsweep.result import Result
-    from mnsweep.sweep import Outcome
+    from mnsweep.sweep import Outcome, Plan
 
     Tables = Mapping[int, Sequence[Row]]
     Measured = Mapping[Design, Result]
@@ -77,15 +77,21 @@ def _measured(tables: "Tables", results_dir: Path | None, fresh: bool, wait: boo
     rows = [row for rows in tables.values() for row in rows]
     with measuring(wait):
         request, the_plan, folder = start(rows, results_dir_or_default(results_dir), read_machine(), fresh)
-        left, most_s = len(the_plan.pending), RULES.time_budget_s
-        earlier = f", the others since {the_plan.began_at}; to measure afresh: --fresh" if the_plan.began_at else ""
-        advise(f"{left} networks to measure, about {the_plan.seconds:.0f} s, at most {most_s:.0f}{earlier}", quiet)
+        advise(_announcement(the_plan, RULES.time_budget_s), quiet)
         with progress(quiet) as on_status:
-            outcome, prepared = measure_networks(request, the_plan, folder, on_status)
+            outcome, prepared = measure_networks(request, folder, on_status)
     for cell, reason in {**prepared.skipped, **outcome.failures}.items():
         typer.echo(f"mnsweep: {cell} was not measured: {reason}", err=True)
     advise(f"files are in {folder.path}", quiet)
     return outcome
+
+
+def _announcement(the_plan: "Plan", most_s: float) -> str:
+    left = len(the_plan.pending)
+    if not left:
+        return f"every network was measured already, since {the_plan.began_at}; to measure afresh: --fresh"
+    others = f" (the others since {the_plan.began_at})" if the_plan.began_at else ""
+    return f"{left} networks to measure{others}: about {the_plan.seconds:.0f} s, and at most {most_s:.0f} s of timing"
 
 
 def _document(tables: "Tables", outcome: "Outcome | None") -> str:
