@@ -13,6 +13,7 @@ import pandas as pd
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.deploy import Prepared, prepare_export
+from mnsweep.derive import Outcome
 from mnsweep.explore.pick import Choice, Constraints
 from mnsweep.explore.pick import pick as choose
 from mnsweep.machine.facts import read_facts
@@ -26,7 +27,7 @@ from mnsweep.report.table import count_table
 from mnsweep.result import COLUMNS, Result, from_csv
 from mnsweep.space import PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
 from mnsweep.store import CELLS, SweepFolder, find_results, results_dir_or_default
-from mnsweep.sweep import Outcome, Request, begin, get_ready, merge, run
+from mnsweep.sweep import Request, begin, get_ready, merge, run
 from mnsweep.sweep_file import ask_for_sweep
 
 

@@ -151,11 +151,11 @@ class Cell:
         return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *self._suffixes()])
 
     def _suffixes(self) -> Iterator[str]:
-        for part in (self.design, self.deployment):
-            for f in fields(part):
-                value = getattr(part, f.name)
-                if f.name not in ("alpha", "resolution") and value != self._default(f.name, f.default):
-                    yield f"{_LETTERS.get(f.name, '')}{value}".replace(":", "-")
+        for part, settings in ((self.design, _DESIGN_SUFFIXES), (self.deployment, _DEPLOYMENT_SUFFIXES)):
+            for name, default, letter in settings:
+                value = getattr(part, name)
+                if value != default and value != self._default(name, default):
+                    yield f"{letter}{value}".replace(":", "-")
 
     def _default(self, name: str, default: object) -> object:
         """What needs no suffix: what another setting decides already."""
@@ -172,6 +172,10 @@ _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<res
 _FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
 _LETTERS = {**COUNTS, "pad": "p"}
 _FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
+_DESIGN_SUFFIXES, _DEPLOYMENT_SUFFIXES = (  # looked up once: ids are asked for by the hundred thousand
+    [(f.name, f.default, _LETTERS.get(f.name, "")) for f in fields(part) if f.name not in ("alpha", "resolution")]
+    for part in (Design, Deployment)
+)
 _DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
 
 

@@ -23,6 +23,7 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.calibration import synthetic_images
 from mnsweep.measure.probe import probe
 from mnsweep.measure.proxy import CellError, Worker
+from mnsweep.measure.record import Probes
 from mnsweep.runtimes.base import Offer
 
 SEED = 0  # of the random weights and images
@@ -34,16 +35,17 @@ NewWorker = Callable[[], Worker]
 class Prepared:
     """What cells need beside their settings, found out once, before anything is timed.
 
-    What their padding came to by cell id, int8 ranges by design, the version of each runtime; and by cell id, with
-    the reason, what does not run here (`skipped`), what failed meanwhile (`failures`), and what the user would want
-    to know of a setting (`remarks`). `seed` is of the random weights, `calibration` says on what images ranges were found,
-    `weight_bits` how many bits int8 weights take on this processor.
+    What their padding came to by cell id, and the probes that say so; int8 ranges by design; the version of each runtime;
+    and by cell id, with the reason, what does not run here (`skipped`), what failed meanwhile (`failures`), and what
+    the user would want to know of a setting (`remarks`). `seed` is of the random weights, `calibration` says on what
+    images ranges were found, `weight_bits` how many bits int8 weights take on this processor.
     """
 
     seed: int = SEED
     calibration: str = SYNTHETIC
     weight_bits: int = field(default_factory=lambda: read_machine().int8_weight_bits)
     channels: dict[str, Channels] = field(default_factory=dict)
+    probes: Probes = field(default_factory=dict)
     ranges: dict[Design, Ranges] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -68,12 +70,14 @@ class Prepared:
         return build_onnx(deployed, weights, images, ranges, self.calibration, self.weight_bits)
 
 
-def prepare(new_worker: NewWorker, cells: Sequence[Cell], kept: Mapping[str, Channels]) -> Prepared:
-    """Find out what `cells` need; those with `kept` channels were measured so before, and keep them.
+def prepare(
+    new_worker: NewWorker, cells: Sequence[Cell], kept: Mapping[str, Channels], probes: Probes | None = None
+) -> Prepared:
+    """Find out what `cells` need; those with `kept` channels were measured so before, and keep them, as do earlier `probes`.
 
     About a second for each runtime and precision that pads by itself, and a fraction of one for each int8 design.
     """
-    prepared = Prepared(channels=dict(kept))
+    prepared = Prepared(channels=dict(kept), probes=dict(probes or {}))
     for runtime in dict.fromkeys(cell.deployment.runtime for cell in cells):
         its = [cell for cell in cells if cell.deployment.runtime == runtime]
         with new_worker() as worker:
@@ -83,6 +87,24 @@ def prepare(new_worker: NewWorker, cells: Sequence[Cell], kept: Mapping[str, Cha
     if quantized:
         calibrate(new_worker, quantized, prepared)
     return prepared
+
+
+def deployed_channels(cells: Iterable[Cell], kept: Mapping[str, Channels], probes: Probes) -> dict[str, Channels]:
+    """What the padding of `cells` comes to, by id: as measured, or as it would be; without `auto` that no probe tells of."""
+    of_width: dict[tuple[object, ...], Channels] = {}  # channels do not depend on the resolution
+    found: dict[str, Channels] = {}
+    for cell in cells:
+        design, how = cell.design, cell.deployment
+        chain_ms = probes.get((how.runtime, how.precision))
+        width = (design.alpha, design.variant, design.task, design.width_rule, design.classes)
+        key = (*width, how.runtime, how.precision, how.pad)
+        if cell.id in kept:
+            found[cell.id] = kept[cell.id]
+        elif how.pad != "auto" or chain_ms:
+            if key not in of_width:
+                of_width[key] = padding(expand(design), how.pad, chain_ms or {})
+            found[cell.id] = of_width[key]
+    return found
 
 
 def prepare_export(
@@ -138,29 +160,22 @@ def _ask_runtime(worker: Worker, runtime: str, cells: Sequence[Cell], prepared: 
     prepared.skipped |= not_offered(cells, offer)
     if not offer.obstacle:
         prepared.versions[runtime] = offer.version
-    probed: dict[str, dict[int, float] | CellError] = {}
+    failed: dict[str, CellError] = {}
     for cell in cells:
         precision, pad = cell.deployment.precision, cell.deployment.pad
         if cell.id in prepared.channels or cell.id in prepared.skipped:
             continue
-        if pad != "none" and precision not in probed:
-            probed[precision] = _probed(worker, Deployment(precision, runtime))
-        chain_ms = probed.get(precision, {})
-        if not isinstance(chain_ms, CellError):
-            prepared.channels[cell.id] = padding(expand(cell.design), pad, chain_ms)
-            prepared.remarks |= _remark(cell, prepared.channels[cell.id], chain_ms)
-        elif pad == "auto":
-            prepared.failures[cell.id] = f"while probing channel counts: {chain_ms}"
-        else:
-            prepared.channels[cell.id] = padding(expand(cell.design), pad, {})
-
-
-def _probed(worker: Worker, how: Deployment) -> dict[int, float] | CellError:
-    """What the probe found, or why it failed: to be said of every cell that needs it, not tried again."""
-    try:
-        return probe(worker, chains(how.precision), how)
-    except CellError as error:
-        return error
+        if pad != "none" and (runtime, precision) not in prepared.probes and precision not in failed:
+            try:
+                prepared.probes[runtime, precision] = probe(worker, chains(precision), Deployment(precision, runtime))
+            except CellError as error:
+                failed[precision] = error  # to be said of every cell that needs it, not tried again
+        if pad == "auto" and precision in failed:
+            prepared.failures[cell.id] = f"while probing channel counts: {failed[precision]}"
+            continue
+        chain_ms = prepared.probes.get((runtime, precision), {})
+        prepared.channels[cell.id] = padding(expand(cell.design), pad, chain_ms)
+        prepared.remarks |= _remark(cell, prepared.channels[cell.id], chain_ms) if chain_ms else {}
 
 
 def _remark(cell: Cell, channels: Channels, chain_ms: Mapping[int, float]) -> dict[str, str]:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from mnsweep.accuracy.published import PAPER
 from mnsweep.cell import Cell, Design
 from mnsweep.deploy import Prepared
+from mnsweep.derive import Outcome
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.proxy import Worker
@@ -23,7 +24,7 @@ from mnsweep.report.paper import Row
 from mnsweep.report.paper_rows import UNITS, counts
 from mnsweep.result import Result
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Outcome, Plan, Request, begin, get_ready, merge, plan, run
+from mnsweep.sweep import Plan, Request, begin, get_ready, merge, plan, run
 from mnsweep.sweep_file import Sweep
 
 NAME = "paper-tables"

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from mnsweep.errors import StoreError
 
 SCHEMA_VERSION = 1
+MEASURED, PREDICTED = "measured", "predicted"  # in `latency_source`
 UNPADDED = "unpadded"  # in `deployed_channels`: padding changed nothing
 _MEND = "recreate it with 'mnsweep rebuild'"
 
@@ -21,7 +22,9 @@ class Result:
 
     `params` and `mult_adds` are of the logical network (what the paper counts, per image),
     `deployed_mult_adds`, `onnx_bytes` and `peak_activation_bytes` of what runs. Latencies are per batch.
-    `latency_source` is `measured`; `quality_source` names a publication. `deployed_channels` says what channel padding
+    `latency_source` is `measured` or `predicted` (its interval is then the prediction's); `quality_source` names a
+    publication, and `quality_sd_pct` is in points. `on_frontier` is decided among measured cells, `predicted_on_frontier`
+    among all where some were predicted. `deployed_channels` says what channel padding
     came to, as `9>12 19>20`, or `unpadded`; None where `auto` was not found out. `warning` says
     why a deployment gains nothing.
     """
@@ -65,6 +68,7 @@ class Result:
     images_per_s: float | None = None
     deployed_channels: str | None = None
     warning: str | None = None
+    predicted_on_frontier: bool | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Result))

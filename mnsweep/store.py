@@ -19,7 +19,7 @@ from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Record, Records, from_line, to_line
 
-BLOCKS, MACHINE, SWEEP, CELLS = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv"
+BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
 _ASIDE = ".aside-"
 

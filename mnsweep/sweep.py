@@ -1,4 +1,4 @@
-"""The whole flow on one screen: plan, prepare, measure, store, estimate, report."""
+"""The whole flow on one screen: plan, prepare, measure, store; what follows from it is derived (`derive.py`)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,24 +11,20 @@ from mnsweep.accuracy.published import published
 from mnsweep.arch.channel_padding import from_text, to_text
 from mnsweep.cell import Cell
 from mnsweep.deploy import SEED, Prepared, prepare
+from mnsweep.derive import Outcome, derive
 from mnsweep.errors import UnavailableError
 from mnsweep.explore.frontier import near_frontier
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import Campaign, Status
-from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movement
+from mnsweep.measure.estimate import Estimate, estimate
 from mnsweep.measure.plan import Group, groups, seconds
 from mnsweep.measure.proxy import Worker
+from mnsweep.measure.record import Probe
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.settle import has_settled, unsettled_reason
-from mnsweep.report.caption import caption
-from mnsweep.report.cliffs_plot import cliffs_plot
-from mnsweep.report.plot import mult_adds_plot, pareto_plot
-from mnsweep.report.table import measured_table
-from mnsweep.report.warn import with_warnings
-from mnsweep.result import Result, to_csv
-from mnsweep.store import CELLS, SWEEP, SweepFolder
-from mnsweep.sweep_file import Sweep, parse_sweep, write_sweep
+from mnsweep.store import SWEEP, SweepFolder
+from mnsweep.sweep_file import Prediction, Sweep, parse_sweep, write_sweep
 
 MEMORY_SHARE = 0.25  # of what is available, for the sessions that are open at once
 NEAR = 0.05  # latencies this close to the frontier or the budget decide what is picked
@@ -37,11 +33,21 @@ ELSEWHERE = 2.0  # a cell away from both may be this much less certain
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A sweep to measure, by which rules; `max_latency_ms` is the budget that the choice will be made for."""
+    """A sweep to measure, by which rules; `max_latency_ms` is the budget that the choice will be made for.
+
+    Of a sweep that predicts, only the cells `wanted` are measured; `beside` are measured cells to time again with them.
+    """
 
     sweep: Sweep
     rules: Rules
     max_latency_ms: float | None = None
+    wanted: tuple[Cell, ...] = ()
+    beside: tuple[Cell, ...] = ()
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells to measure."""
+        return self.sweep.cells if self.sweep.prediction is None else self.wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +64,35 @@ class Plan:
         return list(chain.from_iterable(group.cells for group in self.groups))
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A sweep after a run: its results, where they are, and what could not be measured, with the reason."""
-
-    folder: SweepFolder
-    results: tuple[Result, ...]
-    failures: Mapping[str, str]
-    movement: Movement
-    estimates: Mapping[str, Estimate]
-
-
 def merge(sweep: Sweep, folder: SweepFolder) -> Sweep:
-    """The sweep with the cells that its folder holds already in front."""
+    """The sweep with the cells that its folder holds already in front; once it predicts, it goes on to."""
     if not (folder.path / SWEEP).exists():
         return sweep
     kept = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
-    return Sweep(sweep.name, tuple(dict.fromkeys((*kept.cells, *sweep.cells))), sweep.quality_source)
+    cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
+    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction))
+
+
+def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
+    if kept is None or asked is None:
+        return kept or asked
+    return replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)
 
 
 def plan(request: Request, folder: SweepFolder) -> Plan:
     """What is left to measure, with an estimate of the time before anything is timed."""
-    records, rules, cells = folder.read(), request.rules, request.sweep.cells
+    records, rules = folder.read(), request.rules
     found = estimate(records.blocks)
     targets = settling_targets(request, found)
-    pending = [cell for cell in cells if not has_settled(found.get(cell.id), targets[cell.id], rules)]
+    pending = [cell for cell in request.cells if not has_settled(found.get(cell.id), targets[cell.id], rules)]
     began_at = records.processes[0].started_at if records.processes else None
     limit_bytes = (read_facts().memory_limit_gib or float("inf")) * 2**30
     memory_bytes = min(psutil.virtual_memory().available, limit_bytes) * MEMORY_SHARE
     left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
-    return Plan(tuple(groups(pending, cells, found, memory_bytes)), min(left_s, rules.time_budget_s), began_at)
+    wanted = set(request.cells)
+    known = [cell for cell in request.sweep.cells if cell.id in found or cell in wanted]
+    together = groups(pending, known, found, memory_bytes, request.beside)
+    return Plan(tuple(together), min(left_s, rules.time_budget_s), began_at)
 
 
 def begin(request: Request, folder: SweepFolder, machine: Machine) -> Plan:
@@ -111,7 +116,7 @@ def get_ready(
     records = folder.read()
     needed = tuple(dict.fromkeys(chain.from_iterable(group.all for group in the_plan.groups)))
     kept = {cell: from_text(text) for cell, text in records.padding.items()}
-    prepared = prepare(new_worker or partial(Worker, request.rules.cell_timeout_s), needed, kept)
+    prepared = prepare(new_worker or partial(Worker, request.rules.cell_timeout_s), needed, kept, records.probes)
     if not prepared.skipped:
         return request, the_plan, prepared
     measured = {block.cell for block in records.blocks}
@@ -123,7 +128,8 @@ def get_ready(
 
 
 def _only(request: Request, wanted: Callable[[Cell], bool]) -> Request:
-    return replace(request, sweep=replace(request.sweep, cells=tuple(filter(wanted, request.sweep.cells))))
+    cells, wanted_cells = (tuple(filter(wanted, cells)) for cells in (request.sweep.cells, request.wanted))
+    return replace(request, sweep=replace(request.sweep, cells=cells), wanted=wanted_cells)
 
 
 def run(
@@ -134,15 +140,32 @@ def run(
     on_status: Callable[[Status], None],
     new_worker: Callable[[], Worker] | None = None,
 ) -> Outcome:
-    """Measure what the plan leaves open, then write everything derived.
+    """Measure what the plan leaves open, then write everything derived; arguments as of `measure`."""
+    measure(request, the_plan, prepared, folder, on_status, new_worker)
+    return derive(folder)
+
+
+def measure(
+    request: Request,
+    the_plan: Plan,
+    prepared: Prepared,
+    folder: SweepFolder,
+    on_status: Callable[[Status], None],
+    new_worker: Callable[[], Worker] | None = None,
+) -> None:
+    """Measure what the plan leaves open.
 
     Each block is on disk before the next is timed; an interrupt loses none, and the next run continues.
     `new_worker` starts a worker process (another kind in tests).
     """
     if the_plan.groups:
+        records = folder.read()
         with folder.appending() as append:
+            for (runtime, precision), chain_ms in prepared.probes.items():
+                if (runtime, precision) not in records.probes:
+                    append(Probe(runtime, precision, chain_ms))
             campaign = Campaign(
-                records=folder.read(),
+                records=records,
                 rules=request.rules,
                 append=append,
                 model_of=prepared.model_of,
@@ -153,7 +176,6 @@ def run(
                 padding={cell: to_text(channels) for cell, channels in prepared.channels.items()},
             )
             campaign.measure(the_plan.groups)
-    return derive(folder)
 
 
 def settling_targets(request: Request, found: Mapping[str, Estimate]) -> dict[str, float]:
@@ -162,12 +184,12 @@ def settling_targets(request: Request, found: Mapping[str, Estimate]) -> dict[st
     That is near the budget where there is one, else near the frontier. A cell whose quality is not known may
     be on the frontier once it is.
     """
-    latency = {cell.id: found[cell.id].p50_ms if cell.id in found else None for cell in request.sweep.cells}
+    latency = {cell.id: found[cell.id].p50_ms if cell.id in found else None for cell in request.cells}
     budget = request.max_latency_ms
     if budget is not None:
         narrow = [ms is None or abs(ms / budget - 1) <= NEAR for ms in latency.values()]
     else:
-        qualities = [published(cell, request.sweep.quality_source) for cell in request.sweep.cells]
+        qualities = [published(cell, request.sweep.quality_source) for cell in request.cells]
         points = [(ms, q.quality_pct if q else None) for ms, q in zip(latency.values(), qualities, strict=True)]
         narrow = near_frontier(points, NEAR)
     ci_pct = request.rules.ci_pct
@@ -180,24 +202,7 @@ def unsettled(request: Request, outcome: Outcome) -> dict[str, str]:
     targets = settling_targets(request, found)
     reasons = {
         cell.id: unsettled_reason(found.get(cell.id), targets[cell.id], request.rules)
-        for cell in request.sweep.cells
+        for cell in request.cells
         if cell.id not in outcome.failures
     }
     return {cell: reason for cell, reason in reasons.items() if reason}
-
-
-def derive(folder: SweepFolder) -> Outcome:
-    """Make `cells.csv` and the plots from `blocks.jsonl`, `sweep.toml` and `machine.json`."""
-    sweep = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
-    records, machine = folder.read(), folder.read_machine()
-    found = estimate(records.blocks)
-    padding = {cell: from_text(text) for cell, text in records.padding.items()}
-    results = with_warnings(measured_table(sweep.cells, found, sweep.quality_source, padding), machine)
-    movement = speed_movement(records.blocks)
-    folder.replace(CELLS, to_csv(results))
-    text = caption(sweep.name, results, records, machine, movement)
-    for name, content in {**pareto_plot(results, text), **mult_adds_plot(results, text), **cliffs_plot(results, text)}.items():
-        folder.replace(name, content)
-    ids = {cell.id for cell in sweep.cells}
-    failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}
-    return Outcome(folder, tuple(results), failures, movement, found)

@@ -5,6 +5,8 @@
     res = "128,160,192,224"
     designs = [[0.33, 200]]             # single designs beside the axes
     cells = ["a0.25_r96_t2"]            # single cells, by their ids
+    [prediction]                        # predict what is not measured
+    extrapolate = false                 # accuracies beyond the range of the source too
 
 A sweep is named by a path, or by a name that is looked up in ./sweeps, then among the files bundled with
 the package, then in the results folder.
@@ -13,7 +15,7 @@ the package, then in the results folder.
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,17 +29,31 @@ from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, WORDS, Space
 from mnsweep.store import is_file
 
 SCHEMA_VERSION = 1
-KEYS = ("schema_version", "name", *SPACE_KEYS, "designs", "cells", "quality_source")
+KEYS = ("schema_version", "name", *SPACE_KEYS, "designs", "cells", "quality_source", "prediction")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True)
+class Prediction:
+    """Cells of the sweep that are not measured are predicted.
+
+    `extrapolate` predicts accuracies beyond the range of their source as well. Cells `verified` were measured because they
+    were believed to be on the frontier. No model is fitted to the cells `held_out`, so that they can tell how good it is.
+    """
+
+    extrapolate: bool = False
+    held_out: tuple[str, ...] = ()
+    verified: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
-    """A named set of cells, in order, each once."""
+    """A named set of cells, in order, each once; with a `prediction`, not all of them need be measured."""
 
     name: str
     cells: tuple[Cell, ...]
     quality_source: str = DEFAULT_SOURCE
+    prediction: Prediction | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -147,7 +163,20 @@ def _sweep(content: Mapping[str, Any], stem: str, max_designs: int, auto_threads
     spans_axes = "alpha" in content or "res" in content or not listed
     cells = [*(Space(**settings, max_designs=max_designs).cells() if spans_axes else ()), *listed]
     name, source = _checked("name", content.get("name", stem)), content.get("quality_source", DEFAULT_SOURCE)
-    return Sweep(name, tuple(dict.fromkeys(cells)), source)
+    return Sweep(name, tuple(dict.fromkeys(cells)), source, _prediction(content))
+
+
+def _prediction(content: Mapping[str, Any]) -> Prediction | None:
+    if (value := content.get("prediction")) is None:
+        return None
+    known = {"extrapolate": False, "held_out": [], "verified": []} | (value if isinstance(value, dict) else {"": value})
+    extrapolate, *lists = known.values()
+    if len(lists) != 2 or not isinstance(extrapolate, bool) or not all(isinstance(cells, list) for cells in lists):
+        raise MnsweepError(
+            f"prediction = {value!r:.60}: expected a table of extrapolate (true or false), and held_out and verified "
+            "(lists of cells)"
+        )
+    return Prediction(extrapolate, *(tuple(parse_cell(str(text)).id for text in cells) for cells in lists))
 
 
 _AXES = ("alpha", "res", "threads", "batch", *WORDS)
@@ -195,12 +224,12 @@ def _cells(content: Mapping[str, Any]) -> list[Cell]:
 
 def write_sweep(sweep: Sweep) -> str:
     """The resolved sweep as TOML, cell by cell: a sweep file that reads back to the same sweep."""
-    return tomli_w.dumps(
-        {
-            "schema_version": SCHEMA_VERSION,
-            "name": sweep.name,
-            "quality_source": sweep.quality_source,
-            "cells": [cell.id for cell in sweep.cells],
-        },
-        indent=2,
-    )
+    content: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "name": sweep.name,
+        "quality_source": sweep.quality_source,
+        "cells": [cell.id for cell in sweep.cells],
+    }
+    if sweep.prediction:
+        content["prediction"] = asdict(sweep.prediction)
+    return tomli_w.dumps(content, indent=2)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
+from mnsweep.derive import derive
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, Failure, Process
 from mnsweep.result import Result
 from mnsweep.store import SWEEP, SweepFolder
-from mnsweep.sweep import derive
 from mnsweep.sweep_file import Sweep, write_sweep
 
 # A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples.

@@ -19,6 +19,7 @@ from mnsweep.arch.layers import expand
 from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.weights import Weights, random_weights
 from mnsweep.cell import Cell, Deployment
+from mnsweep.derive import Outcome
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
@@ -27,7 +28,7 @@ from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.space import Space
 from mnsweep.store import BLOCKS, SweepFolder
-from mnsweep.sweep import Outcome, Request, begin, get_ready, run
+from mnsweep.sweep import Request, begin, get_ready, run
 from mnsweep.sweep_file import Sweep
 from tests.crash import survive, wait_until
 from tests.test_sweep import fake, measure

@@ -10,6 +10,7 @@ import onnx
 import pytest
 
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
+from mnsweep.derive import Outcome, derive
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
@@ -21,7 +22,7 @@ from mnsweep.measure.timing import Timing
 from mnsweep.runtimes.base import Array, Offer
 from mnsweep.space import Space
 from mnsweep.store import SweepFolder
-from mnsweep.sweep import Outcome, Request, begin, derive, get_ready, merge, run, settling_targets, unsettled
+from mnsweep.sweep import Request, begin, get_ready, merge, run, settling_targets, unsettled
 from mnsweep.sweep_file import Sweep
 
 RULES = Rules(least_rounds=4, most_rounds=4, process_rounds=2)

@@ -22,6 +22,8 @@ _PROVENANCE = {  # by precision, before the name of the source
     "int8": "published, quantization-aware training",
     "bf16": "inherited from fp32, published",
 }
+PREDICTED = "predicted"
+_TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
 _QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
 _WEIGHTS = {  # whether the network that scored the number is a file that a user can have
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
@@ -40,10 +42,13 @@ class Quality:
     source: str
     reference: str
     precision: str = "fp32"
+    predicted: bool = False  # from the source's published numbers, by `surrogate.py`
 
     @property
     def provenance(self) -> str:
         """How columns name it: no number travels without the word."""
+        if self.predicted:
+            return f"{PREDICTED}: {self.source}"
         return f"{_PROVENANCE[self.precision]}: {self.source}"
 
 
@@ -53,8 +58,7 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     Tasks other than `classify` have the paper's numbers, whatever the source: nobody else printed any.
     Raises `MnsweepError` on an unknown source.
     """
-    if source not in sources():
-        raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
+    _check(source)
     design, precision = cell.design, cell.deployment.precision
     # At the α that were published both width rules give the same channels.
     network = replace(design, width_rule="paper")
@@ -65,6 +69,30 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     return printed.get((precision, network))
 
 
+def is_plain(cell: Cell) -> bool:
+    """Whether nothing but α and resolution differs from the network that every source speaks of.
+
+    At the α that were published both width rules give the same channels.
+    """
+    design = cell.design
+    return replace(design, width_rule="paper") == Design(design.alpha, design.resolution)
+
+
+def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
+    """What `source` printed for plain networks at one precision, by α and resolution. Raises `MnsweepError` where unknown."""
+    _check(source)
+    return {
+        (design.alpha, design.resolution): quality
+        for (of, design), quality in _published()[source].items()
+        if of == precision and is_plain(Cell(design))
+    }
+
+
+def _check(source: str) -> None:
+    if source not in sources():
+        raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
+
+
 def sources() -> tuple[str, ...]:
     """Names of the published sources, the default one first."""
     return tuple(sorted(_published(), key=lambda name: name != DEFAULT_SOURCE))
@@ -73,6 +101,8 @@ def sources() -> tuple[str, ...]:
 def weights_note(provenance: str | None) -> str:
     """Whether the weights behind a quality can be had, in words; `provenance` as columns name it."""
     words, _, source = (provenance or "").rpartition(": ")
+    if words == PREDICTED:
+        return _TO_TRAIN
     note = _WEIGHTS.get(source, "where its weights are is not known")
     return f"{_QUANTIZED}; {note}" if words == _PROVENANCE["int8"] else note
 

@@ -11,7 +11,8 @@ from mnsweep.space import MAX_DESIGNS
 
 if TYPE_CHECKING:
     from mnsweep.deploy import Prepared
-    from mnsweep.sweep import Outcome, Plan, Request
+    from mnsweep.derive import Outcome
+    from mnsweep.sweep import Plan, Request
     from mnsweep.sweep_file import Sweep
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mnsweep import __version__
-from mnsweep.cli import count, doctor, export, grid, paper, pick, profile, rebuild
+from mnsweep.cli import count, doctor, explore, export, grid, paper, pick, profile, rebuild
 from mnsweep.errors import MnsweepError
 
 USAGE = 2
@@ -24,6 +24,7 @@ app = typer.Typer(
     epilog="Start with: mnsweep grid --quick",
 )
 app.command("grid", epilog=grid.EXAMPLE)(grid.grid)
+app.command("explore", epilog=explore.EXAMPLE)(explore.explore)
 app.command("pick", epilog=pick.EXAMPLE)(pick.pick)
 app.command("count", epilog=count.EXAMPLE)(count.count)
 app.command("export", epilog=export.EXAMPLE)(export.export)

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnsweep.cell import Design
+    from mnsweep.derive import Outcome
     from mnsweep.report.paper import Row
     from mnsweep.result import Result
-    from mnsweep.sweep import Outcome, Plan
+    from mnsweep.sweep import Plan
 
     Tables = Mapping[int, Sequence[Row]]
     Measured = Mapping[Design, Result]

@@ -12,7 +12,11 @@ import typer
 from mnsweep.cli import options as o
 
 if TYPE_CHECKING:
-    from mnsweep.explore.pick import Choice
+    from collections.abc import Sequence
+
+    from mnsweep.explore.pick import Choice, Constraints
+    from mnsweep.result import Result
+    from mnsweep.store import SweepFolder
 
 EXAMPLE = "Example: mnsweep pick --max-latency-ms 20 --max-size-mb 10"
 NOTHING_FEASIBLE = 1
@@ -46,6 +50,14 @@ def pick(
     runtime: Annotated[
         Optional[str], typer.Option(help="Only these runtimes: onnxruntime. Default: any.", rich_help_panel=BUDGETS)
     ] = None,
+    percentile: Annotated[
+        Optional[int],
+        typer.Option(help="Hold the budget against this percentile of measured runs: 90 or 99.", rich_help_panel=BUDGETS),
+    ] = None,
+    no_verify: Annotated[
+        bool, typer.Option("--no-verify", help="Answer from predictions; by default the choice is measured first.")
+    ] = False,
+    wait: o.Wait = False,
     sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep. Default: newest of this machine.")] = None,
     export: Annotated[Optional[Path], typer.Option(help="Also write the choice as an ONNX file.")] = None,
     calibration: o.Calibration = None,
@@ -54,23 +66,28 @@ def pick(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Pick the most accurate measured MobileNet that meets every constraint.
+    """Pick the most accurate MobileNet that meets every constraint.
 
-    A cell meets a latency budget only when the upper end of its 95 % interval does. With no upper bound
-    on anything, as with --min-top1 alone, the fastest cell is picked. Exit status 1: none meets them.
+    A cell meets a latency budget only when the upper end of its 95 % interval does. What `mnsweep explore`
+    predicted is measured before it is picked. With no upper bound on anything, as with --min-top1 alone, the
+    fastest cell is picked. Exit status 1: none meets them.
     """
     from mnsweep.cli.show import advise
     from mnsweep.explore.pick import Constraints
     from mnsweep.explore.pick import pick as choose
     from mnsweep.machine.fingerprint import read_machine
-    from mnsweep.result import from_csv
+    from mnsweep.result import PREDICTED, from_csv
     from mnsweep.store import CELLS, find_results, results_dir_or_default
 
     bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
-    constraints = Constraints(*bounds, precision, runtime)
+    constraints = Constraints(*bounds, precision, runtime, percentile)
     directory, machine = results_dir_or_default(results_dir), read_machine().key
     folder = find_results(directory, machine, sweep)
-    choice = choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), constraints)
+    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    if no_verify or all(r.latency_source != PREDICTED for r in results):
+        choice = choose(results, constraints)
+    else:
+        choice = _verified(results, constraints, folder, wait, quiet)
     onnx_path = _export(choice, export, calibration)
     _print(choice, onnx_path, json)
     if verbose:
@@ -83,6 +100,19 @@ def pick(
         given = {name: bound for name, bound in asdict(constraints).items() if bound}
         asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **given})
         advise(f"next: mnsweep pick {asked} --export model.onnx", quiet)
+
+
+def _verified(
+    results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder", wait: bool, quiet: bool
+) -> "Choice":
+    """The choice with what it needs measured: this path alone loads a runtime."""
+    from mnsweep.cli.progress import progress
+    from mnsweep.cli.show import advise
+    from mnsweep.exploration import verified
+    from mnsweep.machine.lock import measuring
+
+    with measuring(wait), progress(quiet) as on_status:
+        return verified(results, constraints, folder, on_status, lambda words: advise(words, quiet))
 
 
 def _export(choice: "Choice", path: Path | None, calibration: Path | None) -> Path | None:

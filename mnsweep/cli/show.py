@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnsweep.accuracy.metrics import metric_of
-from mnsweep.result import Result, ms_text
+from mnsweep.result import PREDICTED, Result, ms_text
 
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
 
@@ -27,13 +27,15 @@ def advise(text: str, quiet: bool = False) -> None:
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:
     """A row for each cell; latency columns only where something was measured."""
-    marks = "● on the frontier" + "   ▲ gains nothing: see below" * any(r.warning for r in results)
+    predicted = any(r.latency_source == PREDICTED for r in results)
+    believed = "   ○ on the predicted frontier, not measured" * predicted
+    marks = "● on the frontier" + believed + "   ▲ gains nothing: see below" * any(r.warning for r in results)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=marks if measured else None, caption_justify="left")
     table.add_column("cell", no_wrap=True)
     for name, _ in (columns := _columns(results, measured)):
         table.add_column(name, justify="right", no_wrap=True)
     for r in results:
-        style = "bold" if r.on_frontier else "dim" if r.on_frontier is False else None
+        style = "bold" if r.on_frontier else "dim" if r.on_frontier is False and not r.predicted_on_frontier else None
         table.add_row(r.cell, *(text(r) for _, text in columns), style=style)
     return table
 
@@ -53,19 +55,32 @@ _MEASURED: list[_Column] = [
     ("against\nothers", lambda r: "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"),
 ]
 _RATE: _Column = ("images\nper s", lambda r: "–" if r.images_per_s is None else f"{r.images_per_s:#.3g}".rstrip("."))
-_MARKS: _Column = ("", lambda r: "●" * bool(r.on_frontier) + "▲" * bool(r.warning))
+_SOURCE: _Column = ("latency\nis", lambda r: r.latency_source or "–")
+_MARKS: _Column = ("", lambda r: _marks(r))
 
 
 def _columns(results: Sequence[Result], measured: bool) -> list[_Column]:
     """What fits into 80 columns: with several deployments ids are long, and counts are the same again and again."""
     name = metric_of(results).short
-    quality: _Column = (f"{name}\n(%)", lambda r: "–" if r.quality_pct is None else f"{r.quality_pct:.1f}")
+    quality: _Column = (f"{name}\n(%)", _quality)
     if not measured:
         return [*_COUNTS, *_ON_PAPER, quality]
     deployments = {(r.precision, r.runtime, r.threads, r.batch, r.pad) for r in results}
     counts = _COUNTS if len(deployments) == 1 else []
     rate = [_RATE] if len({r.batch for r in results}) > 1 else []
-    return [*counts, *_MEASURED, *rate, quality, _MARKS]
+    source = [_SOURCE] if any(r.latency_source == PREDICTED for r in results) else []
+    return [*counts, *_MEASURED, *source, *rate, quality, _MARKS]
+
+
+def _quality(r: Result) -> str:
+    if r.quality_pct is None:
+        return "–"
+    return f"{r.quality_pct:.1f}" if r.quality_sd_pct is None else f"{r.quality_pct:.1f} ± {r.quality_sd_pct:.1f}"
+
+
+def _marks(r: Result) -> str:
+    believed = r.predicted_on_frontier and r.latency_source == PREDICTED
+    return "●" * bool(r.on_frontier) + "○" * bool(believed) + "▲" * bool(r.warning)
 
 
 def _interval(r: Result) -> str:

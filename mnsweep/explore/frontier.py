@@ -1,6 +1,6 @@
 """The accuracy/latency frontier."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -26,6 +26,13 @@ def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
         while position < len(known) and known[position][0] == cost:
             position += 1
     return on_frontier
+
+
+def best_within(points: Sequence[tuple[float, float]], budgets: Sequence[float]) -> list[float]:
+    """The best quality among the (cost, quality) points that cost at most each budget; -inf where there is none."""
+    known = sorted(points)
+    costs, best = [cost for cost, _ in known], list(accumulate((quality for _, quality in known), max))
+    return [best[affordable - 1] if (affordable := bisect_right(costs, budget)) else float("-inf") for budget in budgets]
 
 
 def near_frontier(points: Sequence[tuple[float | None, float | None]], within: float) -> list[bool]:

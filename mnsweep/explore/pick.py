@@ -1,23 +1,28 @@
 """The choice: the most accurate cell that meets every constraint, and why."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import floor, log10
+from statistics import median
 
 from mnsweep.accuracy.published import weights_note
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
-from mnsweep.result import Result, ms_text
+from mnsweep.result import PREDICTED, Result, ms_text
 
 DEPLOYED = ("precision", "runtime")
+TAILS = (90, 99)  # percentiles that are kept
+LOOKS, AT_ONCE = 6, 4  # how often to measure what looks best, and how many cells at a time
+Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells of these ids; all results then
 
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
     """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶, kilobytes 10³.
 
-    Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top. Memory is peak
-    activation memory. `precision` and `runtime` name those that will do, separated by commas.
+    Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top; with a `percentile` (90 or 99) that of
+    all measured runs. Memory is peak activation memory. `precision` and `runtime` name those that will do, separated
+    by commas.
     """
 
     max_latency_ms: float | None = None
@@ -30,8 +35,15 @@ class Constraints:
     max_memory_kb: float | None = None
     precision: str | None = None
     runtime: str | None = None
+    percentile: int | None = None
 
     def __post_init__(self) -> None:
+        if self.percentile not in (None, *TAILS):
+            raise MnsweepError(f"--percentile {self.percentile}: choose from {', '.join(map(str, TAILS))}")
+        if self.percentile and self.max_latency_ms is None:
+            raise MnsweepError(f"--percentile {self.percentile}: says nothing without --max-latency-ms")
+        if self.min_top1 is not None and self.min_top1 > 100:
+            raise MnsweepError(f"--min-top1 {self.min_top1}: nothing is more accurate than 100 %")
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in DEPLOYED:
@@ -48,16 +60,20 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, what came second, and why; `choice` is None when nothing meets the constraints."""
+    """What was chosen, what came second, and why; `choice` is None when nothing meets the constraints.
+
+    `looked_at` are the cells that were measured to verify it.
+    """
 
     choice: Result | None
     runner_up: Result | None
     reason: str
+    looked_at: tuple[str, ...] = ()
 
 
 def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
-    """What a latency budget is held against: the upper end of the interval, and the margin."""
-    high = result.latency_ci_high_ms
+    """What a latency budget is held against: the upper end of the interval or a measured percentile, and the margin."""
+    high = getattr(result, f"latency_p{c}_ms") if (c := constraints.percentile) else result.latency_ci_high_ms
     return None if high is None else high * (1 + constraints.margin_pct / 100)
 
 
@@ -95,18 +111,63 @@ def violations(result: Result, constraints: Constraints) -> list[str]:
 
 
 def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
-    """The best of the measured cells with a known quality that meets all constraints.
+    """The best of the cells with a latency and a quality that meets all constraints; a prediction counts at its upper end.
 
     Best is most accurate, then fastest; with no upper bound on anything (`--min-top1` alone), fastest,
     then most accurate.
     """
-    candidates = _candidates(results)
+    candidates = _candidates(results, constraints)
     if not candidates:
-        return Choice(None, None, _nothing_to_choose_from(results))
-    ranked = sorted((r for r in candidates if not violations(r, constraints)), key=_rank(constraints))
+        return Choice(None, None, _nothing_to_choose_from(results, constraints))
+    ranked = _ranked(candidates, constraints)
     if not ranked:
         return Choice(None, None, _nothing_feasible(candidates, constraints))
     return Choice(ranked[0], ranked[1] if ranked[1:] else None, _reason(ranked[0], ranked, candidates, constraints))
+
+
+def pick_verified(results: Sequence[Result], constraints: Constraints, measure: Measure) -> Choice:
+    """The same, with choice and runner-up measured: as long as one of them was only predicted, the best ones are measured.
+
+    A prediction is taken at its word meanwhile, with no more on top than what measured cells have: measuring it decides.
+    After a few looks the best measured cell is chosen, and the reason says so.
+    """
+    believed_ms: dict[str, float] = {}
+    for _ in range(LOOKS):
+        hopeful = _taken_at_their_word(results)
+        ranked = _ranked(_candidates(hopeful, constraints), constraints)
+        if not any(r.latency_source == PREDICTED for r in ranked[:2]):
+            return _with_verification(pick(hopeful, constraints), believed_ms, "")
+        doubtful = [r for r in ranked if r.latency_source == PREDICTED][:AT_ONCE]
+        believed_ms |= {r.cell: r.latency_p50_ms or 0.0 for r in doubtful}
+        results = measure([r.cell for r in doubtful])
+    measured = [r for r in results if r.latency_source != PREDICTED]
+    stopped = f"; better ones may be left: after {LOOKS} looks at what was predicted, the best measured cell was taken"
+    return _with_verification(pick(measured, constraints), believed_ms, stopped)
+
+
+def _taken_at_their_word(results: Sequence[Result]) -> list[Result]:
+    above = [
+        r.latency_ci_high_ms / r.latency_p50_ms
+        for r in results
+        if r.latency_source != PREDICTED and r.latency_p50_ms and r.latency_ci_high_ms
+    ]
+    usual = median(above) if above else 1.0
+    high = {r.cell: (r.latency_p50_ms or 0.0) * usual for r in results if r.latency_source == PREDICTED}
+    return [replace(r, latency_ci_high_ms=high[r.cell]) if r.cell in high else r for r in results]
+
+
+def _with_verification(choice: Choice, believed_ms: Mapping[str, float], more: str) -> Choice:
+    """The choice with what was believed of it before it was measured."""
+    if not believed_ms:
+        return choice
+    said = f"{len(believed_ms)} predicted cells were measured to verify it"
+    if choice.choice and (ms := believed_ms.get(choice.choice.cell)):
+        said += f"; it was predicted at {ms_text(ms)} ms"
+    return replace(choice, reason=f"{choice.reason}; {said}{more}", looked_at=tuple(believed_ms))
+
+
+def _ranked(candidates: Sequence[Result], constraints: Constraints) -> list[Result]:
+    return sorted((r for r in candidates if not violations(r, constraints)), key=_rank(constraints))
 
 
 def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, int, str]]:
@@ -122,7 +183,7 @@ def next_budget(choice: Result, results: Sequence[Result], constraints: Constrai
     """The next looser latency budget that buys a better cell, and what `pick` takes then; None where none does."""
     better = [
         guarded_latency_ms(r, constraints) or 0.0
-        for r in _candidates(results)
+        for r in _candidates(results, constraints)
         if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["--max-latency-ms"]
     ]
     if not better:
@@ -133,26 +194,31 @@ def next_budget(choice: Result, results: Sequence[Result], constraints: Constrai
 
 def _best_within(budget_ms: float, results: Sequence[Result], constraints: Constraints) -> Result | None:
     looser = replace(constraints, max_latency_ms=budget_ms)
-    return min((r for r in _candidates(results) if not violations(r, looser)), key=_rank(looser), default=None)
+    return next(iter(_ranked(_candidates(results, looser), looser)), None)
 
 
-def _candidates(results: Sequence[Result]) -> list[Result]:
-    known = ("latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "quality_pct")
+def _candidates(results: Sequence[Result], constraints: Constraints) -> list[Result]:
+    known = ["latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "quality_pct"]
+    known += [f"latency_p{constraints.percentile}_ms"] if constraints.percentile else []
     return [r for r in results if all(getattr(r, name) is not None for name in known)]
 
 
 def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> str:
     aim = "most accurate" if constraints.has_budget else "fastest"
+    high = f"its {constraints.percentile}th percentile" if constraints.percentile else "its interval"
+    predicted = " predicted" * (choice.latency_source == PREDICTED)
     parts = [
         f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
-        f"{choice.quality_pct:g} % at {ms_text(choice.latency_p50_ms)} ms, at most "
-        f"{ms_text(guarded_latency_ms(choice, constraints))} ms with its interval"
+        f"{choice.quality_pct:g} % at{predicted} {ms_text(choice.latency_p50_ms)} ms, at most "
+        f"{ms_text(guarded_latency_ms(choice, constraints))} ms with {high}"
         + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
     ]
     if looser := next_budget(choice, candidates, constraints):
         budget_ms, cell = looser
         budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
         parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {cell.quality_pct:g} %")
+    if predicted:
+        parts.append("its latency was not measured (--no-verify)")
     parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
     return "; ".join(parts)
 
@@ -167,9 +233,14 @@ def _as_typed(ms: float, works: Callable[[float], bool]) -> str:
     return repr(ms)
 
 
-def _nothing_to_choose_from(results: Sequence[Result]) -> str:
+def _nothing_to_choose_from(results: Sequence[Result], constraints: Constraints) -> str:
     if not any(r.latency_p50_ms is not None for r in results):
         return "no cell of this sweep was measured; run 'mnsweep grid' again"
+    if constraints.percentile and _candidates(results, replace(constraints, percentile=None)):
+        return (
+            f"no cell has enough measured runs for its {constraints.percentile}th percentile; "
+            "measure longer: 'mnsweep grid' with a smaller --ci-pct"
+        )
     return (
         "no cell of this sweep has a quality: no published source covers its designs; "
         "sweep α 0.25, 0.5, 0.75 or 1.0 at 128, 160, 192 or 224 px"

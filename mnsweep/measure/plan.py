@@ -31,13 +31,21 @@ class Group:
         return tuple(dict.fromkeys((*self.cells, *self.references)))
 
 
-def groups(pending: Sequence[Cell], cells: Sequence[Cell], measured: Collection[str], memory_bytes: float) -> list[Group]:
+def groups(
+    pending: Sequence[Cell],
+    cells: Sequence[Cell],
+    measured: Collection[str],
+    memory_bytes: float,
+    beside: Sequence[Cell] = (),
+) -> list[Group]:
     """`pending` in groups whose sessions fit in memory, each with the same references.
 
-    References are taken from the cells of the sweep that are `measured` already, so that old and new rounds
-    share them; from all `cells` when none is.
+    References are taken from the `cells` that are `measured` already, so that old and new rounds
+    share them; from all of them when none is. Cells to measure `beside` the others take their place.
     """
-    references = _references([cell for cell in cells if cell.id in measured] or cells)
+    if not pending:
+        return []
+    references = tuple(beside) or _references([cell for cell in cells if cell.id in measured] or cells)
     start = memory_bytes - sum(map(session_bytes, references))
     found: list[list[Cell]] = []
     free = 0.0

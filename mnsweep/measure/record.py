@@ -1,4 +1,4 @@
-"""What a line of `blocks.jsonl` says: a process that began, a block it timed, what disturbed it, or a cell that failed.
+"""What a line of `blocks.jsonl` says: a probe, a process that began, a block it timed, what disturbed it, a cell that failed.
 
 One JSON object per line, `kind` first. A process line stands before the blocks of that process and
 carries the schema version and everything the blocks share.
@@ -68,14 +68,31 @@ class Failure:
     reason: str
 
 
-Record: TypeAlias = Process | Block | Mark | Failure
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How long one runtime takes for short chains of layers at one precision: milliseconds by channel count.
+
+    `auto` padding comes from it (`arch/channel_padding.py`), also of cells that were never opened.
+    """
+
+    runtime: str
+    precision: str
+    chain_ms: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "chain_ms", {int(count): ms for count, ms in self.chain_ms.items()})  # JSON's keys are text
+
+
+Record: TypeAlias = Probe | Process | Block | Mark | Failure
+Probes: TypeAlias = dict[tuple[str, str], Mapping[int, float]]  # by runtime and precision
 _KINDS: dict[str, Callable[..., Record]] = {
+    "probe": Probe,
     "process": Process,
     "block": Block,
     "mark": Mark,
     "failure": Failure,
 }
-_NAMES = {Process: "process", Block: "block", Mark: "mark", Failure: "failure"}
+_NAMES = {Probe: "probe", Process: "process", Block: "block", Mark: "mark", Failure: "failure"}
 
 
 def to_line(record: Record) -> str:
@@ -103,12 +120,15 @@ class Records:
     blocks: list[Block] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until it is measured
     padding: dict[str, str] = field(default_factory=dict)  # of every cell that was opened; empty where it was not padded
+    probes: Probes = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Take one more record; a block of a cell that failed earlier takes its failure back."""
         if isinstance(record, Process):
             self.processes.append(record)
             self.padding |= {cell: record.padding.get(cell, "") for cell in record.cells}
+        elif isinstance(record, Probe):
+            self.probes.setdefault((record.runtime, record.precision), record.chain_ms)
         elif isinstance(record, Block):
             self.blocks.append(record)
             self.failures.pop(record.cell, None)

@@ -5,6 +5,7 @@ ones stay quiet. The same results draw the same bytes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import median
 
 import matplotlib as mpl
@@ -17,7 +18,7 @@ from mnsweep.report.figure import STYLE, files, log_axis, new_figure, say_empty
 from mnsweep.report.labels import place_labels
 from mnsweep.report.legend import add_legend
 from mnsweep.report.markers import Points, scatter
-from mnsweep.result import Result
+from mnsweep.result import PREDICTED, Result
 
 _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
 
@@ -32,12 +33,13 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         if not points.results:
             say_empty(axes, "no cell has both a latency and a published accuracy")
             return files(figure, "pareto")
+        points, beliefs = _predicted_layer(axes, points)
         frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
         axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
         scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
         _intervals(axes, frontier if points.crowded else points.results)
         log_axis(axes, "x", [_latency(r) for r in points.results])
-        add_legend(figure, axes, points, *_frontier_key(points, frontier))
+        add_legend(figure, axes, points, *_frontier_key(points, frontier), *beliefs)
         axes.margins(y=0.09)
         axes.autoscale_view(scalex=False)  # now: labels are placed by the final limits
         _name_frontier(axes, points, frontier)
@@ -63,6 +65,23 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         log_axis(axes, "y", [_latency(r) for r in points.results])
         add_legend(figure, axes, points, line)
         return files(figure, "latency_mult_adds")
+
+
+def _predicted_layer(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
+    """Draw what was predicted, as small dots below all else, and its frontier; the other points, and the legend of these."""
+    predicted = [r for r in points.results if r.latency_source == PREDICTED]
+    if not predicted:
+        return points, []
+    colours = [points.colour(r.alpha) for r in predicted]
+    x, y = zip(*map(_place, predicted), strict=True)
+    axes.scatter(x, y, c=colours, s=5, alpha=0.45, linewidths=0, zorder=1.5)
+    believed = sorted((r for r in points.results if r.predicted_on_frontier), key=_latency)
+    axes.plot(*zip(*_steps(believed), strict=True), color=_FRONTIER, linewidth=0.8, linestyle=":", zorder=1.8)
+    measured = replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
+    return measured, [
+        Line2D([], [], color=_FRONTIER, linewidth=0.8, linestyle=":", label="predicted frontier"),
+        Line2D([], [], color="#999999", linestyle="", marker=".", markersize=4, label="predicted only"),
+    ]
 
 
 def _name_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> None:

@@ -4,14 +4,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mnsweep.accuracy.published import published
+import numpy as np
+
+from mnsweep.accuracy.published import Quality, published
+from mnsweep.accuracy.surrogate import quality_of
 from mnsweep.arch.channel_padding import Channels, padding, to_text
 from mnsweep.arch.cost import deployed_cost, layer_activation_bytes, layer_mult_adds, layer_params
 from mnsweep.arch.layers import expand
 from mnsweep.cell import Cell
 from mnsweep.explore.frontier import pareto
-from mnsweep.measure.estimate import Estimate
-from mnsweep.result import UNPADDED, Result
+from mnsweep.explore.prediction import Models, Predicted, predict
+from mnsweep.measure.estimate import Estimate, Movement
+from mnsweep.result import MEASURED, PREDICTED, UNPADDED, Result
 
 MS_DIGITS, PCT_DIGITS, RATE_DIGITS = 6, 4, 3  # a nanosecond, and a hundredth of the last digit anyone quotes
 
@@ -34,6 +38,33 @@ def measured_table(
     counted = count_table(cells, quality_source, channels)
     results = [replace(r, **_latency(estimates[r.cell], r.batch)) if r.cell in estimates else r for r in counted]
     return with_frontier(results)
+
+
+def with_predictions(
+    results: Sequence[Result],
+    cells: Sequence[Cell],
+    models: Models,
+    channels: Mapping[str, Channels],
+    movement: Movement,
+    quality_source: str,
+    extrapolate: bool,
+) -> list[Result]:
+    """The same with what was not measured or published predicted, for `cells`, and the frontier among all.
+
+    Like a measured one, a predicted interval has how far the machine's speed moved in it.
+    """
+    by_id = {cell.id: cell for cell in cells}
+    predicted = predict(models, [by_id[r.cell] for r in results if r.latency_p50_ms is None and r.cell in by_id], channels)
+    filled = []
+    for r in results:
+        latency = _predicted_latency(predicted[r.cell], r.batch, movement) if r.cell in predicted else {}
+        quality = _quality(quality_of(by_id[r.cell], quality_source, extrapolate)) if r.cell in by_id else {}
+        filled.append(replace(r, **latency, **quality))
+    frontier = pareto([(r.latency_p50_ms, r.quality_pct) for r in filled])
+    return [
+        replace(r, predicted_on_frontier=on if _has_both(r) else None)
+        for r, on in zip(with_frontier(filled), frontier, strict=True)
+    ]
 
 
 def layer_rows(cell: Cell) -> list[dict[str, int | str]]:
@@ -60,11 +91,16 @@ def layer_rows(cell: Cell) -> list[dict[str, int | str]]:
 
 
 def with_frontier(results: Iterable[Result]) -> list[Result]:
-    """The results with `on_frontier` decided among those that have a latency and a quality."""
+    """The results with `on_frontier` decided among those that have a measured latency and a quality."""
     results = list(results)
-    frontier = pareto([(r.latency_p50_ms, r.quality_pct) for r in results])
-    known = [r.latency_p50_ms is not None and r.quality_pct is not None for r in results]
-    return [replace(r, on_frontier=on if has_both else None) for r, on, has_both in zip(results, frontier, known, strict=True)]
+    known = [_has_both(r) and r.latency_source != PREDICTED for r in results]
+    points = [(r.latency_p50_ms if is_known else None, r.quality_pct) for r, is_known in zip(results, known, strict=True)]
+    decided = zip(results, pareto(points), known, strict=True)
+    return [replace(r, on_frontier=on if is_known else None) for r, on, is_known in decided]
+
+
+def _has_both(r: Result) -> bool:
+    return r.latency_p50_ms is not None and r.quality_pct is not None
 
 
 def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Result:
@@ -82,17 +118,18 @@ def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Resu
         onnx_bytes=deployed.onnx_bytes,
         peak_activation_bytes=deployed.peak_activation_bytes * cell.deployment.batch,
         deployed_channels=None if channels is None else to_text(channels) or UNPADDED,
-        **_quality(cell, quality_source),
+        **_quality((published(cell, quality_source), None)),
     )
 
 
-def _quality(cell: Cell, source: str) -> dict[str, Any]:
-    quality = published(cell, source)
+def _quality(known: tuple[Quality | None, float | None] | None) -> dict[str, Any]:
+    quality, deviation = known or (None, None)
     if quality is None:
         return {}
     return {
         "quality_metric": quality.metric,
-        "quality_pct": quality.quality_pct,
+        "quality_pct": round(quality.quality_pct, PCT_DIGITS),
+        "quality_sd_pct": _rounded(deviation, PCT_DIGITS),
         "quality_source": quality.provenance,
         "top5_pct": quality.top5_pct,
     }
@@ -110,8 +147,20 @@ def _latency(estimate: Estimate, batch: int) -> dict[str, Any]:
         "rounds": estimate.rounds,
         "stability": estimate.stability,
         "stability_reason": estimate.stability_reason,
-        "latency_source": "measured",
+        "latency_source": MEASURED,
         "images_per_s": round(batch / estimate.p50_ms * 1e3, RATE_DIGITS),
+    }
+
+
+def _predicted_latency(predicted: Predicted, batch: int, movement: Movement) -> dict[str, Any]:
+    faster, slower = -np.log1p(-movement.faster_pct / 100), np.log1p(movement.slower_pct / 100)
+    low, high = np.log(predicted.ms / predicted.low_ms), np.log(predicted.high_ms / predicted.ms)
+    return {
+        "latency_p50_ms": round(predicted.ms, MS_DIGITS),
+        "latency_ci_low_ms": round(predicted.ms * float(np.exp(-np.hypot(low, faster))), MS_DIGITS),
+        "latency_ci_high_ms": round(predicted.ms * float(np.exp(np.hypot(high, slower))), MS_DIGITS),
+        "latency_source": PREDICTED,
+        "images_per_s": round(batch / predicted.ms * 1e3, RATE_DIGITS),
     }
 
 

@@ -1,0 +1,123 @@
+"""Accuracy between the published ones: a surface over α and resolution, fitted to one family of sources at a time.
+
+logit(quality) is quadratic in log α and log ρ; residuals are weighted by the slope of the logistic, so that what is small is
+the error in points, not in logits. The deviation of a prediction holds both what the fit does not know and the scatter of the
+anchors around it, from their leave-one-out errors: it is that of a new published number. Published
+cells keep their published value; the surface is not forced through it.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnsweep.accuracy.published import Quality, anchors, is_plain, published
+from mnsweep.cell import Cell
+
+Array = NDArray[np.float64]
+TERMS = 6
+WIDER_OUTSIDE = 3.0  # times the deviation: beyond its anchors a quadratic is a guess
+EXTRAPOLATED = "extrapolated"
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    """A fit to the anchors of one source at one precision; qualities in %, errors and deviations in points.
+
+    `left_out` is the error of each anchor, predicted from the others.
+    """
+
+    metric: str
+    coefficients: Array
+    covariance: Array  # of the coefficients, for anchors that scatter by one point
+    scatter: float
+    alphas: tuple[float, float]
+    resolutions: tuple[int, int]
+    left_out: Array
+
+    @property
+    def loo_mean(self) -> float:
+        """Mean leave-one-out error."""
+        return float(np.abs(self.left_out).mean())
+
+    @property
+    def loo_worst(self) -> float:
+        """Largest leave-one-out error."""
+        return float(np.abs(self.left_out).max())
+
+    def covers(self, alpha: float, resolution: int) -> bool:
+        """Whether a design lies within the range of the anchors."""
+        return self.alphas[0] <= alpha <= self.alphas[1] and self.resolutions[0] <= resolution <= self.resolutions[1]
+
+    def predict(self, alpha: float, resolution: int) -> tuple[float, float]:
+        """Quality and its standard deviation; three times as uncertain outside the range of the anchors."""
+        row = _rows([alpha], [resolution])[0]
+        quality = _percent(row @ self.coefficients)
+        slope = _slope(quality)
+        deviation = float(self.scatter * np.sqrt(1 + slope**2 * (row @ self.covariance @ row)))
+        return float(quality), deviation * (1.0 if self.covers(alpha, resolution) else WIDER_OUTSIDE)
+
+
+@cache
+def surface(source: str, precision: str) -> Surface | None:
+    """The surface of a source at a precision; None where its anchors are too few to fit one and tell how wrong it is."""
+    found = anchors(source, precision)
+    if len(found) <= TERMS + 1:
+        return None
+    alphas, resolutions = [alpha for alpha, _ in found], [resolution for _, resolution in found]
+    quality: Array = np.array([q.quality_pct for q in found.values()], dtype=np.float64)
+    rows, slope = _rows(alphas, resolutions), _slope(quality)
+    weighted = rows * slope[:, None]  # a residual in logits × slope is one in points
+    inverse: Array = np.asarray(np.linalg.inv(weighted.T @ weighted), dtype=np.float64)
+    coefficients = inverse @ weighted.T @ (slope * _logit(quality))
+    left_out = np.array([_left_out(rows, slope, quality, i) for i in range(len(quality))])
+    return Surface(
+        next(iter(found.values())).metric,
+        coefficients,
+        inverse,
+        float(np.sqrt(np.mean(left_out**2))),
+        (min(alphas), max(alphas)),
+        (min(resolutions), max(resolutions)),
+        left_out,
+    )
+
+
+def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Quality, float | None] | None:
+    """The published quality of a cell, or else the predicted one with its standard deviation in points; None where neither is.
+
+    Outside the range of the source nothing is predicted, unless `extrapolate` asks for it.
+    """
+    if known := published(cell, source):
+        return known, None
+    fit = surface(source, "fp32" if cell.deployment.precision == "bf16" else cell.deployment.precision)
+    alpha, resolution = cell.design.alpha, cell.design.resolution
+    if fit is None or not is_plain(cell) or not (extrapolate or fit.covers(alpha, resolution)):
+        return None
+    quality, deviation = fit.predict(alpha, resolution)
+    said = source if fit.covers(alpha, resolution) else f"{source}, {EXTRAPOLATED}"
+    return Quality(fit.metric, quality, None, said, "", cell.deployment.precision, predicted=True), deviation
+
+
+def _left_out(rows: Array, slope: Array, quality: Array, i: int) -> float:
+    kept = np.arange(len(quality)) != i
+    weighted, target = rows[kept] * slope[kept, None], (slope * _logit(quality))[kept]
+    return float(_percent(rows[i] @ np.linalg.lstsq(weighted, target)[0]) - quality[i])
+
+
+def _rows(alphas: list[float], resolutions: list[int]) -> Array:
+    a, r = np.log(alphas), np.log(np.array(resolutions) / 224)
+    return np.stack([np.ones(len(a)), a, r, a * a, a * r, r * r], axis=1)
+
+
+def _logit(percent: Array) -> Array:
+    return np.log(percent / (100 - percent))
+
+
+def _percent(logit: Array) -> Array:
+    return 100 / (1 + np.exp(-logit))
+
+
+def _slope(percent: Array) -> Array:
+    """Points for each logit."""
+    return percent * (100 - percent) / 100

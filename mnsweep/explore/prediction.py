@@ -1,0 +1,43 @@
+"""What was not measured, predicted: one latency model for each deployment, fitted to its measured cells."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnsweep.arch.channel_padding import Channels
+from mnsweep.cell import Cell, Deployment
+from mnsweep.explore.latency_model import FEWEST, LatencyModel, fit_latency
+
+Models = Mapping[Deployment, LatencyModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Milliseconds of a cell at the machine's typical speed, with the ends of the 95 % interval."""
+
+    ms: float
+    low_ms: float
+    high_ms: float
+
+
+def fit_models(
+    cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels], held_out: Collection[str] = ()
+) -> dict[Deployment, LatencyModel]:
+    """A model of each deployment of which enough of `cells` have a latency; those `held_out` are not looked at."""
+    known = [cell for cell in cells if cell.id in latency_ms and cell.id in channels and cell.id not in held_out]
+    models = {}
+    for how in dict.fromkeys(cell.deployment for cell in known):
+        its = [cell for cell in known if cell.deployment == how]
+        if len(its) >= FEWEST:
+            models[how] = fit_latency(its, [channels[c.id] for c in its], [latency_ms[c.id] for c in its])
+    return models
+
+
+def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:
+    """What the models say of `cells`, by id; a cell without a model, or of unknown channels, is left out."""
+    found = {}
+    for how, model in models.items():
+        its = [cell for cell in cells if cell.deployment == how and cell.id in channels]
+        if its:
+            for cell, *ms in zip(its, *model.predict(its, [channels[c.id] for c in its]), strict=True):
+                found[cell.id] = Predicted(*map(float, ms))
+    return found
