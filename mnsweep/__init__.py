@@ -4,6 +4,7 @@
 
     mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # on paper, at once
     results = mnsweep.grid(quick=True)                     # measured here
+    mnsweep.explore()                                      # a thousand designs from a score of measurements
     mnsweep.pick(max_latency_ms=20).choice
     mnsweep.export(0.5, 160, "model.onnx")
 
@@ -13,10 +14,10 @@ Names load when they are first used, so `import mnsweep` costs nothing.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnsweep.api import count, export, grid, pick
+    from mnsweep.api import count, explore, export, grid, pick, predict
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "count", "export", "grid", "pick"]
+__all__ = ["__version__", "count", "explore", "export", "grid", "pick", "predict"]
 
 
 def __getattr__(name: str) -> Any:

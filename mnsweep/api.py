@@ -3,7 +3,7 @@
 Columns are those of `cells.csv` (see `mnsweep.result.Result` for their meaning and units).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ import pandas as pd
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.deploy import Prepared, prepare_export
-from mnsweep.derive import Outcome
+from mnsweep.deploy import Prepared, deployed_channels, prepare_export
+from mnsweep.derive import Outcome, read
+from mnsweep.exploration import RULES, Aims, ask_for_space, open_lab, verified
+from mnsweep.exploration import explore as run_exploration
+from mnsweep.explore.latency_model import from_json
 from mnsweep.explore.pick import Choice, Constraints
 from mnsweep.explore.pick import pick as choose
 from mnsweep.machine.facts import read_facts
@@ -23,10 +26,10 @@ from mnsweep.measure.campaign import Status
 from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
-from mnsweep.report.table import count_table
-from mnsweep.result import COLUMNS, Result, from_csv
-from mnsweep.space import PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
-from mnsweep.store import CELLS, SweepFolder, find_results, results_dir_or_default
+from mnsweep.report.table import count_table, with_predictions
+from mnsweep.result import COLUMNS, PREDICTED, Result, from_csv
+from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
+from mnsweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default
 from mnsweep.sweep import Request, begin, get_ready, merge, run
 from mnsweep.sweep_file import ask_for_sweep
 
@@ -77,14 +80,19 @@ def grid(
         request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
         outcome, prepared = _measured(request, folder, machine, on_status)
     frame = _frame(outcome.results)
-    frame.attrs = {
-        "sweep": asked.name,
-        "machine": machine.key,
+    frame.attrs = _about(outcome, prepared.skipped)
+    return frame
+
+
+def _about(outcome: Outcome, skipped: Mapping[str, str]) -> dict[str, Any]:
+    folder = outcome.folder
+    return {
+        "sweep": folder.sweep,
+        "machine": folder.machine,
         "results_dir": str(folder.path),
         "failures": dict(outcome.failures),
-        "skipped": prepared.skipped,
+        "skipped": dict(skipped),
     }
-    return frame
 
 
 def _measured(
@@ -94,14 +102,80 @@ def _measured(
     return run(request, plan, prepared, folder, on_status), prepared
 
 
-def pick(sweep: str | None = None, *, results_dir: str | Path | None = None, **constraints: Any) -> Choice:
+def explore(
+    alpha: AxisValue = FINE_ALPHAS,
+    res: AxisValue = FINE_RESOLUTIONS,
+    *,
+    aims: Aims | None = None,
+    name: str = "explore",
+    fresh: bool = False,
+    extrapolate: bool = False,
+    rules: Rules = RULES,
+    quality_source: str | None = None,
+    results_dir: str | Path | None = None,
+    on_status: Callable[[Status], None] = lambda status: None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Measure a few designs of a fine grid on this machine and predict the others; one row for each cell.
+
+    `aims` say how many to measure, to verify and to validate with. Continues where an earlier call stopped. The frame's
+    `attrs` hold those of `grid`, and `model`, `verification` and `validation` (dataclasses of
+    `mnsweep.explore`; None where nothing was verified). Raises `MnsweepError`.
+    """
+    directory = results_dir_or_default(results_dir)
+    asked = ask_for_space(name, {"alpha": alpha, "res": res, **settings}, quality_source, extrapolate, directory)
+    machine = read_machine()
+    folder = SweepFolder(directory / asked.name / machine.key)
+    with measuring(wait=False):
+        if fresh:
+            folder.set_aside()
+        lab = open_lab(asked, folder, machine, rules, on_status)
+        outcome = run_exploration(lab, aims or Aims())
+    frame = _frame(outcome.results)
+    frame.attrs = _about(outcome, lab.skipped) | {
+        "model": outcome.errors,
+        "verification": outcome.verification,
+        "validation": outcome.validation,
+    }
+    return frame
+
+
+def predict(
+    alpha: AxisValue,
+    res: AxisValue,
+    *,
+    sweep: str | None = None,
+    extrapolate: bool = False,
+    results_dir: str | Path | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """What the saved models of an exploration (the newest of this machine, or `sweep`) say of any cells; nothing is measured.
+
+    A cell whose deployment has no model has no latency. Raises `StoreError` where there is no model, or one of another version.
+    """
+    folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
+    models, known = from_json(folder.read_text(MODEL), folder.path / MODEL), read(folder)
+    cells = Space(alpha, res, **settings).cells()
+    channels = deployed_channels(cells, {}, known.records.probes)
+    source = known.sweep.quality_source
+    counted = count_table(cells, source, channels)
+    return _frame(with_predictions(counted, cells, models, channels, known.movement, source, extrapolate))
+
+
+def pick(
+    sweep: str | None = None, *, verify: bool = True, results_dir: str | Path | None = None, **constraints: Any
+) -> Choice:
     """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
 
-    `constraints` are the fields of `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no
+    What was only predicted is measured before it is chosen, unless `verify` is false. `constraints` are the fields of `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no
     cell meets them; the reason says which is nearest. Raises `StoreError` where there are no results.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
-    return choose(from_csv(folder.read_text(CELLS), folder.path / CELLS), Constraints(**constraints))
+    results, asked = from_csv(folder.read_text(CELLS), folder.path / CELLS), Constraints(**constraints)
+    if not verify or all(r.latency_source != PREDICTED for r in results):
+        return choose(results, asked)
+    with measuring(wait=False):
+        return verified(results, asked, folder)
 
 
 def export(

@@ -81,6 +81,15 @@ def ms_text(ms: float | None) -> str:
     return "–" if ms is None else f"{ms:#.3g}" if ms < 100 else f"{ms:.0f}"
 
 
+def quality_text(result: Result) -> str:
+    """A quality in percent, for people: as it was published, or with its standard deviation."""
+    if result.quality_pct is None:
+        return "–"
+    if result.quality_sd_pct is None:
+        return f"{result.quality_pct:g} %"
+    return f"{result.quality_pct:.1f} ± {result.quality_sd_pct:.1f} %"
+
+
 def to_csv(results: Iterable[Result]) -> str:
     """`cells.csv`: the columns, and the schema version behind them; an unknown value is empty."""
     out = io.StringIO()

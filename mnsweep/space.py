@@ -22,6 +22,7 @@ from mnsweep.errors import MnsweepError
 MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
 PAPER_ALPHAS = "0.25,0.5,0.75,1.0"
 PAPER_RESOLUTIONS = "128,160,192,224"
+FINE_ALPHAS, FINE_RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"  # between the paper's corners
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 

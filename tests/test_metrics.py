@@ -7,6 +7,7 @@ from mnsweep.accuracy.metrics import metric_of
 from mnsweep.cli.show import results_table, sentence
 from mnsweep.report.plot import pareto_plot
 from mnsweep.report.table import count_table, with_frontier
+from mnsweep.result import Result
 from mnsweep.space import Space
 from tests.conftest import make_result
 from tests.test_report import text_of
@@ -53,3 +54,19 @@ def test_a_sentence_and_an_axis_name_the_metric(metric: str) -> None:
     )
     assert f": 19.3 % {metric_of([result]).short} (" in sentence(result)
     assert metric_of([result]).label in text_of(pareto_plot(with_frontier([result]), "caption")["pareto.svg"])
+
+
+def test_every_metric_has_its_own_frontier() -> None:
+    """A detector's mAP is no worse a number for being below an accuracy that costs less."""
+
+    def result(cell: str, ms: float, metric: str, pct: float) -> Result:
+        return make_result(cell, latency_p50_ms=ms, quality_metric=metric, quality_pct=pct)
+
+    both = [
+        result("a0.25_r128", 1.0, "imagenet_top1", 41.5),
+        result("a0.5_r160", 2.0, "imagenet_top1", 40.0),
+        result("a1.0_r300_ssd", 20.0, "coco_map_50_95", 19.3),
+        result("a1.0_r300_faster-rcnn", 300.0, "coco_map_50_95", 16.4),
+        make_result("a1.0_r224"),
+    ]
+    assert [r.on_frontier for r in with_frontier(both)] == [True, False, True, False, None]

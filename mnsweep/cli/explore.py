@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from mnsweep.cli import options as o
-from mnsweep.space import MAX_DESIGNS
+from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, MAX_DESIGNS
 
 if TYPE_CHECKING:
     from mnsweep.derive import Outcome
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
 NAME = "explore"
-ALPHAS, RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"
 PARTIAL = 3
 SHOWN = 20  # of the predicted frontier, unless -v asks for all
 Alpha = Annotated[str, typer.Option(help="Width multipliers: 0.25,0.5 or a range.", rich_help_panel=o.AXES)]
@@ -24,8 +23,8 @@ Res = Annotated[str, typer.Option(help="Input resolutions in pixels: 128,160 or 
 
 
 def explore(
-    alpha: Alpha = ALPHAS,
-    res: Res = RESOLUTIONS,
+    alpha: Alpha = FINE_ALPHAS,
+    res: Res = FINE_RESOLUTIONS,
     precision: o.Precision = None,
     runtime: o.Runtime = None,
     threads: o.Threads = None,

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnsweep.accuracy.metrics import metric_of
-from mnsweep.result import PREDICTED, Result, ms_text
+from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
 
@@ -106,6 +106,6 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 
 def sentence(r: Result) -> str:
     """One cell in one line."""
-    quality = f"{r.quality_pct:g} % {metric_of([r]).short} ({r.quality_source})"
+    quality = f"{quality_text(r)} {metric_of([r]).short} ({r.quality_source})"
     latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"

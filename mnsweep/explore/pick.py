@@ -8,7 +8,7 @@ from statistics import median
 from mnsweep.accuracy.published import weights_note
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
-from mnsweep.result import PREDICTED, Result, ms_text
+from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
 DEPLOYED = ("precision", "runtime")
 TAILS = (90, 99)  # percentiles that are kept
@@ -209,14 +209,14 @@ def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Resul
     predicted = " predicted" * (choice.latency_source == PREDICTED)
     parts = [
         f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
-        f"{choice.quality_pct:g} % at{predicted} {ms_text(choice.latency_p50_ms)} ms, at most "
+        f"{quality_text(choice)} at{predicted} {ms_text(choice.latency_p50_ms)} ms, at most "
         f"{ms_text(guarded_latency_ms(choice, constraints))} ms with {high}"
         + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
     ]
     if looser := next_budget(choice, candidates, constraints):
         budget_ms, cell = looser
         budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
-        parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {cell.quality_pct:g} %")
+        parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {quality_text(cell)}")
     if predicted:
         parts.append("its latency was not measured (--no-verify)")
     parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
@@ -253,5 +253,5 @@ def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) ->
     return (
         f"no cell meets the constraints; the fastest available is {fastest.cell} at {ms_text(fastest.latency_p50_ms)} ms "
         f"(needs --max-latency-ms {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
-        f"the most accurate is {best.cell} with {best.quality_pct:g} %"
+        f"the most accurate is {best.cell} with {quality_text(best)}"
     )

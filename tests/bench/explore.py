@@ -1,0 +1,170 @@
+"""How well a score of measurements predicts the others, and what a verified pick loses.
+
+    python -m tests.bench.explore [fp32 int8 threads unpadded] [surface] [speed] [whole] [regret]
+
+Without words everything, about half an hour. Each deployment: 80 designs measured once in interleaved rounds, then 50 random
+splits, 20 designs to fit and the others to test, pooled.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+
+from mnsweep.accuracy.published import DEFAULT_SOURCE
+from mnsweep.accuracy.surrogate import surface
+from mnsweep.arch.cost import deployed_cost
+from mnsweep.cell import Cell, Deployment
+from mnsweep.deploy import deployed_channels
+from mnsweep.derive import Known, derive
+from mnsweep.exploration import RULES, Aims, Lab, ask_for_space, explore, open_lab, verified
+from mnsweep.explore.latency_model import fit_latency
+from mnsweep.explore.pick import Constraints
+from mnsweep.explore.prediction import predict
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.lock import measuring
+from mnsweep.space import Space
+from mnsweep.store import SweepFolder
+from tests.bench.figure import Figures
+
+DEPLOYMENTS = {
+    "fp32": Deployment(),
+    "int8": Deployment("int8"),
+    "threads": Deployment(threads=2),
+    "unpadded": Deployment(pad="none"),
+}
+MEAN_PCT = {"fp32": 1.5, "int8": 3.0, "threads": 3.0, "unpadded": 6.0}
+AXES = {"alpha": "0.25:1.0:0.01", "res": "128:224:8"}
+DESIGNS, FITTED, SPLITS = 80, 20, 50
+BUDGETS, NEAR = 5, 0.05
+SAMPLE = replace(RULES, least_rounds=16, most_rounds=16, process_rounds=8)
+
+
+def open_space(folder: Path, how: Deployment = DEPLOYMENTS["fp32"]) -> Lab:
+    """The default space in one deployment, in a fresh folder."""
+    machine = read_machine()
+    axes = AXES | {"precision": how.precision, "threads": how.threads, "pad": how.pad}
+    asked = ask_for_space("bench", axes, None, False, folder)
+    return open_lab(asked, SweepFolder(folder / "bench" / machine.key), machine)
+
+
+def split_errors(figures: Figures, name: str) -> None:
+    """Measure a sample of one deployment and predict one part of it from another, many times."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = open_space(Path(folder), DEPLOYMENTS[name])
+        lab.rules = SAMPLE
+        known = lab.measure(Random(1).sample(lab.sweep.cells, DESIGNS), f"in {name}")
+    cells = [cell for cell in known.sweep.cells if cell.id in known.latency_ms]
+    errors, inside, by_mult_adds = splits(known, cells)
+    pct, simple = 100 * np.abs(errors), 100 * np.abs(by_mult_adds)
+    noise = np.mean([e.relative_ci_pct or np.nan for e in known.estimates.values()])
+    print(f"           {name}: {len(cells)} designs, each ± {noise:.1f} % against the others")
+    figures.at_most(f"{name}: mean error", pct.mean(), MEAN_PCT[name], "%")
+    figures.report(f"{name}: mean error of linear in mult-adds", simple.mean(), "%")
+    figures.report(f"{name}: worst error", pct.max(), "%")
+    if name == "fp32":
+        figures.at_most("fp32: 95th percentile", float(np.percentile(pct, 95)), 4.0, "%")
+        figures.at_least("fp32: within ± 5 %", 100 * float(np.mean(pct <= 5)), 97.0, "%")
+        figures.at_least("fp32: interval coverage", 100 * inside, 92.0, "%")
+        figures.at_most("fp32: interval coverage", 100 * inside, 98.0, "%")
+        figures.at_least("fp32: linear in mult-adds / model", simple.mean() / pct.mean(), 2.5, "×")
+    else:
+        figures.report(f"{name}: interval coverage", 100 * inside, "%")
+
+
+def splits(known: Known, cells: list[Cell]) -> tuple[np.ndarray, float, np.ndarray]:
+    """Errors of the model, the share of its intervals that hold the truth, errors of a line in mult-adds."""
+    ms = np.array([known.latency_ms[cell.id] for cell in cells])
+    channels = [known.channels[cell.id] for cell in cells]
+    mult_adds = np.array([deployed_cost(cell.design).mult_adds for cell in cells]) / 1e6
+    errors, inside, simple = [], [], []
+    for seed in range(SPLITS):
+        order = np.random.default_rng(seed).permutation(len(cells))
+        fit, test = order[:FITTED], order[FITTED:]
+        model = fit_latency([cells[i] for i in fit], [channels[i] for i in fit], ms[fit].tolist())
+        middle, low, high = model.predict([cells[i] for i in test], [channels[i] for i in test])
+        errors.append(middle / ms[test] - 1)
+        inside.append((low <= ms[test]) & (ms[test] <= high))
+        rows = np.stack([np.ones(FITTED), mult_adds[fit]], axis=1) / ms[fit, None]
+        constant, slope = np.linalg.lstsq(rows, np.ones(FITTED))[0]
+        simple.append((constant + slope * mult_adds[test]) / ms[test] - 1)
+    return np.concatenate(errors), float(np.mean(np.concatenate(inside))), np.concatenate(simple)
+
+
+def surface_errors(figures: Figures) -> None:
+    """Leave-one-out errors of the accuracy surfaces."""
+    fit = surface(DEFAULT_SOURCE, "fp32")
+    assert fit is not None
+    figures.at_most(f"accuracy surface, {DEFAULT_SOURCE}: mean leave-one-out error", fit.loo_mean, 0.25, "points")
+    figures.at_most(f"accuracy surface, {DEFAULT_SOURCE}: worst", fit.loo_worst, 0.6, "points")
+    for source, precision in ((DEFAULT_SOURCE, "int8"), ("paper", "fp32")):
+        other = surface(source, precision)
+        assert other is not None
+        figures.report(f"accuracy surface, {source} {precision}: mean leave-one-out error", other.loo_mean, "points")
+        figures.report(f"accuracy surface, {source} {precision}: worst", other.loo_worst, "points")
+
+
+def prediction_speed(figures: Figures) -> None:
+    """A hundred thousand cells, with what their padding comes to."""
+    cells = Space("0.25:1.0:0.001", "96:232:1", max_designs=200_000).cells()[:100_000]
+    with tempfile.TemporaryDirectory() as folder:
+        lab = open_space(Path(folder))
+        lab.rules = replace(RULES, least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
+        known = lab.measure(Random(1).sample(lab.sweep.cells, 24), "to have a model")
+    start = time.perf_counter()
+    channels = deployed_channels(cells, {}, known.records.probes)
+    found = predict(known.models, cells, channels)
+    taken = time.perf_counter() - start
+    assert len(found) == len(cells) == 100_000
+    figures.at_most("predicting 100,000 cells", taken, 5.0, "s")
+
+
+def whole_exploration(figures: Figures) -> None:
+    """The default command, from a fresh folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "mnsweep", "explore", "--results-dir", folder, "--quiet"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        figures.at_most("mnsweep explore, 988 designs, from start to files", time.perf_counter() - start, 120.0, "s")
+
+
+def regret(figures: Figures) -> None:
+    """What a verified pick loses against measuring every design that is predicted near the budget."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = open_space(Path(folder))
+        outcome = explore(lab, Aims())
+        believed = sorted(r.latency_p50_ms or 0.0 for r in outcome.results if r.predicted_on_frontier)
+        budgets = np.geomspace(believed[len(believed) // 10], believed[-len(believed) // 10], BUDGETS)
+        bounds = [Constraints(max_latency_ms=float(budget)) for budget in budgets]
+        picked = [verified(derive(lab.folder).results, bound, lab.folder).choice for bound in bounds]
+        predicted = {r.cell: r.latency_p50_ms or 0.0 for r in derive(lab.folder).results}
+        near = [c for c in lab.sweep.cells if any(abs(predicted[c.id] / budget - 1) <= NEAR for budget in budgets)]
+        known = lab.measure(near, "near a budget")
+        print(f"           {len(near)} designs measured near {BUDGETS} budgets")
+        measured = [r for r in derive(lab.folder).results if r.cell in known.latency_ms]
+        lost = []
+        for budget, choice in zip(budgets, picked, strict=True):
+            fits = [r for r in measured if (r.latency_ci_high_ms or 0.0) <= budget]
+            best = max(fits, key=lambda r: r.quality_pct or 0.0)
+            assert choice is not None
+            lost.append((best.quality_pct or 0.0) - (choice.quality_pct or 0.0))
+            print(f"           {budget:.2f} ms: picked {choice.cell}, best {best.cell}, lost {lost[-1]:.2f} points")
+        figures.at_most("quality lost by the verified pick, worst of five budgets", max(lost), 0.3, "points")
+
+
+PARTS = {"surface": surface_errors, "speed": prediction_speed, "whole": whole_exploration, "regret": regret}
+
+if __name__ == "__main__":
+    figures, words = Figures(), sys.argv[1:] or [*DEPLOYMENTS, *PARTS]
+    for word in words:
+        if word == "whole":  # takes the lock itself
+            whole_exploration(figures)
+            continue
+        with measuring(wait=True):
+            split_errors(figures, word) if word in DEPLOYMENTS else PARTS[word](figures)
+    figures.finish()
