@@ -16,12 +16,11 @@ from itertools import chain, product
 from math import floor, prod
 from typing import TypeAlias
 
-from mnsweep.cell import RESOLUTION_RANGE, TASK_CLASSES, Cell, Deployment, Design
+from mnsweep.cell import NATIVE_RESOLUTION, RESOLUTION_RANGE, TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
 
 MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
-PAPER_ALPHAS = "0.25,0.5,0.75,1.0"
-PAPER_RESOLUTIONS = "128,160,192,224"
+PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
@@ -138,13 +137,14 @@ class Space:
     """A grid of cells: the product of the axes, for one choice of each remaining setting.
 
     Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names.
-    `classes` are the task's own where they are None.
+    `alpha` and `res` are the paper's four where they are None, or the only ones that a network to compare with has;
+    `classes` are the task's own.
     `threads` may say `auto` where `auto_threads` says what that is on this machine. Raises `MnsweepError` on a
     value that no cell can have, and when the grid holds more than `max_designs` designs.
     """
 
-    alpha: AxisValue = PAPER_ALPHAS
-    res: AxisValue = PAPER_RESOLUTIONS
+    alpha: AxisValue | None = None
+    res: AxisValue | None = None
     variant: str = "mobilenet"
     task: str = "classify"
     classes: int | None = None
@@ -186,7 +186,10 @@ class Space:
 
     def _resolved(self, name: str) -> AxisValue:
         """The value of an axis, with the number that `auto` threads come to in its place."""
-        value: AxisValue = getattr(self, name)
+        value: AxisValue | None = getattr(self, name)
+        if value is None:
+            native = {"alpha": 1.0, "res": NATIVE_RESOLUTION[self.variant]} if self.variant in NATIVE_RESOLUTION else {}
+            return native.get(name, PAPER_AXES[name])
         if name != "threads" or self.auto_threads is None:
             return value
         items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value
