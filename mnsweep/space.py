@@ -25,6 +25,7 @@ PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
 WORDS = ("precision", "runtime", "pad")  # axes of names
+MOST_NUMBER = 10**30  # beyond, a number is out of every range, and some are too large for a float
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
 
@@ -56,7 +57,8 @@ class _Axis:
     open_below: bool = False
 
     def check(self, value: Fraction, text: str) -> None:
-        value = value if self.whole else Fraction(float(value))  # what the cell will have
+        if not self.whole and abs(value) < MOST_NUMBER:
+            value = Fraction(float(value))  # what the cell will have
         below = value <= self.low if self.open_below else value < self.low
         if below or value > self.high or (self.whole and value.denominator != 1):
             bounds = f"{'above' if self.open_below else 'from'} {self.low}{',' if self.open_below else ''}"
@@ -114,7 +116,7 @@ def _parse_axis(axis: _Axis, value: object) -> tuple[str, list[_Range]]:
         value = value.split(",") if isinstance(value, str) else [value]
     if not isinstance(value, Iterable) or not all(map(_is_number_or_text, value)):
         raise MnsweepError(f"{axis.flag} {value!r}: expected numbers or a range a:b:step")
-    if any(isinstance(v, int) and abs(v) > 1e30 for v in value):
+    if any(isinstance(v, int) and abs(v) > MOST_NUMBER for v in value):
         raise MnsweepError(f"{axis.flag}: a number of more than 30 digits is out of every range")
     items = [str(v).strip() for v in value]
     text = ",".join(items)
