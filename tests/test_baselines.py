@@ -254,6 +254,7 @@ def test_int8_answers_are_near_the_fp32_ones(variant: str) -> None:
 
 
 def test_a_max_pool_has_the_scale_of_what_it_reads() -> None:
+    """Its greatest value is its input's, and the least is 0 behind a ReLU: runtimes then pool the 8-bit numbers themselves."""
     rows, weights = rows_of("googlenet", 10), small_weights("googlenet")
     arrays = quantized(rows, weights, calibrated("googlenet"))
     pools = [row for row in rows if row.op == "max_pool"]
