@@ -66,7 +66,7 @@ def test_keras_counts_inception_v3_with_statistics_and_without_scales() -> None:
 
 
 def test_mult_adds_of_alexnet_are_those_of_its_papers_maps() -> None:
-    """Krizhevsky et al. 2012, section 3.5: kernels and neurons of each layer; the second, fourth and fifth see half the maps."""
+    """Krizhevsky et al. 2012, section 3.5: kernels and neurons of each layer; the 2nd, 4th and 5th see half the maps."""
     convolutions = [(55, 96, 11 * 11 * 3), (27, 256, 5 * 5 * 48), (13, 384, 3 * 3 * 256), (13, 384, 3 * 3 * 192)]
     convolutions += [(13, 256, 3 * 3 * 192)]
     linear = 6 * 6 * 256 * 4096 + 4096 * 4096 + 4096 * 1000
@@ -102,11 +102,11 @@ def test_maps_are_those_that_the_papers_print(variant: str) -> None:
 
 
 def test_mult_adds_of_googlenets_modules_are_those_of_its_table() -> None:
-    """Szegedy et al. 2014, Table 1, column "ops" in millions; 4e and 5a are misprinted (they count 170 and 54 M as ours)."""
-    printed = {"3a": 128, "3b": 304, "4a": 73, "4b": 88, "4c": 100, "4d": 119, "5b": 71}
+    """Szegedy et al. 2014, Table 1, column "ops" in millions. It has 54 for 5a, whose columns multiply out to 51."""
+    printed = {"3a": 128, "3b": 304, "4a": 73, "4b": 88, "4c": 100, "4d": 119, "4e": 170, "5b": 71}
     for name, millions in printed.items():
         own = [layer_mult_adds(row) for row in rows_of("googlenet") if row.name.startswith(f"inception{name}")]
-        assert sum(own) / 1e6 == pytest.approx(millions, abs=0.03 * millions)
+        assert sum(own) / 1e6 == pytest.approx(millions, abs=1)
 
 
 @pytest.mark.parametrize("variant", NATIVE_RESOLUTION)
@@ -195,7 +195,10 @@ def test_a_module_of_inception_v3_is_the_textbooks() -> None:
     run_torch(net, picture("inception-v3"))
 
     def convolve(x: torch.Tensor, name: str) -> torch.Tensor:
-        arrays = {part: torch.from_numpy(weights.arrays[f"{name}.{part}"]) for part in ("weight", "scale", "shift", "mean", "variance")}
+        arrays = {
+            part: torch.from_numpy(weights.arrays[f"{name}.{part}"])
+            for part in ("weight", "scale", "shift", "mean", "variance")
+        }
         high, wide = arrays["weight"].shape[2:]
         x = functional.conv2d(x, arrays["weight"], padding=(high // 2, wide // 2))
         norm = functional.batch_norm(x, arrays["mean"], arrays["variance"], arrays["scale"], arrays["shift"], eps=1e-3)
@@ -251,6 +254,7 @@ def test_int8_answers_are_near_the_fp32_ones(variant: str) -> None:
 
 
 def test_a_max_pool_has_the_scale_of_what_it_reads() -> None:
+    """Its greatest value is its input's, and the least is 0 behind a ReLU: runtimes then pool the 8-bit numbers themselves."""
     rows, weights = rows_of("googlenet", 10), small_weights("googlenet")
     arrays = quantized(rows, weights, calibrated("googlenet"))
     pools = [row for row in rows if row.op == "max_pool"]
@@ -296,12 +300,12 @@ def test_dropout_and_auxiliary_classifiers_are_left_out() -> None:
 def test_activations_of_random_weights_stay_in_range_in_every_layer() -> None:
     for variant in SMALL:
         net = to_torch(rows_of(variant, 10), small_weights(variant))
-        maps: list[torch.Tensor] = []
+        spread: list[float] = []
         for module in net.rows.values():
-            module.register_forward_hook(lambda _module, _inputs, out: maps.append(out))
+            module.register_forward_hook(lambda _module, _inputs, out, spread=spread: spread.append(float(out.std())))
         run_torch(net, picture(variant))
-        assert len(maps) == len(net.rows)
-        assert {1e-2 < float(each.std()) < 1e2 for each in maps} == {True}
+        assert len(spread) == len(net.rows)
+        assert min(spread) > 1e-2 and max(spread) < 1e2
 
 
 @pytest.mark.parametrize("variant", NATIVE_RESOLUTION)

@@ -229,7 +229,8 @@ def test_a_network_to_compare_with_has_one_form(variant: str) -> None:
     native = NATIVE_RESOLUTION[variant]
     assert Design(1.0, native, variant).activation == "relu"
     wrong: list[dict[str, object]] = [{"alpha": 0.5}, {"resolution": native + 1}, {"width_rule": "round8"}]
-    wrong += [{"conv_padding": "keras"}, *({"task": task} for task in CHOICES["task"] if task not in CLASSIFICATION)]
+    wrong.append({"conv_padding": "keras"})
+    wrong.extend({"task": task} for task in CHOICES["task"] if task not in CLASSIFICATION)
     for settings_of in wrong:
         with pytest.raises(MnsweepError, match=f"{variant}.*: (write|leave)"):
             Design(**{"alpha": 1.0, "resolution": native, "variant": variant, **settings_of})  # type: ignore[arg-type]

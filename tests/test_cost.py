@@ -68,7 +68,7 @@ def test_the_papers_designs_have_their_exact_counts(alpha: float, resolution: in
 
 
 def test_the_papers_other_forms_have_its_counts() -> None:
-    """Tables 4 and 5. Of full convolutions the paper prints 4866 M: without the 1.024 M of the classifier, which its 569 M has."""
+    """Tables 4 and 5. Of full convolutions it prints 4866 M: without the 1.024 M of the classifier, which its 569 M has."""
     full, shallow = (cost_of(Design(1.0, 224, variant)) for variant in ("full-conv", "shallow"))
     assert (full.params, full.mult_adds) == (29_294_088, 4_866_269_184 + 1_024_000)
     assert (round(shallow.params / 1e6, 1), round(shallow.mult_adds / 1e6)) == (2.9, 307)
@@ -273,7 +273,7 @@ def test_peak_memory_of_a_graph_of_layers_by_lifetimes(design: Design) -> None:
 
 
 def test_peak_memory_of_branches_is_what_is_read_and_all_that_waits() -> None:
-    """GoogLeNet is fullest where its largest map meets the one it makes: 64 × 112² in, 64 × 112² normed, or the stem behind it."""
+    """GoogLeNet is fullest where it normalizes its map of 192 × 56²: as large before as after."""
     maps = {layer.name: layer.out_channels * layer.out_size**2 for layer in expand(Design(1.0, 224, "googlenet"))}
     assert cost_of(Design(1.0, 224, "googlenet")).peak_activation_bytes == 4 * (maps["conv3"] + maps["norm2"])
     assert maps["conv3"] == maps["norm2"] == 192 * 56**2

@@ -1,4 +1,4 @@
-"""Anchors: the boxes that a detector's predictions move and stretch: (centre y, centre x, height, width), in shares of the image.
+"""Anchors: boxes that a detector's predictions move and stretch; (centre y, centre x, height, width) in shares of the image.
 
 They are in the order in which predictors write: rows of the map, columns, then the anchors of one pixel. Source: TensorFlow
 object detection API, `ssd_anchor_generator.py` (as in Liu et al. 2016, with a smaller first map) and `grid_anchor_generator.py`

@@ -1,8 +1,8 @@
 """Boxes as ONNX operators: predictions decoded, the likeliest chosen, overlapping ones suppressed.
 
 A prediction (ty, tx, th, tw) moves and stretches its anchor: centre = anchor centre + t / 10 × anchor size, size = anchor
-size × exp(t / 5). Boxes are (top, left, bottom, right) in shares of the image, clipped to it. Source: Ren et al. 2015, section 3.1.2;
-TensorFlow object detection API, `faster_rcnn_box_coder.py` with scale factors 10, 10, 5, 5, and its MobileNet
+size × exp(t / 5). Boxes are (top, left, bottom, right) in shares of the image, clipped to it. Source: Ren et al. 2015,
+section 3.1.2; TensorFlow object detection API, `faster_rcnn_box_coder.py` with scale factors 10, 10, 5, 5, and its MobileNet
 configurations: SSD scores by sigmoid, suppression above an overlap of 0.6, 100 boxes for each class; Faster R-CNN
 scores by softmax, proposals suppressed above 0.7, out of the 6000 likeliest (Ren et al.), detections above 0.6.
 Shapes are fixed all the way: where fewer boxes are left than there is room for, zeros follow.

@@ -92,7 +92,7 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
     one product of the two. A property test holds this against the rows. Of other networks the rows are counted.
     """
     if design.variant not in MOBILENETS or design.task in DETECTION:
-        return cost(pad_channels(expand(design), channels or {}), precision)
+        return _of_rows(design, tuple(sorted((channels or {}).items())), precision)
     file_size = 224 if design.resolution >= 128 else 32  # ONNX writes an input size below 128 in one byte less
     width = replace(design, resolution=file_size, conv_padding="same")
     padding = tuple(sorted((channels or {}).items()))
@@ -102,6 +102,11 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
     in_out = [FP32_BYTES * image * image_pixels, *map_bytes, FP32_BYTES * logits * logit_pixels]
     peak_bytes = max(map(add, in_out, in_out[1:]))
     return Cost(params, sum(map(mul, pixel_mult_adds, pixels)), file_bytes, peak_bytes)
+
+
+@lru_cache(maxsize=4096)
+def _of_rows(design: Design, padding: tuple[tuple[int, int], ...], precision: str) -> Cost:
+    return cost(pad_channels(expand(design), dict(padding)), precision)
 
 
 @lru_cache(maxsize=4096)

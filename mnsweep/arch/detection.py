@@ -4,15 +4,18 @@ Both as the TensorFlow object detection API configures them for MobileNets, whic
 maps matter: `fine`, the last one of stride 16 (19 × 19 at 300 px), and the last one of all, of stride 32.
 
 SSD (Liu et al. 2016): predictions on `fine`, on the last map and on four more, each half the size of the one before (a 1 × 1
-convolution at half the channels, then 3 × 3 at stride 2); 1 × 1 predictors, three anchors a pixel on the first map and six
-on the others. Faster R-CNN (Ren et al. 2015): `fine` proposes boxes, by a 3 × 3 convolution with 512 channels at every α and twelve
-anchors a pixel; the 300 best are cropped from it at 14 × 14 pixels, and the two blocks that follow `fine` in the network run
-on each of them, on 7 × 7 maps.
+convolution at half the channels, then 3 × 3 at stride 2, padded as TensorFlow does whatever the body is); 1 × 1 predictors,
+three anchors a pixel on the first map and six on the others.
+
+Faster R-CNN (Ren et al. 2015): `fine` proposes boxes, by a 3 × 3 convolution with 512 channels at every α and twelve anchors a
+pixel; the 300 best are cropped from it at 14 × 14 pixels, and the two blocks that follow `fine` in the network run on each
+of them, on 7 × 7 maps.
 
 One class is the background: of 91 outputs the first is no class. Boxes of SSD are shared by all classes.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from mnsweep.arch.anchors import GRID_ANCHORS, GRID_STRIDE, ssd_shapes
 from mnsweep.arch.layer import Layer
@@ -21,7 +24,6 @@ from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
-PREDICTED_MAPS = 2 + len(EXTRA_CHANNELS)
 LEAST_SSD_RESOLUTION = 33  # pixels: what the API's feature extractor asks for
 PROPOSAL_CHANNELS = 512
 PROPOSALS = 300
@@ -39,11 +41,11 @@ def fine_map(body: Sequence[Layer]) -> Layer:
 def ssd(design: Design, body: Sequence[Layer]) -> tuple[Layer, ...]:
     """The rows of an SSD. Raises `MnsweepError` where the resolution is too small for its six maps."""
     _check_background(design)
-    extra = _extra_maps(design, body[-1])
+    if design.resolution < LEAST_SSD_RESOLUTION:
+        least = f"use at least {LEAST_SSD_RESOLUTION} px"
+        raise MnsweepError(f"task ssd at {design.resolution} px: the image is too small for its six maps; {least}")
+    extra = _extra_maps(replace(design, conv_padding="same"), body[-1])
     maps = [fine_map(body), body[-1], *extra[1::2]]
-    if design.resolution < LEAST_SSD_RESOLUTION or maps[-1].out_size < 1:
-        sizes = " → ".join(str(row.out_size) for row in maps)
-        raise MnsweepError(f"task ssd at {design.resolution} px: its maps would shrink {sizes} px; use a larger resolution")
     anchors = [len(shapes) for shapes in ssd_shapes(len(maps))]
     boxes = [_predictor(f"boxes{i}", row, n * COORDINATES) for i, (row, n) in enumerate(zip(maps, anchors, strict=True), 1)]
     scores = [

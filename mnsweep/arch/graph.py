@@ -6,8 +6,8 @@ fp32: batch norm is folded; ReLU6 is `Clip` with constant bounds, which onnxrunt
 (a Min/Max pair does not fuse, and breaks the blocked layout around it).
 
 int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), 8-bit maps with one
-scale and zero point (signed: `map_type`), signed 8-bit weights with a scale for each output channel, 32-bit biases. An activation that
-clips at 0 or 6 is not written: quantizing to a range that ends there clips as well, and a `Clip` left in
+scale and zero point (signed: `map_type`), signed 8-bit weights with a scale for each output channel, 32-bit biases. An
+activation that clips at 0 or 6 is not written: quantizing to a range that ends there clips as well, and a `Clip` left in
 keeps the runtimes from fusing. The output stays fp32, with what is done to it; so does local response normalization, between
 pairs. Source: ONNX operators QuantizeLinear and DequantizeLinear; onnxruntime documentation, "Quantize ONNX models".
 """

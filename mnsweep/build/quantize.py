@@ -39,15 +39,11 @@ def quantized(
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
     is_unsigned = map_type(layers) == UINT8
-    pooled = {layer.name: layer.inputs[0] for layer in layers if layer.op == "max_pool"}
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
             raise MnsweepError(f"calibration: map {name} has no range, or one that is not finite")
-        if name in pooled:  # the greatest of 8-bit numbers needs no arithmetic: where scales are equal, runtimes do none
-            arrays |= {f"{name}.{part}": arrays[f"{pooled[name]}.{part}"] for part in ("scale", "zero_point")}
-        else:
-            arrays[f"{name}.scale"], zero_point = map_scale(*ranges[name])
-            arrays[f"{name}.zero_point"] = _unsigned(zero_point) if is_unsigned else zero_point
+        arrays[f"{name}.scale"], zero_point = map_scale(*ranges[name])
+        arrays[f"{name}.zero_point"] = _unsigned(zero_point) if is_unsigned else zero_point
     for layer in layers:
         if layer.weight_shape:
             arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]), most)

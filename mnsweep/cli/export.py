@@ -39,7 +39,8 @@ def export(
 ) -> None:
     """Write one MobileNet as an ONNX file, batch norm folded, with seeded random weights.
 
-    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32.
+    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32; of some
+    tasks `probabilities`, `embedding`, or `detections`: (1, 100, 6), box, probability and class of each.
     Padded channels change no logit. int8 scales come from the pictures in --calibration, or from synthetic ones.
     """
     from mnsweep.cell import Cell, Deployment, Design
@@ -62,10 +63,8 @@ def export(
         typer.echo(dumps(about, indent=2))
     else:
         typer.echo(f"{path}: {cell.id}, {path.stat().st_size / 1e6:.2f} MB")
-    advise(
-        f"next: load it with onnxruntime.InferenceSession('{path}'), or measure it: mnsweep grid --alpha {alpha} --res {res}",
-        quiet,
-    )
+    asked = o.as_flags({"alpha": alpha, "res": res, **settings})
+    advise(f"next: load it with onnxruntime.InferenceSession('{path}'), or measure it: mnsweep grid {asked}", quiet)
 
 
 def _whole(batch: str) -> int:
