@@ -14,6 +14,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.deploy import Prepared, deployed_channels, prepare_export
 from mnsweep.derive import Outcome, read
+from mnsweep.errors import StoreError
 from mnsweep.exploration import RULES, Aims, ask_for_space, open_lab, verified
 from mnsweep.exploration import explore as run_exploration
 from mnsweep.explore.latency_model import from_json
@@ -80,7 +81,7 @@ def grid(
         request = Request(merge(asked, folder), quickly(chosen) if quick else chosen)
         outcome, prepared = _measured(request, folder, machine, on_status)
     frame = _frame(outcome.results)
-    frame.attrs = _about(outcome, prepared.skipped)
+    frame.attrs.update(_about(outcome, prepared.skipped))
     return frame
 
 
@@ -132,11 +133,12 @@ def explore(
         lab = open_lab(asked, folder, machine, rules, on_status)
         outcome = run_exploration(lab, aims or Aims())
     frame = _frame(outcome.results)
-    frame.attrs = _about(outcome, lab.skipped) | {
-        "model": outcome.errors,
-        "verification": outcome.verification,
-        "validation": outcome.validation,
-    }
+    frame.attrs.update(
+        _about(outcome, lab.skipped),
+        model=outcome.errors,
+        verification=outcome.verification,
+        validation=outcome.validation,
+    )
     return frame
 
 
@@ -154,6 +156,8 @@ def predict(
     A cell whose deployment has no model has no latency. Raises `StoreError` where there is no model, or one of another version.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
+    if not (folder.path / MODEL).exists():
+        raise StoreError(f"{folder.path}: holds no latency models; run 'mnsweep explore' first, or name its sweep")
     models, known = from_json(folder.read_text(MODEL), folder.path / MODEL), read(folder)
     cells = Space(alpha, res, **settings).cells()
     channels = deployed_channels(cells, {}, known.records.probes)
@@ -162,13 +166,12 @@ def predict(
     return _frame(with_predictions(counted, cells, models, channels, known.movement, source, extrapolate))
 
 
-def pick(
-    sweep: str | None = None, *, verify: bool = True, results_dir: str | Path | None = None, **constraints: Any
-) -> Choice:
+def pick(sweep: str | None = None, *, verify: bool = True, results_dir: str | Path | None = None, **constraints: Any) -> Choice:
     """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
 
-    What was only predicted is measured before it is chosen, unless `verify` is false. `constraints` are the fields of `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no
-    cell meets them; the reason says which is nearest. Raises `StoreError` where there are no results.
+    What was only predicted is measured before it is chosen, unless `verify` is false. `constraints` are the fields of
+    `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no cell meets them; the reason says which is
+    nearest. Raises `StoreError` where there are no results.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
     results, asked = from_csv(folder.read_text(CELLS), folder.path / CELLS), Constraints(**constraints)

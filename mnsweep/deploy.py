@@ -98,12 +98,13 @@ def deployed_channels(cells: Iterable[Cell], kept: Mapping[str, Channels], probe
         chain_ms = probes.get((how.runtime, how.precision))
         width = (design.alpha, design.variant, design.task, design.width_rule, design.classes)
         key = (*width, how.runtime, how.precision, how.pad)
-        if cell.id in kept:
-            found[cell.id] = kept[cell.id]
+        cell_id = cell.id
+        if cell_id in kept:
+            found[cell_id] = kept[cell_id]
         elif how.pad != "auto" or chain_ms:
             if key not in of_width:
                 of_width[key] = padding(expand(design), how.pad, chain_ms or {})
-            found[cell.id] = of_width[key]
+            found[cell_id] = of_width[key]
     return found
 
 

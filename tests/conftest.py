@@ -29,6 +29,16 @@ settings.register_profile(
 settings.load_profile("mnsweep")
 
 
+# Files of tests that measure for real: they take the machine's lock, so with several workers (-n) they share one.
+MEASURING = ("test_cli", "test_doctor", "test_explore_cli", "test_faults", "test_paper_cli", "test_profile", "test_runtimes")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in MEASURING:
+            item.add_marker(pytest.mark.xdist_group("measuring"))
+
+
 @pytest.fixture(autouse=True)
 def _denormals_count_again() -> Iterator[None]:
     """A runtime that ran in this process may have told its processor to flush them; hypothesis wants them back."""

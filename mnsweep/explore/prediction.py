@@ -34,10 +34,11 @@ def fit_models(
 
 def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:
     """What the models say of `cells`, by id; a cell without a model, or of unknown channels, is left out."""
-    found = {}
+    found: dict[str, Predicted] = {}
+    known = {key: cell for cell in cells if (key := cell.id) in channels}
     for how, model in models.items():
-        its = [cell for cell in cells if cell.deployment == how and cell.id in channels]
+        its = {key: cell for key, cell in known.items() if cell.deployment == how}
         if its:
-            for cell, *ms in zip(its, *model.predict(its, [channels[c.id] for c in its]), strict=True):
-                found[cell.id] = Predicted(*map(float, ms))
+            ends = model.predict(list(its.values()), [channels[key] for key in its])
+            found |= dict(zip(its, map(Predicted, *(ms.tolist() for ms in ends)), strict=True))
     return found

@@ -4,8 +4,7 @@ In a MobileNet channels depend on α alone and map sizes on the resolution alone
 summed over rows: a hundred thousand cells take a second or two.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -34,22 +33,39 @@ TERMS = tuple(UNITS)
 
 def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
     """(cells, terms): what each cell does in one run, on the channels that it is deployed with."""
-    rows = [_work(cell, tuple(sorted(padding.items()))) for cell, padding in zip(cells, channels, strict=True)]
-    return np.array(rows).reshape(len(rows), len(TERMS))
-
-
-def _work(cell: Cell, padding: tuple[tuple[int, int], ...]) -> Array:
-    how, design = cell.deployment, cell.design
-    width = replace(design, resolution=224, conv_padding="same")
-    by_pixel, once = _of_width(width, padding, MAP_BYTES[how.precision])
-    done: Array = how.batch * (by_pixel @ _pixels(design.resolution, design.conv_padding)) + once
+    widths: dict[Hashable, int] = {}
+    resolutions: dict[Hashable, int] = {}
+    by_width, by_resolution = [], []
+    at = np.empty((len(cells), 2), dtype=int)
+    for i, (cell, padding) in enumerate(zip(cells, channels, strict=True)):
+        design, how = cell.design, cell.deployment
+        width = (*_width(design), id(padding), how.precision)  # of cells that share channels most share the mapping too
+        if width not in widths:
+            widths[width] = len(widths)
+            by_width.append(_of_width(design, padding, MAP_BYTES[how.precision]))
+        resolution = (design.resolution, design.conv_padding)
+        if resolution not in resolutions:
+            resolutions[resolution] = len(resolutions)
+            by_resolution.append(_pixels(*resolution))
+        at[i] = widths[width], resolutions[resolution]
+    if not cells:
+        return np.empty((0, len(TERMS)))
+    pixels = np.stack(by_resolution, axis=1)
+    for_an_image = np.stack([per_pixel @ pixels for per_pixel, _ in by_width])[at[:, 0], :, at[:, 1]]
+    once = np.stack([once for _, once in by_width])[at[:, 0]]
+    batch = np.array([cell.deployment.batch for cell in cells])
+    done: Array = batch[:, None] * for_an_image + once
     return done
 
 
-@lru_cache(maxsize=8192)
-def _of_width(design: Design, padding: tuple[tuple[int, int], ...], item_bytes: int) -> tuple[Array, Array]:
+def _width(design: Design) -> tuple[Hashable, ...]:
+    """All of a design that its channels depend on."""
+    return design.alpha, design.variant, design.task, design.classes, design.width_rule
+
+
+def _of_width(design: Design, padding: Channels, item_bytes: int) -> tuple[Array, Array]:
     """(terms, 2 × rows) for each pixel read and written by each row, and (terms,) for each run."""
-    layers = pad_channels(expand(design), dict(padding))
+    layers = pad_channels(expand(design), padding)
     by_pixel, once = np.zeros((len(TERMS), 2 * len(layers))), np.zeros(len(TERMS))
     for i, layer in enumerate(layers):
         read, written = i, len(layers) + i
@@ -70,7 +86,7 @@ def _pixel_mult_adds(layer: Layer) -> dict[str, float]:
     return {layer.kind: amount} | {f"{layer.kind} off {name}": amount for name in off}
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _pixels(resolution: int, conv_padding: str) -> Array:
     layers = expand(Design(1.0, resolution, conv_padding=conv_padding))
     return np.array([layer.in_size**2 for layer in layers] + [layer.out_size**2 for layer in layers], dtype=float)

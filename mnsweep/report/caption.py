@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.estimate import Movement
 from mnsweep.measure.record import Records
-from mnsweep.result import Result
+from mnsweep.result import PREDICTED, Result
 
 
 def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
@@ -17,11 +17,17 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
     sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""
     return (
         f"Latency: {machine.title}; {_runtimes(results, settings)}; {_threads(results)}; {_precisions(results)}{sustained}; "
-        f"{len(measured)} of {len(results)} cells measured in interleaved rounds, {samples[0]} to {samples[-1]} samples each.\n"
+        f"{len(measured)} of {len(results)} cells measured in interleaved rounds, {samples[0]} to {samples[-1]} samples each"
+        f"{_predicted(results)}.\n"
         f"At the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % slower and "
         f"{movement.faster_pct:.1f} % faster, which the intervals include.\n"
         f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
     )
+
+
+def _predicted(results: Sequence[Result]) -> str:
+    predicted = sum(r.latency_source == PREDICTED for r in results)
+    return f", {predicted} predicted" if predicted else ""
 
 
 def _runtimes(results: Sequence[Result], settings: Mapping[str, object]) -> str:

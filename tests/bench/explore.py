@@ -42,7 +42,7 @@ MEAN_PCT = {"fp32": 1.5, "int8": 3.0, "threads": 3.0, "unpadded": 6.0}
 AXES = {"alpha": "0.25:1.0:0.01", "res": "128:224:8"}
 DESIGNS, FITTED, SPLITS = 80, 20, 50
 BUDGETS, NEAR = 5, 0.05
-SAMPLE = replace(RULES, least_rounds=16, most_rounds=16, process_rounds=8)
+SAMPLE = replace(RULES, ci_pct=1.5, least_rounds=16, most_rounds=60, time_budget_s=300.0)  # what is compared must be known
 
 
 def open_space(folder: Path, how: Deployment = DEPLOYMENTS["fp32"]) -> Lab:
