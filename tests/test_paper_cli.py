@@ -12,8 +12,10 @@ import mnsweep.paper
 import mnsweep.report.paper
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
+from mnsweep.derive import derive
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.campaign import Status
+from mnsweep.measure.record import Block, Process
 from mnsweep.paper import NAME, PASSES, RULES, Ratio, by_design, cells, measure, ratios, start
 from mnsweep.report.paper import Row, paper_tables
 from mnsweep.report.paper_data import TITLES, Erratum
@@ -242,3 +244,17 @@ def test_a_network_that_fails_is_named_and_the_rest_is_kept(
     latency = {row["model"]: row["latency_ms"] for row in json.loads(ran.out)["tables"][0]["rows"]}
     assert latency["a0.5_r32"] is None and latency["a0.25_r32"] > 0
     assert ran.json["tables"][0]["ratios"][0]["latency_ratio"] is None
+
+
+def test_a_sweep_of_all_networks_is_derived_without_a_latency_model_of_each(tmp_path: Path) -> None:
+    """The rows of other networks, shallow ones and detectors are none that the latency models know."""
+    rows = [row for number in (5, 8, 12, 13) for row in paper_tables(number)[number]]
+    ids = [cell.id for cell in cells(rows)]
+    request, _, folder = start(rows, tmp_path, read_machine())
+    with folder.appending() as append:
+        append(Process(1, "2025-01-01T12:00:00+00:00", {}, tuple(ids), dict.fromkeys(ids, "")))
+        for number in range(1, 7):
+            for i, key in enumerate(ids):
+                append(Block(key, 1, number, float(number), 2_000_000, (1_000_000 + 10_000 * i + 1000 * number,)))
+    outcome = derive(folder)
+    assert set(by_design(rows, outcome.results)) == {cell.design for cell in request.sweep.cells}
