@@ -93,6 +93,11 @@ def test_a_table_that_is_no_number(run: Run) -> None:
     assert_refused(run("paper", "--table", "11-text"), "--table")
 
 
+@pytest.mark.parametrize("flag", ["--fresh", "--wait"])
+def test_a_flag_that_says_nothing_is_refused(run: Run, flag: str) -> None:
+    assert_refused(run("paper", flag), flag, "--measure")
+
+
 @pytest.mark.parametrize("form", [["--json"], []])
 @pytest.mark.usefixtures("wrong")
 def test_a_mismatch_ends_with_1_and_is_named(run: Run, form: list[str]) -> None:

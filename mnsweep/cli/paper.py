@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -54,8 +54,11 @@ def paper(
     says by what arithmetic. quoted: not computed. Exit status 1: a mismatch that nothing explains.
     """
     from mnsweep.cli.show import advise
+    from mnsweep.errors import MnsweepError
     from mnsweep.report.paper import paper_tables
 
+    if not measure and (fresh or wait):
+        raise MnsweepError(f"{'--fresh' if fresh else '--wait'} says nothing without --measure: add it, or leave both out")
     tables = paper_tables(table)
     outcome = _measured(tables, results_dir, fresh, wait, quiet) if measure else None
     if json:
@@ -151,7 +154,8 @@ def _rich_table(number: int, rows: "Sequence[Row]", notes: Sequence[str], measur
     title = f"\nTable {number}. {TITLES[number]}"
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for head in ("model", "what", "paper", "ours", "differs", "verdict", "note"):
-        table.add_column(head, justify="right" if head in ("paper", "ours", "differs") else "left", no_wrap=True)
+        justify: Literal["left", "right"] = "right" if head in ("paper", "ours", "differs") else "left"
+        table.add_column(head, justify=justify, no_wrap=head != "model")
     if measured:
         table.add_column("here\n(ms)", justify="right", no_wrap=True)
     before = None
