@@ -94,8 +94,8 @@ def _announcement(the_plan: "Plan", most_s: float) -> str:
     left = len(the_plan.pending)
     if not left:
         return f"every network was measured already, since {the_plan.began_at}; to measure afresh: --fresh"
-    others = f" (the others since {the_plan.began_at})" if the_plan.began_at else ""
-    return f"{left} networks to measure{others}: about {the_plan.seconds:.0f} s, and at most {most_s:.0f} s of timing"
+    begun = f", begun {the_plan.began_at}" if the_plan.began_at else ""
+    return f"{left} networks to measure{begun}: about {the_plan.seconds:.0f} s, and at most {most_s:.0f} s of timing"
 
 
 def _document(tables: "Tables", outcome: "Outcome | None") -> str:
