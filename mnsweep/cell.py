@@ -11,7 +11,6 @@ True
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from mnsweep.errors import MnsweepError
@@ -148,20 +147,18 @@ class Cell:
     @property
     def id(self) -> str:
         """`a0.25_r128` and a suffix for each setting that is not the default; safe as a file name."""
-        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *self._suffixes()])
+        suffixes = (f"{_LETTERS.get(name, '')}{value}".replace(":", "-") for name, value in self.changed().items())
+        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *suffixes])
 
-    def _suffixes(self) -> Iterator[str]:
-        for part, settings in ((self.design, _DESIGN_SUFFIXES), (self.deployment, _DEPLOYMENT_SUFFIXES)):
-            for name, default, letter in settings:
-                value = getattr(part, name)
-                if value != default and value != self._default(name, default):
-                    yield f"{letter}{value}".replace(":", "-")
-
-    def _default(self, name: str, default: object) -> object:
-        """What needs no suffix: what another setting decides already."""
-        if name == "classes":
-            return TASK_CLASSES[self.design.task]
-        return "relu" if name == "activation" and self.design.variant in NATIVE_RESOLUTION else default
+    def changed(self) -> dict[str, str | int]:
+        """Every setting beside α and resolution that is not what it would be if nobody had said anything."""
+        parts = ((self.design, _DESIGN_DEFAULTS), (self.deployment, _DEPLOYMENT_DEFAULTS))
+        found = {name: value for part, own in parts for name, default in own if (value := getattr(part, name)) != default}
+        if self.design.classes == TASK_CLASSES[self.design.task]:
+            del found["classes"]
+        if self.design.variant in NATIVE_RESOLUTION:
+            found.pop("activation", None)
+        return found
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""
@@ -172,11 +169,10 @@ _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<res
 _FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
 _LETTERS = {**COUNTS, "pad": "p"}
 _FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
-_DESIGN_SUFFIXES, _DEPLOYMENT_SUFFIXES = (  # looked up once: ids are asked for by the hundred thousand
-    [(f.name, f.default, _LETTERS.get(f.name, "")) for f in fields(part) if f.name not in ("alpha", "resolution")]
-    for part in (Design, Deployment)
-)
-_DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
+# Looked up once: ids are asked for by the hundred thousand.
+_DESIGN_DEFAULTS = [(f.name, f.default) for f in fields(Design) if f.name not in ("alpha", "resolution")]
+_DEPLOYMENT_DEFAULTS = [(f.name, f.default) for f in fields(Deployment)]
+_DEPLOYMENT_FIELDS = {name for name, _ in _DEPLOYMENT_DEFAULTS}
 
 
 def parse_cell(text: str) -> Cell:

@@ -67,13 +67,13 @@ def _model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None) 
         inputs=[_value(graph.image, batch)],
         outputs=[_value(graph.output, batch)],
     )
-    for constant in graph.constants:
-        tensor = proto.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
+    model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR_VERSION
+    for constant in graph.constants:  # into the model, which holds a copy of the graph: large networks need not be copied
+        tensor = model.graph.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
         known = graph.values.get(constant.name)
         array = np.asarray(known()) if known else arrays[constant.name]
         tensor.raw_data = np.ascontiguousarray(array, np.dtype(constant.dtype).newbyteorder("<")).tobytes()
-    model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = IR_VERSION
     return model
 
 
