@@ -29,22 +29,22 @@ from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
 from mnsweep.report.table import count_table, with_predictions
 from mnsweep.result import COLUMNS, PREDICTED, Result, from_csv
-from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, PAPER_ALPHAS, PAPER_RESOLUTIONS, AxisValue, Space
+from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, AxisValue, Space
 from mnsweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default
 from mnsweep.sweep import Request, begin, get_ready, merge, run
 from mnsweep.sweep_file import ask_for_sweep
 
 
 def count(
-    alpha: AxisValue = PAPER_ALPHAS,
-    res: AxisValue = PAPER_RESOLUTIONS,
+    alpha: AxisValue | None = None,
+    res: AxisValue | None = None,
     *,
     quality_source: str = DEFAULT_SOURCE,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Params, mult-adds, file size and activation memory of a grid, and published accuracies; nothing is run.
+    """Params, mult-adds, file size and activation memory of a grid (the paper's by default), and published accuracies.
 
-    `settings` are the other fields of `mnsweep.space.Space`. Raises `MnsweepError` on a bad value.
+    Nothing is run. `settings` are the other fields of `mnsweep.space.Space`. Raises `MnsweepError` on a bad value.
     """
     return _frame(count_table(Space(alpha, res, **settings).cells(), quality_source))
 

@@ -11,16 +11,28 @@ True
 
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from mnsweep.errors import MnsweepError
 
 ALPHA_RANGE = (0.0, 2.0)  # open below, closed above
 RESOLUTION_RANGE = (32, 1024)  # pixels: five halvings need 32; 1024 keeps activations below 200 MB
+MOBILENETS = ("mobilenet", "full-conv", "shallow", "conv-bias")  # of any width, at any resolution
+NATIVE_RESOLUTION = {"alexnet": 227, "squeezenet": 227, "vgg16": 224, "googlenet": 224, "inception-v3": 299}  # of the others
+TASK_CLASSES = {  # outputs that a task has where nobody says how many
+    "classify": 1000,
+    "dogs": 120,  # breeds of Stanford Dogs
+    "planet": 26_263,  # cells of the globe, Weyand et al. 2016
+    "attributes": 40,  # an assumption: as many as CelebA has; the paper does not say
+    "embedding": 128,  # Schroff et al. 2015
+    "ssd": 91,  # COCO's category ids up to 90, and the background
+    "faster-rcnn": 91,
+}
+DETECTION = ("ssd", "faster-rcnn")
+CLASSIFICATION = ("classify", "dogs", "planet")
 CHOICES: dict[str, tuple[str, ...]] = {  # the first of each is the default
-    "variant": ("mobilenet",),
-    "task": ("classify",),
+    "variant": (*MOBILENETS, *NATIVE_RESOLUTION),
+    "task": tuple(TASK_CLASSES),
     "width_rule": ("paper", "round8"),
     "conv_padding": ("same", "keras", "symmetric"),
     "activation": ("relu6", "relu"),
@@ -49,14 +61,16 @@ class Design:
 
     `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds
     to a multiple of 8. `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch).
-    Source: Howard et al. 2017, sections 3.3 and 3.4.
+    `variant` may also name one of the paper's other forms of the network (`full-conv`, `shallow`), the one of MLPerf Tiny
+    (`conv-bias`), or a network to compare with, which comes in one form only. `classes` is the number of outputs, the
+    task's own (`TASK_CLASSES`) where it is left out. Source: Howard et al. 2017, sections 3.3, 3.4 and 4.
     """
 
     alpha: float
     resolution: int
     variant: str = "mobilenet"
     task: str = "classify"
-    classes: int = 1000
+    classes: int = None  # type: ignore[assignment]  # a number as soon as there is a design
     width_rule: str = "paper"
     conv_padding: str = "same"
     activation: str = "relu6"
@@ -64,17 +78,35 @@ class Design:
     def __post_init__(self) -> None:
         if type(self.alpha) is int:
             object.__setattr__(self, "alpha", float(self.alpha))  # so that 1 and 1.0 have one id
+        if self.classes is None and self.task in CHOICES["task"]:
+            object.__setattr__(self, "classes", TASK_CLASSES[self.task])
         if not (type(self.alpha) is float and math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
             raise MnsweepError(f"alpha {self.alpha!r} is outside (0, 2]: the width multiplier is above 0, at most 2")
         low, high = RESOLUTION_RANGE
         if not (type(self.resolution) is int and low <= self.resolution <= high):
             raise MnsweepError(f"resolution {self.resolution!r} is not a whole number of pixels from {low} to {high}")
         _check_choices_and_counts(self)
+        if self.variant in NATIVE_RESOLUTION:
+            _check_comparison(self)
+            object.__setattr__(self, "activation", "relu")  # all of them have it
 
     @property
     def rho(self) -> float:
         """The paper's resolution multiplier: resolution / 224."""
         return self.resolution / 224
+
+
+def _check_comparison(design: Design) -> None:
+    """A network to compare with is what its authors published: nothing scales it."""
+    name, resolution = design.variant, NATIVE_RESOLUTION[design.variant]
+    if (design.alpha, design.resolution) != (1.0, resolution):
+        got = f"not {design.alpha!r} at {design.resolution} px"
+        raise MnsweepError(f"variant {name} has one size, {got}: write --alpha 1.0 --res {resolution}")
+    for field_name in ("width_rule", "conv_padding"):
+        if getattr(design, field_name) != CHOICES[field_name][0]:
+            raise MnsweepError(f"variant {name} has no {field_name.replace('_', ' ')} to choose: leave it out")
+    if design.task not in CLASSIFICATION:
+        raise MnsweepError(f"task {design.task} needs a MobileNet, not {name}: leave --variant out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +137,28 @@ class Cell:
     design: Design
     deployment: Deployment = field(default_factory=Deployment)
 
+    def __post_init__(self) -> None:
+        task, how = self.design.task, self.deployment
+        if task in DETECTION and how.precision != "fp32":
+            raise MnsweepError(f"precision {how.precision}: task {task} runs in fp32 alone, boxes need it")
+        if task in DETECTION and how.batch != 1:
+            raise MnsweepError(f"batch {how.batch}: task {task} takes one image at a time")
+
     @property
     def id(self) -> str:
         """`a0.25_r128` and a suffix for each setting that is not the default; safe as a file name."""
-        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *self._suffixes()])
+        suffixes = (f"{_LETTERS.get(name, '')}{value}".replace(":", "-") for name, value in self.changed().items())
+        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *suffixes])
 
-    def _suffixes(self) -> Iterator[str]:
-        for part, settings in ((self.design, _DESIGN_SUFFIXES), (self.deployment, _DEPLOYMENT_SUFFIXES)):
-            for name, default, letter in settings:
-                value = getattr(part, name)
-                if value != default:
-                    yield f"{letter}{value}".replace(":", "-")
+    def changed(self) -> dict[str, str | int]:
+        """Every setting beside α and resolution that is not what it would be if nobody had said anything."""
+        parts = ((self.design, _DESIGN_DEFAULTS), (self.deployment, _DEPLOYMENT_DEFAULTS))
+        found = {name: value for part, own in parts for name, default in own if (value := getattr(part, name)) != default}
+        if self.design.classes == TASK_CLASSES[self.design.task]:
+            del found["classes"]
+        if self.design.variant in NATIVE_RESOLUTION:
+            found.pop("activation", None)
+        return found
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""
@@ -126,11 +169,10 @@ _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<res
 _FIELD_OF_CHOICE = {value: name for name, values in CHOICES.items() for value in values}
 _LETTERS = {**COUNTS, "pad": "p"}
 _FIELD_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
-_DESIGN_SUFFIXES, _DEPLOYMENT_SUFFIXES = (  # looked up once: ids are asked for by the hundred thousand
-    [(f.name, f.default, _LETTERS.get(f.name, "")) for f in fields(part) if f.name not in ("alpha", "resolution")]
-    for part in (Design, Deployment)
-)
-_DEPLOYMENT_FIELDS = {f.name for f in fields(Deployment)}
+# Looked up once: ids are asked for by the hundred thousand.
+_DESIGN_DEFAULTS = [(f.name, f.default) for f in fields(Design) if f.name not in ("alpha", "resolution")]
+_DEPLOYMENT_DEFAULTS = [(f.name, f.default) for f in fields(Deployment)]
+_DEPLOYMENT_FIELDS = {name for name, _ in _DEPLOYMENT_DEFAULTS}
 
 
 def parse_cell(text: str) -> Cell:

@@ -16,17 +16,17 @@ from itertools import chain, product
 from math import floor, prod
 from typing import TypeAlias
 
-from mnsweep.cell import RESOLUTION_RANGE, Cell, Deployment, Design
+from mnsweep.cell import NATIVE_RESOLUTION, RESOLUTION_RANGE, TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
 
 MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
-PAPER_ALPHAS = "0.25,0.5,0.75,1.0"
-PAPER_RESOLUTIONS = "128,160,192,224"
+PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
 FINE_ALPHAS, FINE_RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"  # between the paper's corners
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
 WORDS = ("precision", "runtime", "pad")  # axes of names
+MOST_NUMBER = 10**30  # beyond, a number is out of every range, and some are too large for a float
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
 
@@ -58,7 +58,8 @@ class _Axis:
     open_below: bool = False
 
     def check(self, value: Fraction, text: str) -> None:
-        value = value if self.whole else Fraction(float(value))  # what the cell will have
+        if not self.whole and abs(value) < MOST_NUMBER:
+            value = Fraction(float(value))  # what the cell will have
         below = value <= self.low if self.open_below else value < self.low
         if below or value > self.high or (self.whole and value.denominator != 1):
             bounds = f"{'above' if self.open_below else 'from'} {self.low}{',' if self.open_below else ''}"
@@ -116,7 +117,7 @@ def _parse_axis(axis: _Axis, value: object) -> tuple[str, list[_Range]]:
         value = value.split(",") if isinstance(value, str) else [value]
     if not isinstance(value, Iterable) or not all(map(_is_number_or_text, value)):
         raise MnsweepError(f"{axis.flag} {value!r}: expected numbers or a range a:b:step")
-    if any(isinstance(v, int) and abs(v) > 1e30 for v in value):
+    if any(isinstance(v, int) and abs(v) > MOST_NUMBER for v in value):
         raise MnsweepError(f"{axis.flag}: a number of more than 30 digits is out of every range")
     items = [str(v).strip() for v in value]
     text = ",".join(items)
@@ -139,13 +140,17 @@ class Space:
     """A grid of cells: the product of the axes, for one choice of each remaining setting.
 
     Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names.
+    `alpha` and `res` are the paper's four where they are None, or the only ones that a network to compare with has;
+    `classes` are the task's own.
     `threads` may say `auto` where `auto_threads` says what that is on this machine. Raises `MnsweepError` on a
     value that no cell can have, and when the grid holds more than `max_designs` designs.
     """
 
-    alpha: AxisValue = PAPER_ALPHAS
-    res: AxisValue = PAPER_RESOLUTIONS
-    classes: int = 1000
+    alpha: AxisValue | None = None
+    res: AxisValue | None = None
+    variant: str = "mobilenet"
+    task: str = "classify"
+    classes: int | None = None
     width_rule: str = "paper"
     conv_padding: str = "same"
     activation: str = "relu6"
@@ -170,8 +175,9 @@ class Space:
     def designs(self) -> tuple[Design, ...]:
         """Every design of the grid, α outermost."""
         alphas, resolutions = self._values("alpha", "res")
-        settings = (self.classes, self.width_rule, self.conv_padding, self.activation)
-        designs = (Design(float(a), int(r), "mobilenet", "classify", *settings) for a, r in product(alphas, resolutions))
+        classes = TASK_CLASSES.get(self.task, 1) if self.classes is None else self.classes
+        settings = (self.variant, self.task, classes, self.width_rule, self.conv_padding, self.activation)
+        designs = (Design(float(a), int(r), *settings) for a, r in product(alphas, resolutions))
         return tuple(dict.fromkeys(designs))
 
     def deployments(self) -> tuple[Deployment, ...]:
@@ -183,7 +189,10 @@ class Space:
 
     def _resolved(self, name: str) -> AxisValue:
         """The value of an axis, with the number that `auto` threads come to in its place."""
-        value: AxisValue = getattr(self, name)
+        value: AxisValue | None = getattr(self, name)
+        if value is None:
+            native = {"alpha": 1.0, "res": NATIVE_RESOLUTION[self.variant]} if self.variant in NATIVE_RESOLUTION else {}
+            return native.get(name, PAPER_AXES[name])
         if name != "threads" or self.auto_threads is None:
             return value
         items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value

@@ -27,6 +27,7 @@ SMALL_DESIGNS = st.builds(
     Design,
     st.floats(0.01, 0.5),
     st.integers(32, 100),
+    variant=st.sampled_from(["mobilenet", "conv-bias"]),
     classes=st.integers(1, 12),
     width_rule=st.sampled_from(["paper", "round8"]),
     conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
@@ -80,7 +81,7 @@ def textbook(design: Design, weights: Weights, image: Array) -> Array:
         return functional.pad(x, (0, 1, 0, 1) if one_sided else (1, 1, 1, 1))
 
     def convolve(x: torch.Tensor, name: str, stride: int = 1, groups: int = 1) -> torch.Tensor:
-        x = functional.conv2d(x, arrays[f"{name}.weight"], stride=stride, groups=groups)
+        x = functional.conv2d(x, arrays[f"{name}.weight"], arrays.get(f"{name}.bias"), stride, groups=groups)
         return activation(batch_norm(x, arrays, name, weights.epsilon))
 
     x = convolve(pad(torch.from_numpy(image), 2), "stem", 2)

@@ -1,35 +1,61 @@
 """Designs, deployments, cells and their ids."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.cell import Cell, Deployment, Design, parse_cell
+from mnsweep.cell import (
+    CHOICES,
+    CLASSIFICATION,
+    DETECTION,
+    MOBILENETS,
+    NATIVE_RESOLUTION,
+    TASK_CLASSES,
+    Cell,
+    Deployment,
+    Design,
+    parse_cell,
+)
 from mnsweep.errors import MnsweepError
 
 ALPHAS = st.floats(0, 2, exclude_min=True) | st.integers(1, 200).map(lambda hundredths: hundredths / 100)
-CELLS = st.builds(
-    Cell,
-    st.builds(
-        Design,
-        ALPHAS,
-        st.integers(32, 1024),
-        classes=st.integers(1, 10**6),
-        width_rule=st.sampled_from(["paper", "round8"]),
-        conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
-        activation=st.sampled_from(["relu6", "relu"]),
-    ),
-    st.builds(
-        Deployment,
-        precision=st.sampled_from(["fp32", "bf16", "int8"]),
-        runtime=st.sampled_from(["onnxruntime", "openvino", "onnxruntime:CUDAExecutionProvider"]),
-        threads=st.integers(1, 1024),
-        batch=st.integers(1, 1024),
-        pad=st.sampled_from(["auto", "none"]) | st.integers(2, 256).map(str),
-    ),
+MOBILENET_DESIGNS = st.builds(
+    Design,
+    ALPHAS,
+    st.integers(32, 1024),
+    variant=st.sampled_from(MOBILENETS),
+    task=st.sampled_from(CHOICES["task"]),
+    classes=st.integers(1, 10**6) | st.none(),
+    width_rule=st.sampled_from(["paper", "round8"]),
+    conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
+    activation=st.sampled_from(["relu6", "relu"]),
 )
+OTHER_DESIGNS = st.builds(
+    lambda variant, **more: Design(1.0, NATIVE_RESOLUTION[variant], variant, **more),
+    st.sampled_from(sorted(NATIVE_RESOLUTION)),
+    task=st.sampled_from(CLASSIFICATION),
+    classes=st.integers(1, 10**6) | st.none(),
+    activation=st.sampled_from(["relu6", "relu"]),
+)
+DEPLOYMENTS = st.builds(
+    Deployment,
+    precision=st.sampled_from(["fp32", "bf16", "int8"]),
+    runtime=st.sampled_from(["onnxruntime", "openvino", "onnxruntime:CUDAExecutionProvider"]),
+    threads=st.integers(1, 1024),
+    batch=st.integers(1, 1024),
+    pad=st.sampled_from(["auto", "none"]) | st.integers(2, 256).map(str),
+)
+
+
+def cell_of(design: Design, deployment: Deployment) -> Cell:
+    """The two together; a detector in the only precision and batch that it has."""
+    return Cell(design, replace(deployment, precision="fp32", batch=1) if design.task in DETECTION else deployment)
+
+
+CELLS = st.builds(cell_of, MOBILENET_DESIGNS | OTHER_DESIGNS, DEPLOYMENTS)
 
 
 @given(CELLS)
@@ -66,6 +92,12 @@ def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
             Cell(Design(0.35, 200, classes=10, width_rule="round8", conv_padding="keras", activation="relu")),
             "a0.35_r200_c10_round8_keras_relu",
         ),
+        (Cell(Design(1.0, 224, "full-conv")), "a1.0_r224_full-conv"),
+        (Cell(Design(0.5, 300, task="ssd"), Deployment(threads=2)), "a0.5_r300_ssd_t2"),
+        (Cell(Design(0.5, 192, task="dogs", classes=120)), "a0.5_r192_dogs"),
+        (Cell(Design(0.5, 192, task="dogs", classes=1000)), "a0.5_r192_dogs_c1000"),
+        (Cell(Design(1.0, 224, "vgg16", activation="relu6"), Deployment("int8")), "a1.0_r224_vgg16_int8"),
+        (Cell(Design(0.25, 96, "conv-bias", classes=2, activation="relu")), "a0.25_r96_conv-bias_c2_relu"),
     ],
 )
 def test_an_id_shows_what_is_not_the_default(cell: Cell, expected: str) -> None:
@@ -96,6 +128,14 @@ NO_IDS = [
     "a0.25_r128_t2_t3",
     "a0.25_r128_same",
     "a0.25_r128_relu_keras",
+    "a0.25_r224_vgg16",
+    "a1.0_r224_googlenet_relu",
+    "a1.0_r224_googlenet_relu6",
+    "a1.0_r224_dogs_full-conv",
+    "a1.0_r224_dogs_c120",
+    "a1.0_r300_ssd_int8",
+    "a1.0_r300_faster-rcnn_b2",
+    "a1.0_r300_faster_rcnn",
     "a0.25_r128_t2_c10",
     "a0.25_r128_int9",
     "a0.25_r128\n",
@@ -164,8 +204,9 @@ def test_a_bad_choice_of_a_deployment_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, "1", True, None], ids=repr)
 def test_a_bad_count_is_named(count: int) -> None:
-    with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
-        Design(1.0, 224, classes=count)
+    if count is not None:  # which asks for as many as the task has
+        with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
+            Design(1.0, 224, classes=count)
     with pytest.raises(MnsweepError, match=re.escape(f"threads {count!r}")):
         Deployment(threads=count)
     with pytest.raises(MnsweepError, match=re.escape(f"batch {count!r}")):
@@ -175,3 +216,29 @@ def test_a_bad_count_is_named(count: int) -> None:
 @pytest.mark.parametrize(("alpha", "resolution"), [(2.0, 32), (5e-324, 1024)])
 def test_the_ends_of_both_ranges_belong_to_them(alpha: float, resolution: int) -> None:
     assert Design(alpha, resolution).rho == resolution / 224
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_a_task_has_as_many_outputs_as_it_needs(task: str) -> None:
+    assert Design(1.0, 300, task=task).classes == TASK_CLASSES[task]
+    assert Design(1.0, 300, task=task, classes=7).classes == 7
+
+
+@pytest.mark.parametrize("variant", NATIVE_RESOLUTION)
+def test_a_network_to_compare_with_has_one_form(variant: str) -> None:
+    native = NATIVE_RESOLUTION[variant]
+    assert Design(1.0, native, variant).activation == "relu"
+    wrong: list[dict[str, object]] = [{"alpha": 0.5}, {"resolution": native + 1}, {"width_rule": "round8"}]
+    wrong.append({"conv_padding": "keras"})
+    wrong.extend({"task": task} for task in CHOICES["task"] if task not in CLASSIFICATION)
+    for settings_of in wrong:
+        with pytest.raises(MnsweepError, match=f"{variant}.*: (write|leave)"):
+            Design(**{"alpha": 1.0, "resolution": native, "variant": variant, **settings_of})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("task", DETECTION)
+def test_a_detector_takes_one_image_in_fp32(task: str) -> None:
+    design = Design(1.0, 300, task=task)
+    for deployment in (Deployment("int8"), Deployment("bf16", "openvino"), Deployment(batch=2)):
+        with pytest.raises(MnsweepError, match=f"task {task}"):
+            Cell(design, deployment)

@@ -9,12 +9,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mnsweep.arch.cost import Cost, cost, count, layer_mult_adds, layer_params, peak_activation_bytes
+from mnsweep.arch.cost import Cost, cost, count, layer_mult_adds, layer_params, peak_activation_bytes, stored_params
 from mnsweep.arch.layers import Layer, expand
 from mnsweep.build.onnx_graph import build_onnx
 from mnsweep.build.torch_net import to_torch
 from mnsweep.build.weights import random_weights
-from mnsweep.cell import Design
+from mnsweep.cell import MOBILENETS, NATIVE_RESOLUTION, Design
 
 PAPER_PARAMS = {1.0: 4_231_976, 0.75: 2_585_560, 0.5: 1_331_592, 0.25: 470_072}
 PAPER_MULT_ADDS = {
@@ -44,11 +44,17 @@ def designs(alphas: st.SearchStrategy[float] = ALPHAS, max_resolution: int = 102
         Design,
         alphas,
         st.integers(32, max_resolution),
+        variant=st.sampled_from(MOBILENETS),
+        task=st.sampled_from(["classify", "attributes", "embedding"]),
         classes=st.integers(1, 3000),
         width_rule=st.sampled_from(["paper", "round8"]),
         conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
         activation=st.sampled_from(["relu6", "relu"]),
     )
+
+
+OTHERS = [Design(1.0, px, name) for name, px in NATIVE_RESOLUTION.items()]
+DETECTORS = [Design(1.0, 300, task="ssd"), *(Design(1.0, px, task="faster-rcnn") for px in (300, 600))]
 
 
 def cost_of(design: Design) -> Cost:
@@ -59,6 +65,38 @@ def cost_of(design: Design) -> Cost:
 def test_the_papers_designs_have_their_exact_counts(alpha: float, resolution: int) -> None:
     counted = cost_of(Design(alpha, resolution))
     assert (counted.params, counted.mult_adds) == (PAPER_PARAMS[alpha], PAPER_MULT_ADDS[alpha, resolution])
+
+
+def test_the_papers_other_forms_have_its_counts() -> None:
+    """Tables 4 and 5. Of full convolutions it prints 4866 M: without the 1.024 M of the classifier, which its 569 M has."""
+    full, shallow = (cost_of(Design(1.0, 224, variant)) for variant in ("full-conv", "shallow"))
+    assert (full.params, full.mult_adds) == (29_294_088, 4_866_269_184 + 1_024_000)
+    assert (round(shallow.params / 1e6, 1), round(shallow.mult_adds / 1e6)) == (2.9, 307)
+
+
+@pytest.mark.parametrize(
+    ("design", "mult_adds_b", "params_m"), zip(DETECTORS, (1.2, 25.2, 30.5), (6.8, 6.1, 6.1), strict=True), ids=repr
+)
+def test_detectors_have_the_counts_of_the_papers_table_13(design: Design, mult_adds_b: float, params_m: float) -> None:
+    counted = cost_of(design)
+    assert (round(counted.mult_adds / 1e9, 1), round(counted.params / 1e6, 1)) == (mult_adds_b, params_m)
+
+
+@pytest.mark.parametrize(
+    ("task", "classes"),
+    [("dogs", 120), ("planet", 26_263), ("attributes", 40), ("embedding", 128)],
+)
+def test_a_head_adds_its_linear_layer_to_the_body(task: str, classes: int) -> None:
+    body_params, body_mult_adds = 4_231_976 - 1_025_000, 568_740_352 - 1_024_000
+    counted = cost_of(Design(1.0, 224, task=task))
+    assert (counted.params, counted.mult_adds) == (body_params + 1025 * classes, body_mult_adds + 1024 * classes)
+
+
+def test_visual_wake_words_is_what_mlperf_tiny_has() -> None:
+    """Its Keras model prints 221,794 params, of which 5,472 (means and variances of 2,736 channels) can't be trained."""
+    rows = expand(Design(0.25, 96, "conv-bias", classes=2, activation="relu"))
+    assert (cost(rows).mult_adds, stored_params(rows), cost(rows).params) == (7_489_664, 221_794, 221_794 - 5_472)
+    assert sum(layer.out_channels for layer in rows if layer.batch_norm) == 2_736
 
 
 @pytest.mark.parametrize(
@@ -127,6 +165,11 @@ def torch_counts(design: Design) -> tuple[int, int]:
         Design(0.35, 33, classes=7, width_rule="round8"),
         Design(0.6, 200, conv_padding="keras", activation="relu"),
         Design(0.1, 75, conv_padding="symmetric"),
+        Design(0.2, 96, "full-conv", "attributes"),
+        Design(0.3, 64, "shallow", "embedding"),
+        Design(0.25, 96, "conv-bias", classes=2),
+        Design(1.0, 299, "inception-v3", classes=10),
+        Design(1.0, 227, "squeezenet", classes=10),
     ],
     ids=repr,
 )
@@ -167,7 +210,7 @@ def row(name: str, inputs: Sequence[str], channels: int, size: int) -> Layer:
 def peak_by_lifetimes(layers: Sequence[Layer]) -> int:
     """Each map's first and last step, then the fullest step: the image is there from step 0."""
     lifetimes = [(0, "image", 4 * layers[0].in_channels * layers[0].in_size ** 2)]
-    lifetimes += [(i, layer.name, 4 * layer.out_channels * layer.out_size**2) for i, layer in enumerate(layers)]
+    lifetimes += [(i, layer.name, 4 * layer.maps * layer.out_channels * layer.out_size**2) for i, layer in enumerate(layers)]
     ends = [max([born, *(i for i, reader in enumerate(layers) if name in reader.inputs)]) for born, name, _ in lifetimes]
     return max(
         sum(size for (born, _, size), end in zip(lifetimes, ends, strict=True) if born <= step <= end)
@@ -222,3 +265,20 @@ def test_peak_memory_of_the_full_network_is_the_first_pointwise_layer() -> None:
 @settings(max_examples=50, deadline=None)
 def test_peak_memory_of_a_design_by_lifetimes(design: Design) -> None:
     assert cost_of(design).peak_activation_bytes == peak_by_lifetimes(expand(design))
+
+
+@pytest.mark.parametrize("design", [*OTHERS, *DETECTORS], ids=repr)
+def test_peak_memory_of_a_graph_of_layers_by_lifetimes(design: Design) -> None:
+    assert next(count([design])).peak_activation_bytes == peak_by_lifetimes(expand(design))
+
+
+def test_peak_memory_of_branches_is_what_is_read_and_all_that_waits() -> None:
+    """GoogLeNet is fullest where it normalizes its map of 192 × 56²: as large before as after."""
+    maps = {layer.name: layer.out_channels * layer.out_size**2 for layer in expand(Design(1.0, 224, "googlenet"))}
+    assert cost_of(Design(1.0, 224, "googlenet")).peak_activation_bytes == 4 * (maps["conv3"] + maps["norm2"])
+    assert maps["conv3"] == maps["norm2"] == 192 * 56**2
+
+
+def test_peak_memory_of_faster_rcnn_is_its_crops_and_what_they_become() -> None:
+    crops, strided = 300 * 512 * 14**2, 300 * 512 * 7**2
+    assert cost_of(Design(1.0, 300, task="faster-rcnn")).peak_activation_bytes == 4 * (crops + strided + 300 * 4)

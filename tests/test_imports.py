@@ -28,6 +28,7 @@ def imported(folder: Path, *arguments: str) -> set[str]:
         (["-m", "mnsweep", "count", "--alpha", "0.33", "--res", "200"], {TORCH, RUNTIME}),
         (["-m", "mnsweep", "pick", "--max-latency-ms", "10"], {TORCH, RUNTIME}),
         (["-m", "mnsweep", "grid", "--dry-run"], {TORCH, RUNTIME}),
+        (["-m", "mnsweep", "paper"], {TORCH, RUNTIME, "onnx", "pandas", "matplotlib"}),
         (["-c", "import mnsweep.sweep"], {TORCH, RUNTIME}),
         (["-c", "import mnsweep.api"], {TORCH, RUNTIME}),
         (["-c", "import mnsweep"], {TORCH, RUNTIME, "onnx", "numpy", "pandas", "matplotlib"}),

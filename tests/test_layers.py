@@ -1,5 +1,7 @@
 """The rows of a network: against the paper's Table 1, TensorFlow's rule, and torch's own shapes."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 
@@ -104,6 +106,46 @@ def test_convolutions_are_depthwise_in_turn() -> None:
     layers = [layer for layer in expand(Design(0.5, 96)) if layer.op == "conv"]
     assert [layer.groups for layer in layers[1::2]] == [layer.in_channels for layer in layers[1::2]]
     assert {layer.groups for layer in [layers[0], *layers[2::2]]} == {1}
+
+
+@given(DESIGNS)
+@settings(max_examples=50, deadline=None)
+def test_full_convolutions_make_the_same_maps_as_separable_ones(design: Design) -> None:
+    separable = [row for row in expand(design) if row.kind in ("stem", "pointwise", "pool", "head")]
+    full = expand(replace(design, variant="full-conv"))
+    assert [(row.out_channels, row.out_size) for row in full] == [(row.out_channels, row.out_size) for row in separable]
+    assert {(row.kernel, row.groups) for row in full if row.op == "conv"} == {(3, 1)}
+
+
+@given(DESIGNS)
+@settings(max_examples=50, deadline=None)
+def test_the_shallow_network_lacks_the_five_blocks_that_change_no_shape(design: Design) -> None:
+    def shapes(rows: Sequence[Layer]) -> list[tuple[object, ...]]:
+        return [row[3:] for row in rows]  # without names
+
+    rows = expand(design)
+    repeated = [f"{kind}{i}" for i in range(7, 12) for kind in ("depthwise", "pointwise")]
+    assert shapes(expand(replace(design, variant="shallow"))) == shapes([row for row in rows if row.name not in repeated])
+    assert len({row[3:] for row in rows if row.name in repeated}) == 2
+
+
+@given(DESIGNS)
+@settings(max_examples=50, deadline=None)
+def test_the_network_of_mlperf_tiny_has_a_bias_beside_every_batch_norm(design: Design) -> None:
+    rows = expand(replace(design, variant="conv-bias"))
+    assert all(row.bias for row in rows if row.weight_shape)
+    assert [row._replace(bias=row.bias and row.op == "linear") for row in rows] == list(expand(design))
+
+
+def test_rows_are_of_the_kinds_that_table_2_knows_and_of_a_few_more() -> None:
+    kinds = {row.name: row.kind for row in (*expand(Design(1.0, 227, "alexnet")), *expand(Design(1.0, 224, "googlenet")))}
+    names = ("conv1", "norm1", "conv2", "pool1", "inception3a_1a", "inception3a_2b", "inception3a", "fc1", "classifier")
+    expected = ["stem", "norm", "pointwise", "pool", "pointwise", "conv", "concat", "head", "head"]
+    assert [
+        kinds[name] for name in names
+    ] == expected  # conv2 is GoogLeNet's 1 × 1; AlexNet's, in two groups, is no depthwise one
+    assert {row.kind for row in expand(Design(1.0, 227, "alexnet")) if row.groups == 2} == {"conv"}
+    assert [row.kind for row in expand(Design(1.0, 300, task="ssd"))][-1] == "boxes"
 
 
 def windows(size: int, before: int, after: int, stride: int) -> list[range]:

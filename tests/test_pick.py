@@ -57,6 +57,7 @@ CONSTRAINTS = st.builds(
     max_mult_adds_m=BOUND,
     max_size_mb=BOUND,
     max_memory_mb=BOUND,
+    max_memory_kb=st.none() | st.integers(1000, 9000).map(float),
 )
 
 
@@ -69,6 +70,7 @@ def feasible(r: Result, c: Constraints) -> bool:
         (r.mult_adds / 1e6, c.max_mult_adds_m),
         (r.onnx_bytes / 1e6, c.max_size_mb),
         (r.peak_activation_bytes / 1e6, c.max_memory_mb),
+        (r.peak_activation_bytes / 1e3, c.max_memory_kb),
     ]
     return all(bound is None or cost <= bound for cost, bound in costs) and r.quality_pct >= (c.min_top1 or 0)
 
@@ -76,7 +78,7 @@ def feasible(r: Result, c: Constraints) -> bool:
 def merit(r: Result, c: Constraints) -> tuple[float, float]:
     """Higher is better."""
     accurate, fast = r.quality_pct or 0.0, -(r.latency_p50_ms or 0.0)
-    bounds = (c.max_latency_ms, c.max_params_m, c.max_mult_adds_m, c.max_size_mb, c.max_memory_mb)
+    bounds = (c.max_latency_ms, c.max_params_m, c.max_mult_adds_m, c.max_size_mb, c.max_memory_mb, c.max_memory_kb)
     return (fast, accurate) if all(bound is None for bound in bounds) else (accurate, fast)
 
 
@@ -162,7 +164,9 @@ def looser_budget(choice: Choice) -> Looser | None:
 
 
 def with_budget(c: Constraints, budget_ms: float) -> Constraints:
-    return Constraints(budget_ms, c.margin_pct, c.min_top1, c.max_params_m, c.max_mult_adds_m, c.max_size_mb, c.max_memory_mb)
+    return Constraints(
+        budget_ms, c.margin_pct, c.min_top1, c.max_params_m, c.max_mult_adds_m, c.max_size_mb, c.max_memory_mb, c.max_memory_kb
+    )
 
 
 LOOSE = st.builds(
@@ -231,7 +235,17 @@ def test_a_printed_budget_is_just_enough(ms: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["max_latency_ms", "margin_pct", "min_top1", "max_params_m", "max_mult_adds_m", "max_size_mb", "max_memory_mb"]
+    "name",
+    [
+        "max_latency_ms",
+        "margin_pct",
+        "min_top1",
+        "max_params_m",
+        "max_mult_adds_m",
+        "max_size_mb",
+        "max_memory_mb",
+        "max_memory_kb",
+    ],
 )
 @pytest.mark.parametrize("value", [float("nan"), -1.0, -0.001, float("inf"), float("-inf")])
 def test_bad_constraints_are_refused_by_name(name: str, value: float) -> None:

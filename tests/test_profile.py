@@ -420,6 +420,11 @@ def test_json_is_one_document_with_its_place_and_quiet_is_silent(run: Run, tmp_p
         ("--precision int8 --classes 10", (), "grid --alpha 0.3 --res 64 --classes 10 --precision fp32,int8"),
         ("--width-rule round8", (("pad", "16"),), "profile --alpha 0.3 --res 64 --width-rule round8 --pad 16"),
         ("--pad none", (("runtime", "openvino"),), "grid --alpha 0.3 --res 64 --pad none --runtime onnxruntime,openvino"),
+        (
+            "--task ssd --variant shallow",
+            (),
+            "grid --alpha 0.3 --res 64 --variant shallow --task ssd --runtime onnxruntime,openvino",
+        ),
     ],
 )
 def test_the_last_line_is_a_command_that_follows(

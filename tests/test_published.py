@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from mnsweep.accuracy.metrics import METRICS
 from mnsweep.accuracy.published import DEFAULT_SOURCE, published, sources
 from mnsweep.arch.layers import expand
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
+from mnsweep.report.paper_data import Printed, printed
+from mnsweep.report.paper_networks import network_of
 
 # TensorFlow models, research/slim/nets/mobilenet_v1.md, checkpoints of 2018-08-02: top-1, top-5.
 SLIM = {
@@ -101,3 +104,74 @@ def test_an_unknown_source_is_named_with_the_known_ones(source: str) -> None:
 
 def test_the_default_source_is_the_first() -> None:
     assert sources() == (DEFAULT_SOURCE, "paper") == ("slim-2018-08", "paper")
+
+
+CITY = "im2gps_within_city_25km"
+APPLICATIONS = ("stanford_dogs_top1", "face_attr_mean_ap", "acc_at_1e-4", "coco_map_50_95", CITY)
+PRINTED = [(row, design) for row in printed() if row.unit == "%" and (design := network_of(row))]
+
+
+@pytest.mark.parametrize("source", ["slim-2018-08", "paper"])
+@pytest.mark.parametrize(
+    ("row", "design"),
+    [(row, design) for row, design in PRINTED if row.metric in APPLICATIONS],
+    ids=lambda value: f"{value.table}-{value.model}" if isinstance(value, Printed) else "",
+)
+def test_applications_have_the_paper_s_numbers_whatever_the_source(row: Printed, design: Design, source: str) -> None:
+    quality = published(Cell(design), source)
+    assert quality is not None
+    assert (quality.metric, quality.quality_pct) == (row.metric, float(row.text))
+    assert (quality.provenance, quality.top5_pct) == ("published: paper", None)
+    assert f"Table {row.table}" in quality.reference
+
+
+def test_every_application_has_as_many_numbers_as_the_paper_printed() -> None:
+    tasks = [design.task for row, design in PRINTED if row.metric in APPLICATIONS]
+    assert {task: tasks.count(task) for task in tasks} == {
+        "dogs": 5, "planet": 2, "attributes": 6, "ssd": 1, "faster-rcnn": 2, "embedding": 4,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "design"),
+    [(row, design) for row, design in PRINTED if row.metric == "imagenet_top1"],
+    ids=lambda value: f"{value.table}-{value.model}" if isinstance(value, Printed) else "",
+)
+def test_every_top1_of_the_paper_is_its_network_s_and_no_checkpoint_s(row: Printed, design: Design) -> None:
+    quality, checkpoint = published(Cell(design), "paper"), published(Cell(design))
+    assert quality is not None and (quality.metric, quality.quality_pct) == ("imagenet_top1", float(row.text))
+    assert (checkpoint is None) == (design.variant != "mobilenet")
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        Design(0.5, 300, task="ssd"),
+        Design(1.0, 320, task="ssd"),
+        Design(1.0, 300, task="ssd", classes=21),
+        Design(1.0, 224, task="dogs", classes=121),
+        Design(1.0, 224, task="planet", classes=10_000),
+        Design(1.0, 224, task="attributes", activation="relu"),
+        Design(1.0, 224, task="embedding"),
+        Design(0.75, 224, variant="shallow"),
+        Design(1.0, 224, variant="conv-bias"),
+        Design(1.0, 299, variant="inception-v3"),
+    ],
+    ids=lambda design: Cell(design).id,
+)
+def test_another_application_has_no_published_number(design: Design) -> None:
+    assert published(Cell(design), "paper") is None
+
+
+def test_an_application_in_int8_has_no_number_and_in_bf16_inherits_it() -> None:
+    design = Design(1.0, 224, task="dogs")
+    assert published(Cell(design, Deployment("int8"))) is None
+    inherited = published(Cell(design, Deployment("bf16")))
+    assert inherited and (inherited.quality_pct, inherited.provenance) == (83.3, "inherited from fp32, published: paper")
+
+
+def test_every_metric_of_the_paper_has_words() -> None:
+    assert {row.metric for row in printed() if row.metric in METRICS} == set(METRICS)
+    assert {row.metric for row, _ in PRINTED} - {"mult_adds_share", "params_share"} <= set(METRICS)
+    for metric in METRICS.values():
+        assert metric.label.endswith(" (%)") and 0 < len(metric.short) <= 15

@@ -108,6 +108,26 @@ def test_the_other_settings_reach_every_design() -> None:
     assert {(d.classes, d.width_rule, d.conv_padding, d.activation) for d in designs} == {(10, "round8", "keras", "relu")}
 
 
+def test_a_task_brings_its_classes_unless_they_are_given() -> None:
+    dogs = Space(task="dogs", variant="shallow")
+    assert {(d.variant, d.task, d.classes) for d in dogs.designs()} == {("shallow", "dogs", 120)}
+    assert {d.classes for d in Space(task="planet", classes=9_766).designs()} == {9_766}
+    assert {d.classes for d in Space().designs()} == {1000}
+
+
+def test_a_network_to_compare_with_needs_no_axes() -> None:
+    assert [cell.id for cell in Space(variant="inception-v3").cells()] == ["a1.0_r299_inception-v3"]
+    with pytest.raises(MnsweepError, match=r"write --alpha 1\.0 --res 224"):
+        Space(alpha="0.25,1.0", variant="vgg16").designs()
+
+
+@pytest.mark.parametrize("name", ["variant", "task"])
+def test_an_unknown_variant_or_task_is_one_line_that_says_what_there_is(name: str) -> None:
+    with pytest.raises(MnsweepError, match=f"{name} 'nonsense' is unknown: choose from .*mobilenet|classify") as error:
+        Space(**{name: "nonsense"}).designs()  # type: ignore[arg-type]
+    in_one_line(error.value)
+
+
 def test_the_default_is_the_papers_grid() -> None:
     expected = [(a, r) for a in (0.25, 0.5, 0.75, 1.0) for r in (128, 160, 192, 224)]
     assert [(d.alpha, d.resolution) for d in Space().designs()] == expected
@@ -149,6 +169,8 @@ BAD_ALPHAS = [
     "0.5:1:-0.1",
     "0.5:1:nan",
     "1e9999",
+    "1e400",
+    "-1e400",
     "1e-400",
     "0.5\nabc",
     "0.25\n0.5\n1.0",

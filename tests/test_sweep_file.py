@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.cell import Cell, Deployment, Design
+from mnsweep.cell import TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
+from mnsweep.report.paper_data import printed
+from mnsweep.report.paper_networks import network_of
 from mnsweep.space import Space
 from mnsweep.sweep_file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
 
@@ -60,11 +62,19 @@ def test_paper_file_is_the_grid_of_the_flags() -> None:
         ("designs = [[0.33, 200]]\nthreads = [1, 2]", ["a0.33_r200", "a0.33_r200_t2"]),
         ('designs = [[0.33, 200]]\nclasses = 10\nconv_padding = "keras"', ["a0.33_r200_c10_keras"]),
         ('cells = ["a0.25_r96_t2"]', ["a0.25_r96_t2"]),
+        ('designs = [[0.5, 300]]\ntask = "ssd"', ["a0.5_r300_ssd"]),
+        ('alpha = 1\nres = 224\nvariant = "vgg16"\ntask = "dogs"', ["a1.0_r224_vgg16_dogs"]),
         ('alpha = 0.25\nres = 96\ncells = ["a0.25_r96", "a0.25_r96_b2"]', ["a0.25_r96", "a0.25_r96_b2"]),
     ],
 )
 def test_what_a_file_says_is_what_is_swept(text: str, expected: list[str]) -> None:
     assert ids(text) == expected
+
+
+def test_visual_wake_words_is_a_named_design() -> None:
+    sweep = read_sweep(REPOSITORY / "sweeps" / "vww.toml")
+    assert sweep.cells[0].design == Design(0.25, 96, "conv-bias", classes=2, activation="relu")
+    assert {cell.design for cell in sweep.cells} == {sweep.cells[0].design}
 
 
 def test_a_file_without_axes_is_the_grid_of_no_flags() -> None:
@@ -212,4 +222,16 @@ def test_what_is_not_found_is_one_line(results: Path, name: str) -> None:
     message = str(error.value)
     assert message.startswith(f"--sweep {name}: no such") and "\n" not in message
     if name == "nothing":
-        assert "known: cliffs, deploy, paper" in message and str(results) in message
+        assert "known: attributes, cliffs, deploy, dogs, " in message and str(results) in message
+
+
+@pytest.mark.parametrize("task", ["dogs", "planet", "attributes", "embedding", "ssd", "faster-rcnn"])
+def test_every_application_has_a_sweep_with_the_paper_s_numbers(task: str) -> None:
+    path = REPOSITORY / "sweeps" / f"{task}.toml"
+    sweep = read_sweep(path)
+    assert sweep.name == task and path.read_text().startswith(f"# mnsweep grid --sweep sweeps/{task}.toml\n")
+    assert {cell.design.task for cell in sweep.cells} == {task}
+    assert {cell.design.classes for cell in sweep.cells} == {TASK_CLASSES[task]}
+    of_the_paper = {network_of(row) for row in printed()}
+    wanted = {design for design in of_the_paper if design and design.task == task and design.variant == "mobilenet"}
+    assert wanted and wanted <= {cell.design for cell in sweep.cells}

@@ -16,6 +16,7 @@ from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
 
 DEFAULT_SOURCE = "slim-2018-08"
+PAPER = "paper"
 _PROVENANCE = {  # by precision, before the name of the source
     "fp32": "published",
     "int8": "published, quantization-aware training",
@@ -27,7 +28,7 @@ _QUANTIZED = "it needs weights that were trained with quantization: a file quant
 _WEIGHTS = {  # whether the network that scored the number is a file that a user can have
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
-    "paper": "its weights were never published: train them, or choose by --quality-source slim-2018-08",
+    PAPER: "its weights were never published: train them, or choose by --quality-source slim-2018-08 where that has a number",
 }
 
 
@@ -54,20 +55,22 @@ class Quality:
 def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     """What `source` printed for the network of `cell`, or None: the number of another network is no number.
 
+    Tasks other than `classify` have the paper's numbers, whatever the source: nobody else printed any.
     Raises `MnsweepError` on an unknown source.
     """
     _check(source)
     design, precision = cell.design, cell.deployment.precision
-    if not is_plain(cell):
-        return None
+    # At the α that were published both width rules give the same channels.
+    network = replace(design, width_rule="paper")
+    printed = _published()[source if design.task == "classify" else PAPER]
     if precision == "bf16":
-        as_fp32 = _published()[source].get(("fp32", design.alpha, design.resolution))
+        as_fp32 = printed.get(("fp32", network))
         return as_fp32 and replace(as_fp32, precision="bf16")
-    return _published()[source].get((precision, design.alpha, design.resolution))
+    return printed.get((precision, network))
 
 
 def is_plain(cell: Cell) -> bool:
-    """Whether the sources speak of its network: nothing but α and resolution differs from theirs.
+    """Whether nothing but α and resolution differs from the network that every source speaks of.
 
     At the α that were published both width rules give the same channels.
     """
@@ -76,9 +79,13 @@ def is_plain(cell: Cell) -> bool:
 
 
 def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
-    """What `source` printed for networks at one precision, by α and resolution. Raises `MnsweepError` on an unknown source."""
+    """What `source` printed for plain networks at one precision, by α and resolution. Raises `MnsweepError` where unknown."""
     _check(source)
-    return {(alpha, res): quality for (of, alpha, res), quality in _published()[source].items() if of == precision}
+    return {
+        (design.alpha, design.resolution): quality
+        for (of, design), quality in _published()[source].items()
+        if of == precision and is_plain(Cell(design))
+    }
 
 
 def _check(source: str) -> None:
@@ -101,12 +108,14 @@ def weights_note(provenance: str | None) -> str:
 
 
 @cache
-def _published() -> dict[str, dict[tuple[str, float, int], Quality]]:
-    found: dict[str, dict[tuple[str, float, int], Quality]] = {}
+def _published() -> dict[str, dict[tuple[str, Design], Quality]]:
+    """By source: what was printed for a design at a precision."""
+    found: dict[str, dict[tuple[str, Design], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
+            design = Design(float(row["alpha"]), int(row["resolution"]), row["variant"], row["task"])
             top5 = float(row["top5_pct"]) if row["top5_pct"] else None
-            precision, key = row["precision"], (row["precision"], float(row["alpha"]), int(row["resolution"]))
-            quality = Quality("imagenet_top1", float(row["top1_pct"]), top5, row["source"], row["reference"], precision)
-            found.setdefault(row["source"], {})[key] = quality
+            about = row["source"], row["reference"], row["precision"]
+            quality = Quality(row["metric"], float(row["quality_pct"]), top5, *about)
+            found.setdefault(row["source"], {})[row["precision"], design] = quality
     return found

@@ -24,10 +24,13 @@ NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # 
 NARROW_UP_TO = 64  # channels; beyond, layers are wide
 CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: where a MobileNet at 160 to 224 px has such layers
 PAIRS, CLASSES = 3, 10
+PADDED_KINDS = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
 
 
 def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ...]:
     """The rows as they are deployed; the network's input and its outputs keep their channels."""
+    if not channels:
+        return tuple(layers)
     deployed: list[Layer] = []
     width = {"image": layers[0].in_channels}
     for layer in layers:
@@ -40,7 +43,7 @@ def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ..
 
 
 def multiples_of(k: int, layers: Sequence[Layer]) -> dict[int, int]:
-    """Every channel count rounded up to a multiple of `k`."""
+    """Every channel count rounded up to a multiple of `k`; none of a network that is not padded (`_counts`)."""
     return {count: up for count in _counts(layers) if (up := _round_up(count, k)) != count}
 
 
@@ -95,6 +98,12 @@ def _round_up(count: int, k: int) -> int:
 
 
 def _counts(layers: Sequence[Layer]) -> list[int]:
+    """The channel counts that may grow: all within a chain of layers; none where maps are concatenated, cropped or in groups.
+
+    There the place of a channel matters, and every network of that kind has round counts already.
+    """
+    if not all(layer.kind in PADDED_KINDS and layer.maps == 1 for layer in layers):
+        return []
     return sorted({layer.out_channels for layer in layers[:-1]})
 
 

@@ -7,14 +7,14 @@ numbers: onnx.proto. A test writes the files and compares.
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from mnsweep.arch.graph import FLOAT, INT8, INT32, Node, Tensor, to_graph
+from mnsweep.arch.graph import FLOAT, INT8, INT32, INT64, UINT8, Node, Tensor, to_graph
 from mnsweep.arch.layers import Layer
 
 IR_VERSION = 8
 OPSET = 17
 PRODUCER = "mnsweep"
 NAME = "mobilenet"
-ITEM_BYTES = {FLOAT: 4, INT8: 1, INT32: 4}
+ITEM_BYTES = {FLOAT: 4, INT8: 1, UINT8: 1, INT32: 4, INT64: 8}
 SYNTHETIC = "seeded synthetic images: fit for timing alone"
 CALIBRATION = "calibration"  # key of the file's metadata that says on what int8 ranges were measured
 
@@ -41,16 +41,18 @@ def _tensor(tensor: Tensor) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _attribute(name: str, value: int | tuple[int, ...]) -> int:
-    """AttributeProto of integers: name, i or ints, and the type behind a two-byte tag."""
+def _attribute(name: str, value: int | float | tuple[int, ...]) -> int:
+    """AttributeProto of numbers: name, i, ints or f, and the type behind a two-byte tag."""
+    if isinstance(value, float):
+        return _nested(_nested(len(name)) + 1 + 4 + 3)
     values = (value,) if isinstance(value, int) else value
     return _nested(_nested(len(name)) + sum(map(_integer, values)) + 3)
 
 
 @lru_cache(maxsize=4096)
 def _node(node: Node) -> int:
-    """NodeProto: inputs, one output, name, op_type, attributes."""
-    names = sum(_nested(len(i)) for i in node.inputs) + _nested(len(node.output)) + _nested(len(node.name))
+    """NodeProto: inputs, outputs, name, op_type, attributes."""
+    names = sum(_nested(len(name)) for name in (*node.inputs, *node.outputs, node.name))
     return _nested(names + _nested(len(node.op)) + sum(_attribute(*attribute) for attribute in node.attributes))
 
 
@@ -74,6 +76,6 @@ def onnx_bytes(layers: Sequence[Layer], int8: bool = False) -> int:
     """Bytes of the ONNX file at batch 1, fp32 or int8: folded weights and the graph around them."""
     graph = to_graph(layers, int8)
     size = _nested(len(NAME)) + sum(map(_node, graph.nodes)) + sum(map(_tensor, graph.constants))
-    size += _value_info(graph.image) + _value_info(graph.logits)
+    size += _value_info(graph.image) + _value_info(graph.output)
     opset = _nested(_integer(OPSET) + _nested(0))  # the default domain is written as an empty string
     return _integer(IR_VERSION) + _nested(len(PRODUCER)) + _nested(size) + opset + _metadata(metadata(int8))

@@ -10,13 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, ValueInfoProto, helper
 
-from mnsweep.arch.graph import FLOAT, INT8, INT32, Graph, Node, Range, Tensor, to_graph
+from mnsweep.arch.graph import DETECTIONS, FLOAT, INT8, INT32, INT64, UINT8, Graph, Node, Range, Tensor, map_shape, to_graph
 from mnsweep.arch.layers import Layer
 from mnsweep.arch.onnx_bytes import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
 from mnsweep.build.quantize import quantized
 from mnsweep.build.weights import Weights, check, folded
+from mnsweep.errors import MnsweepError
 
-_TYPES = {FLOAT: TensorProto.FLOAT, INT8: TensorProto.INT8, INT32: TensorProto.INT32}
+_TYPES = {
+    FLOAT: TensorProto.FLOAT,
+    INT8: TensorProto.INT8,
+    UINT8: TensorProto.UINT8,
+    INT32: TensorProto.INT32,
+    INT64: TensorProto.INT64,
+}
 
 
 def build_onnx(
@@ -27,13 +34,16 @@ def build_onnx(
     calibration: str = SYNTHETIC,
     weight_bits: int = 8,
 ) -> bytes:
-    """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32.
+    """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or what the task says.
 
-    `batch=None` makes the batch symbolic. With `ranges` of the maps (least, greatest) the arithmetic is int8, and
-    the file says in its metadata on what they were measured (`calibration`); weights take `weight_bits`.
+    The other outputs are in `mnsweep.arch.graph.output`. `batch=None` makes the batch symbolic. With `ranges` of the maps
+    (least, greatest) the arithmetic is int8, and the file says in its metadata on what they were measured (`calibration`);
+    weights take `weight_bits`. A detection network takes one image, and stays fp32.
     Raises `MnsweepError` when an array or a range is missing or misshapen.
     """
     check(layers, weights)
+    if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or ranges is not None):
+        raise MnsweepError("a detection network takes one image at a time, in fp32: ask for batch 1 and precision fp32")
     graph = to_graph(layers, int8=ranges is not None)
     arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
     model = _model(graph, arrays, batch)
@@ -46,7 +56,7 @@ def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
     graph = to_graph(layers)
     model = _model(graph, _float_arrays(layers, weights), batch=1)
     for layer in layers[:-1]:
-        model.graph.output.append(_value(Tensor(layer.name, (1, layer.out_channels, layer.out_size, layer.out_size)), 1))
+        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.maps))
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -55,19 +65,21 @@ def _model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None) 
         nodes=[_node(node) for node in graph.nodes],
         name=NAME,
         inputs=[_value(graph.image, batch)],
-        outputs=[_value(graph.logits, batch)],
+        outputs=[_value(graph.output, batch)],
     )
-    for constant in graph.constants:
-        tensor = proto.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
-        tensor.raw_data = np.ascontiguousarray(arrays[constant.name], np.dtype(constant.dtype).newbyteorder("<")).tobytes()
     model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR_VERSION
+    for constant in graph.constants:  # into the model, which holds a copy of the graph: large networks need not be copied
+        tensor = model.graph.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
+        known = graph.values.get(constant.name)
+        array = np.asarray(known()) if known else arrays[constant.name]
+        tensor.raw_data = np.ascontiguousarray(array, np.dtype(constant.dtype).newbyteorder("<")).tobytes()
     return model
 
 
 def _node(node: Node) -> Any:
     attributes: dict[str, Any] = dict(node.attributes)
-    return helper.make_node(node.op, node.inputs, [node.output], node.name, **attributes)
+    return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
 
 
 def _value(tensor: Tensor, batch: int | None) -> ValueInfoProto:
@@ -76,7 +88,7 @@ def _value(tensor: Tensor, batch: int | None) -> ValueInfoProto:
 
 
 def _float_arrays(layers: Sequence[Layer], weights: Weights) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {"clip.min": np.zeros((), np.float32), "clip.max": np.full((), 6, np.float32)}
+    arrays: dict[str, NDArray[Any]] = {}
     for layer in layers:
         if layer.weight_shape:
             arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)

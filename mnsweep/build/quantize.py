@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.arch.graph import CLIPPING, Range, map_names
+from mnsweep.arch.graph import CLIPPING, UINT8, Range, map_names, map_type
 from mnsweep.arch.layers import Layer
 from mnsweep.build.weights import Weights, folded
 from mnsweep.errors import MnsweepError
@@ -25,7 +25,10 @@ NOTHING = 1e-30  # a weight scale below is no scale: its product with a map's wo
 
 def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
     """Ranges for timing alone, where nothing was calibrated: images from −1 to 1, maps from 0 to 6 or from −6 to 6."""
-    clipped = {layer.name: layer.activation in CLIPPING or layer.op == "global_pool" for layer in layers}
+    clipped: dict[str, bool] = {"image": False}
+    for layer in layers:
+        reads_clipped = all(clipped[name] for name in layer.inputs)
+        clipped[layer.name] = layer.activation in CLIPPING or (layer.op not in ("conv", "linear") and reads_clipped)
     return {"image": (-1.0, 1.0)} | {name: (0.0 if clipped[name] else -6.0, 6.0) for name in map_names(layers)[1:]}
 
 
@@ -35,10 +38,12 @@ def quantized(
     """Every constant of the int8 graph, by name. Raises `MnsweepError` when the range of a map is missing or not finite."""
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
+    is_unsigned = map_type(layers) == UINT8
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
             raise MnsweepError(f"calibration: map {name} has no range, or one that is not finite")
-        arrays[f"{name}.scale"], arrays[f"{name}.zero_point"] = map_scale(*ranges[name])
+        arrays[f"{name}.scale"], zero_point = map_scale(*ranges[name])
+        arrays[f"{name}.zero_point"] = _unsigned(zero_point) if is_unsigned else zero_point
     for layer in layers:
         if layer.weight_shape:
             arrays |= _quantized_layer(layer, weights, float(arrays[f"{layer.inputs[0]}.scale"]), most)
@@ -51,6 +56,11 @@ def map_scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.
     scale = np.float32((high - low) / LEVELS) or np.float32(1)  # a map that is 0 everywhere takes any scale
     zero_point = np.clip(np.rint(LEAST - low / scale), LEAST, MOST)
     return np.asarray(scale), np.asarray(zero_point, np.int8)
+
+
+def _unsigned(zero_point: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The same values as an unsigned byte."""
+    return np.asarray(zero_point.astype(np.int16) - LEAST, np.uint8)
 
 
 def _quantized_layer(layer: Layer, weights: Weights, input_scale: float, most: int) -> dict[str, NDArray[Any]]:

@@ -1,17 +1,33 @@
 """A torch module of the rows: the logical network, batch norm unfolded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import nn
+from torch.nn import functional
 
-from mnsweep.arch.layers import Layer
+from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
 from mnsweep.build.weights import TF_EPSILON, Weights, check, shapes
+from mnsweep.errors import MnsweepError
 
 TF_SLIM_MOMENTUM = 0.0003  # in torch's convention; the Keras application uses 0.01
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu6": nn.ReLU6, "relu": nn.ReLU, "none": nn.Identity}
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu6": nn.ReLU6,
+    "relu": nn.ReLU,
+    "none": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "l2_norm": lambda: UnitLength(),
+}
 _BATCH_NORM = {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
+class UnitLength(nn.Module):
+    """Vectors divided by their length."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, n) → (batch, n)."""
+        return functional.normalize(x)
 
 
 class Conv(nn.Module):
@@ -19,14 +35,15 @@ class Conv(nn.Module):
 
     def __init__(self, layer: Layer, epsilon: float) -> None:
         super().__init__()
-        before, after = layer.padding
-        self.pad = nn.ZeroPad2d((before, after, before, after)) if before != after else nn.Identity()
+        top, left, bottom, right = layer.pads
+        even = (top, left) == (bottom, right)
+        self.pad = nn.Identity() if even else nn.ZeroPad2d((left, right, top, bottom))
         self.conv = nn.Conv2d(
             layer.in_channels,
             layer.out_channels,
-            layer.kernel,
+            layer.kernel_shape,
             layer.stride,
-            padding=before if before == after else 0,
+            padding=(top, left) if even else 0,
             groups=layer.groups,
             bias=layer.bias,
         )
@@ -39,12 +56,51 @@ class Conv(nn.Module):
         return cast(torch.Tensor, self.activation(self.norm(self.conv(self.pad(x)))))
 
 
+class Linear(nn.Module):
+    """One linear row on a flattened map, and its activation."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.linear = nn.Linear(layer.weight_shape[1], layer.out_channels, bias=layer.bias)
+        self.activation = _ACTIVATIONS[layer.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, in, size, size) or (batch, in · size²) → (batch, out)."""
+        return cast(torch.Tensor, self.activation(self.linear(x.flatten(1))))
+
+
+class Concat(nn.Module):
+    """Several maps of one size, one behind the other."""
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, size, size) each → (batch, all channels, size, size)."""
+        return torch.cat(maps, 1)
+
+
+def _pool(layer: Layer) -> nn.Module:
+    """A pool; a max pool never takes its padding, an average pool counts it as zeros."""
+    top, left, bottom, right = layer.pads
+    window = layer.kernel, layer.stride
+    if layer.op == "max_pool":
+        return nn.Sequential(nn.ConstantPad2d((left, right, top, bottom), float("-inf")), nn.MaxPool2d(*window))
+    return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), nn.AvgPool2d(*window))
+
+
 def _module(layer: Layer, epsilon: float) -> nn.Module:
-    if layer.op == "conv":
-        return Conv(layer, epsilon)
-    if layer.op == "global_pool":
-        return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Linear(layer.in_channels, layer.out_channels, bias=layer.bias)
+    match layer.op:
+        case "conv":
+            return Conv(layer, epsilon)
+        case "linear":
+            return Linear(layer)
+        case "global_pool":
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case "max_pool" | "avg_pool":
+            return _pool(layer)
+        case "concat":
+            return Concat()
+        case "lrn":
+            return nn.LocalResponseNorm(layer.kernel, LRN_ALPHA, LRN_BETA, LRN_BIAS)
+    raise MnsweepError(f"row {layer.name}: {layer.op} has no torch module; leave out the rows that make boxes")
 
 
 class TorchNet(nn.Module):
@@ -62,7 +118,7 @@ class TorchNet(nn.Module):
         """Run every row in order, each on the output of the row it names."""
         maps = {"image": image}
         for layer in self.layers:
-            maps[layer.name] = self.rows[layer.name](maps[layer.inputs[0]])
+            maps[layer.name] = self.rows[layer.name](*(maps[name] for name in layer.inputs))
         return maps[self.layers[-1].name]
 
 
@@ -88,4 +144,4 @@ def _state_key(net: TorchNet, name: str) -> str:
     row, _, part = name.rpartition(".")
     if part in _BATCH_NORM:
         return f"rows.{row}.norm.{_BATCH_NORM[part]}"
-    return f"rows.{row}.conv.{part}" if isinstance(net.rows[row], Conv) else f"rows.{row}.{part}"
+    return f"rows.{row}.{'conv' if isinstance(net.rows[row], Conv) else 'linear'}.{part}"

@@ -24,6 +24,8 @@ def count(
     csv: Annotated[
         bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=o.OUTPUT)
     ] = False,
+    variant: o.Variant = None,
+    task: o.Task = None,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
     conv_padding: o.ConvPadding = None,
@@ -51,6 +53,8 @@ def count(
         res=res,
         precision=precision,
         pad=pad,
+        variant=variant,
+        task=task,
         classes=classes,
         width_rule=width_rule,
         conv_padding=conv_padding,

@@ -28,6 +28,8 @@ def export(
     runtime: Annotated[str, typer.Option(help="Whose liking 'auto' padding is.")] = "onnxruntime",
     calibration: o.Calibration = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the random weights.")] = 0,
+    variant: o.Variant = None,
+    task: o.Task = None,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
     conv_padding: o.ConvPadding = None,
@@ -37,13 +39,21 @@ def export(
 ) -> None:
     """Write one MobileNet as an ONNX file, batch norm folded, with seeded random weights.
 
-    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32.
+    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32; of some
+    tasks `probabilities`, `embedding`, or `detections`: (1, 100, 6), box, probability and class of each.
     Padded channels change no logit. int8 scales come from the pictures in --calibration, or from synthetic ones.
     """
     from mnsweep.cell import Cell, Deployment, Design
     from mnsweep.cli.show import advise
 
-    settings = o.given(classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation)
+    settings = o.given(
+        variant=variant,
+        task=task,
+        classes=classes,
+        width_rule=width_rule,
+        conv_padding=conv_padding,
+        activation=activation,
+    )
     symbolic = batch == "symbolic"
     deployment = Deployment(precision, runtime, batch=1 if symbolic else _whole(batch), pad=pad)
     cell = Cell(Design(alpha, res, **settings), deployment)  # type: ignore[arg-type]
@@ -53,10 +63,8 @@ def export(
         typer.echo(dumps(about, indent=2))
     else:
         typer.echo(f"{path}: {cell.id}, {path.stat().st_size / 1e6:.2f} MB")
-    advise(
-        f"next: load it with onnxruntime.InferenceSession('{path}'), or measure it: mnsweep grid --alpha {alpha} --res {res}",
-        quiet,
-    )
+    asked = o.as_flags({"alpha": alpha, "res": res, **settings})
+    advise(f"next: load it with onnxruntime.InferenceSession('{path}'), or measure it: mnsweep grid {asked}", quiet)
 
 
 def _whole(batch: str) -> int:

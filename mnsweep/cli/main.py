@@ -9,7 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mnsweep import __version__
-from mnsweep.cli import count, doctor, explore, export, grid, pick, profile, rebuild
+from mnsweep.cli import count, doctor, explore, export, grid, paper, pick, profile, rebuild
 from mnsweep.errors import MnsweepError
 
 USAGE = 2
@@ -30,6 +30,7 @@ app.command("count", epilog=count.EXAMPLE)(count.count)
 app.command("export", epilog=export.EXAMPLE)(export.export)
 app.command("rebuild", epilog=rebuild.EXAMPLE)(rebuild.rebuild)
 app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
+app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

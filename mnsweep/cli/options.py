@@ -67,7 +67,20 @@ Sustain = Annotated[
 Wait = Annotated[
     bool, typer.Option("--wait", help="Wait for another mnsweep that is measuring here.", rich_help_panel=MEASURING)
 ]
-Classes = Annotated[Optional[int], typer.Option(help="Classes of the classifier. Default: 1000.", rich_help_panel=SETTINGS)]
+Variant = Annotated[
+    Optional[str],
+    typer.Option(
+        help="mobilenet, full-conv, shallow, conv-bias; alexnet, squeezenet, vgg16, googlenet, inception-v3.",
+        rich_help_panel=SETTINGS,
+    ),
+]
+Task = Annotated[
+    Optional[str],
+    typer.Option(help="classify, dogs, planet, attributes, embedding, ssd, faster-rcnn.", rich_help_panel=SETTINGS),
+]
+Classes = Annotated[
+    Optional[int], typer.Option(help="Outputs: classes, cells, attributes. Default: the task's.", rich_help_panel=SETTINGS)
+]
 WidthRule = Annotated[
     Optional[str], typer.Option(help="Channels from α: paper (truncate) or round8. Default: paper.", rich_help_panel=SETTINGS)
 ]

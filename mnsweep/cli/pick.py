@@ -41,6 +41,9 @@ def pick(
     max_memory_mb: Annotated[
         Optional[float], typer.Option(help="Most peak activation memory, in 10⁶ bytes.", rich_help_panel=BUDGETS)
     ] = None,
+    max_memory_kb: Annotated[
+        Optional[float], typer.Option(help="The same in 10³ bytes, for microcontrollers.", rich_help_panel=BUDGETS)
+    ] = None,
     precision: Annotated[
         Optional[str], typer.Option(help="Only these precisions: fp32,int8. Default: any.", rich_help_panel=BUDGETS)
     ] = None,
@@ -76,7 +79,7 @@ def pick(
     from mnsweep.result import PREDICTED, from_csv
     from mnsweep.store import CELLS, find_results, results_dir_or_default
 
-    bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb)
+    bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
     constraints = Constraints(*bounds, precision, runtime, percentile)
     directory, machine = results_dir_or_default(results_dir), read_machine().key
     folder = find_results(directory, machine, sweep)

@@ -45,6 +45,8 @@ def profile(
     threads: Threads = None,
     batch: Batch = None,
     pad: Pad = None,
+    variant: o.Variant = None,
+    task: o.Task = None,
     classes: o.Classes = None,
     width_rule: o.WidthRule = None,
     conv_padding: o.ConvPadding = None,
@@ -66,7 +68,14 @@ def profile(
     from mnsweep.profile import profile as measure
     from mnsweep.store import SweepFolder, results_dir_or_default
 
-    design = o.given(classes=classes, width_rule=width_rule, conv_padding=conv_padding, activation=activation)
+    design = o.given(
+        variant=variant,
+        task=task,
+        classes=classes,
+        width_rule=width_rule,
+        conv_padding=conv_padding,
+        activation=activation,
+    )
     how = o.given(precision=precision, runtime=runtime, threads=_threads(threads), batch=batch, pad=pad)
     cell = Cell(Design(alpha, res, **design), Deployment(**how))  # type: ignore[arg-type]
     advise(f"profiling {cell.id}: about {SECONDS} s", quiet)
@@ -213,10 +222,14 @@ def _lint_lines(found: "Profile") -> list[str]:
 def _next(found: "Profile") -> str:
     """The command that tries what the lint advises; where it advises nothing, a comparison of precisions.
 
-    Runtimes and precisions are compared by measuring them in turns, as `grid` does.
+    Runtimes and precisions are compared by measuring them in turns, as `grid` does. A detector has one precision.
     """
+    from mnsweep.cell import DETECTION
+
     how = found.cell.deployment
-    name, value = next((change for finding in found.findings for change in finding.changes), ("precision", "fp32,int8"))
+    other = ("runtime", "onnxruntime" if how.runtime == "openvino" else "openvino")
+    otherwise = other if found.cell.design.task in DETECTION else ("precision", "fp32,int8")
+    name, value = next((change for finding in found.findings for change in finding.changes), otherwise)
     if name == "pad":
         return f"mnsweep profile {_flags(found.cell, {name: value})}"
     return f"mnsweep grid {_flags(found.cell, {name: f'{how.runtime},{value}' if name == 'runtime' else value})}"
@@ -224,9 +237,4 @@ def _next(found: "Profile") -> str:
 
 def _flags(cell: "Cell", changes: "Mapping[str, str]") -> str:
     """The options that ask for a cell with `changes`; what is the default and unchanged is left out."""
-    from dataclasses import fields
-
-    parts = (cell.design, cell.deployment)
-    differ = {f.name: value for p in parts for f in fields(p) if (value := getattr(p, f.name)) != f.default}
-    alpha, res = differ.pop("alpha"), differ.pop("resolution")
-    return o.as_flags({"alpha": alpha, "res": res, **differ, **changes})
+    return o.as_flags({"alpha": cell.design.alpha, "res": cell.design.resolution, **cell.changed(), **changes})

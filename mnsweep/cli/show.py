@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from mnsweep.accuracy.metrics import metric_of
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
@@ -54,20 +55,21 @@ _MEASURED: list[_Column] = [
     ("against\nothers", lambda r: "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"),
 ]
 _RATE: _Column = ("images\nper s", lambda r: "–" if r.images_per_s is None else f"{r.images_per_s:#.3g}".rstrip("."))
-_QUALITY: _Column = ("top-1\n(%)", lambda r: _quality(r))
 _SOURCE: _Column = ("latency\nis", lambda r: r.latency_source or "–")
 _MARKS: _Column = ("", lambda r: _marks(r))
 
 
 def _columns(results: Sequence[Result], measured: bool) -> list[_Column]:
     """What fits into 80 columns: with several deployments ids are long, and counts are the same again and again."""
+    name = metric_of(results).short
+    quality: _Column = (f"{name}\n(%)", _quality)
     if not measured:
-        return [*_COUNTS, *_ON_PAPER, _QUALITY]
+        return [*_COUNTS, *_ON_PAPER, quality]
     deployments = {(r.precision, r.runtime, r.threads, r.batch, r.pad) for r in results}
     counts = _COUNTS if len(deployments) == 1 else []
     rate = [_RATE] if len({r.batch for r in results}) > 1 else []
     source = [_SOURCE] if any(r.latency_source == PREDICTED for r in results) else []
-    return [*counts, *_MEASURED, *source, *rate, _QUALITY, _MARKS]
+    return [*counts, *_MEASURED, *source, *rate, quality, _MARKS]
 
 
 def _quality(r: Result) -> str:
@@ -104,6 +106,6 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 
 def sentence(r: Result) -> str:
     """One cell in one line."""
-    quality = f"{quality_text(r)} top-1 ({r.quality_source})"
+    quality = f"{quality_text(r)} {metric_of([r]).short} ({r.quality_source})"
     latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"

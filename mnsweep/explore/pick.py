@@ -18,7 +18,7 @@ Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells of t
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶.
+    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶, kilobytes 10³.
 
     Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top; with a `percentile` (90 or 99) that of
     all measured runs. Memory is peak activation memory. `precision` and `runtime` name those that will do, separated
@@ -32,6 +32,7 @@ class Constraints:
     max_mult_adds_m: float | None = None
     max_size_mb: float | None = None
     max_memory_mb: float | None = None
+    max_memory_kb: float | None = None
     precision: str | None = None
     runtime: str | None = None
     percentile: int | None = None
@@ -88,6 +89,7 @@ def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], 
         ("--max-mult-adds-m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
         ("--max-size-mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
         ("--max-memory-mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
+        ("--max-memory-kb", c.max_memory_kb, lambda r: r.peak_activation_bytes / 1e3),
     ]
 
 

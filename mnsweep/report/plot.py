@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from mnsweep.accuracy.metrics import metric_of
 from mnsweep.report.deployments import differing, in_words
 from mnsweep.report.figure import STYLE, files, log_axis, new_figure, say_empty
 from mnsweep.report.labels import place_labels
@@ -20,16 +21,14 @@ from mnsweep.report.markers import Points, scatter
 from mnsweep.result import PREDICTED, Result
 
 _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
-_METRICS = {"imagenet_top1": "ImageNet top-1 accuracy (%)"}
 
 
 def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     """`pareto.png` and `pareto.svg`: quality against latency (log), intervals, frontier over all deployments with labels."""
     points = Points.of(results, "latency_p50_ms", "quality_pct")
-    metric = points.results[0].quality_metric if points.results else None
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
-        axes.set_ylabel(_METRICS.get(metric or "imagenet_top1", metric or ""))
+        axes.set_ylabel(metric_of(points.results).label)
         axes.set_xlabel(latency_label(points.results))
         if not points.results:
             say_empty(axes, "no cell has both a latency and a published accuracy")

@@ -60,7 +60,7 @@ def with_predictions(
         latency = _predicted_latency(predicted[r.cell], r.batch, movement) if r.cell in predicted else {}
         quality = _quality(quality_of(by_id[r.cell], quality_source, extrapolate)) if r.cell in by_id else {}
         filled.append(replace(r, **latency, **quality))
-    frontier = pareto([(r.latency_p50_ms, r.quality_pct) for r in filled])
+    frontier = _frontier(filled, [True] * len(filled))
     return [
         replace(r, predicted_on_frontier=on if _has_both(r) else None)
         for r, on in zip(with_frontier(filled), frontier, strict=True)
@@ -94,9 +94,18 @@ def with_frontier(results: Iterable[Result]) -> list[Result]:
     """The results with `on_frontier` decided among those that have a measured latency and a quality."""
     results = list(results)
     known = [_has_both(r) and r.latency_source != PREDICTED for r in results]
-    points = [(r.latency_p50_ms if is_known else None, r.quality_pct) for r, is_known in zip(results, known, strict=True)]
-    decided = zip(results, pareto(points), known, strict=True)
+    decided = zip(results, _frontier(results, known), known, strict=True)
     return [replace(r, on_frontier=on if is_known else None) for r, on, is_known in decided]
+
+
+def _frontier(results: Sequence[Result], counted: Sequence[bool]) -> list[bool]:
+    """Which of the counted results are on a frontier: each metric has its own, since two can't be compared."""
+    on = [False] * len(results)
+    for metric in dict.fromkeys(r.quality_metric for r in results):
+        its = [r.latency_p50_ms if c and r.quality_metric == metric else None for r, c in zip(results, counted, strict=True)]
+        points = [(ms, r.quality_pct) for ms, r in zip(its, results, strict=True)]
+        on = [before or now for before, now in zip(on, pareto(points), strict=True)]
+    return on
 
 
 def _has_both(r: Result) -> bool:

@@ -1,0 +1,47 @@
+"""What a quality is called: metrics by the names that columns have, in words for people."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mnsweep.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`short` heads a column, `label` names an axis. All are in %, and more is better."""
+
+    short: str
+    label: str
+
+
+METRICS = {
+    "imagenet_top1": Metric("top-1", "ImageNet top-1 accuracy (%)"),
+    "stanford_dogs_top1": Metric("top-1", "Stanford Dogs top-1 accuracy (%)"),
+    "im2gps_within_continent_2500km": Metric("within 2500 km", "Im2GPS photos placed within 2500 km (%)"),
+    "im2gps_within_country_750km": Metric("within 750 km", "Im2GPS photos placed within 750 km (%)"),
+    "im2gps_within_region_200km": Metric("within 200 km", "Im2GPS photos placed within 200 km (%)"),
+    "im2gps_within_city_25km": Metric("within 25 km", "Im2GPS photos placed within 25 km (%)"),
+    "im2gps_within_street_1km": Metric("within 1 km", "Im2GPS photos placed within 1 km (%)"),
+    "face_attr_mean_ap": Metric("mean AP", "face attributes, mean AP (%)"),
+    "acc_at_1e-4": Metric("accuracy", "face verification, accuracy at a false-accept rate of 1e-4 (%)"),
+    "coco_map_50_95": Metric("mAP", "COCO mAP at IoU 0.50:0.95 (%)"),
+}
+_OF_TASK = {  # where nobody printed a number for the network itself
+    "classify": "imagenet_top1",
+    "dogs": "stanford_dogs_top1",
+    "planet": "im2gps_within_city_25km",
+    "attributes": "face_attr_mean_ap",
+    "embedding": "acc_at_1e-4",
+    "ssd": "coco_map_50_95",
+    "faster-rcnn": "coco_map_50_95",
+}
+_SEVERAL = Metric("quality", "quality (%), of several metrics")
+
+
+def metric_of(results: Iterable[Result]) -> Metric:
+    """The metric that the results share; `quality` where they differ, ImageNet's top-1 where there are none."""
+    names = {result.quality_metric or _OF_TASK[result.task] for result in results} or {_OF_TASK["classify"]}
+    if len(names) > 1:
+        return _SEVERAL
+    (name,) = names
+    return METRICS.get(name) or Metric(name, f"{name} (%)")
