@@ -42,8 +42,7 @@ MEAN_PCT = {"fp32": 1.5, "int8": 3.0, "threads": 3.0, "unpadded": 6.0}
 AXES = {"alpha": "0.25:1.0:0.01", "res": "128:224:8"}
 DESIGNS, FITTED, SPLITS = 80, 20, 50
 BUDGETS, NEAR = 5, 0.05
-SAMPLE = replace(RULES, ci_pct=1.5, least_rounds=16, most_rounds=60)  # what is compared must be known
-SECONDS = {"fp32": 300.0, "int8": 150.0, "threads": 150.0, "unpadded": 150.0}  # at most, where targets are wide
+ROUNDS = {"fp32": 30, "int8": 16, "threads": 16, "unpadded": 16}  # of every design: where targets are narrow, more
 
 
 def open_space(folder: Path, how: Deployment = DEPLOYMENTS["fp32"]) -> Lab:
@@ -58,7 +57,7 @@ def split_errors(figures: Figures, name: str) -> None:
     """Measure a sample of one deployment and predict one part of it from another, many times."""
     with tempfile.TemporaryDirectory() as folder:
         lab = open_space(Path(folder), DEPLOYMENTS[name])
-        lab.rules = replace(SAMPLE, time_budget_s=SECONDS[name])
+        lab.rules = replace(RULES, least_rounds=ROUNDS[name], most_rounds=ROUNDS[name])
         known = lab.measure(Random(1).sample(lab.sweep.cells, DESIGNS), f"in {name}")
     cells = [cell for cell in known.sweep.cells if cell.id in known.latency_ms]
     errors, inside, by_mult_adds = splits(known, cells)
