@@ -19,6 +19,7 @@ from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movemen
 from mnsweep.measure.record import Records
 from mnsweep.report.caption import caption
 from mnsweep.report.cliffs_plot import cliffs_plot
+from mnsweep.report.paper_plot import paper_figures
 from mnsweep.report.plot import mult_adds_plot, pareto_plot
 from mnsweep.report.prediction_plot import prediction_plot
 from mnsweep.report.table import measured_table, with_predictions
@@ -131,7 +132,7 @@ def derive(folder: SweepFolder) -> Outcome:
     text = caption(sweep.name, results, known.records, machine, known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots = pareto_plot(results, text) | mult_adds_plot(measured, text) | cliffs_plot(measured, text)
-    for name, content in (plots | prediction_plot(checks, results, text)).items():
+    for name, content in (plots | prediction_plot(checks, results, text) | paper_figures(results, text)).items():
         folder.replace(name, content)
     qualities = {r.cell: r.quality_pct for r in results if r.quality_pct is not None}
     verification = known.verification(qualities)

@@ -23,6 +23,7 @@ from mnsweep.measure.rounds import Rules
 from mnsweep.report.paper import Row
 from mnsweep.report.paper_rows import UNITS, counts
 from mnsweep.result import Result
+from mnsweep.space import Space
 from mnsweep.store import SweepFolder
 from mnsweep.sweep import Plan, Request, begin, get_ready, merge, plan, run
 from mnsweep.sweep_file import Sweep
@@ -60,12 +61,18 @@ def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
     return tuple(Cell(design) for design in sorted(designs, key=lambda design: -counts(design)["params"]))
 
 
-def start(rows: Iterable[Row], directory: Path, machine: Machine, fresh: bool = False) -> tuple[Request, Plan, SweepFolder]:
-    """Take the folder of the sweep below `directory`; what is left to measure of the networks of `rows`."""
+def start(
+    rows: Iterable[Row], directory: Path, machine: Machine, fresh: bool = False, figures: bool = False
+) -> tuple[Request, Plan, SweepFolder]:
+    """Take the folder of the sweep below `directory`; what is left to measure of the networks of `rows`.
+
+    With `figures` also of the 16 MobileNets of Figures 4 and 5.
+    """
     folder = SweepFolder(directory / NAME / machine.key)
     if fresh:
         folder.set_aside()
-    request = Request(merge(Sweep(NAME, cells(rows), PAPER), folder), RULES)
+    wanted = dict.fromkeys((*cells(rows), *(Space().cells() if figures else ())))
+    request = Request(merge(Sweep(NAME, tuple(wanted), PAPER), folder), RULES)
     return request, begin(request, folder, machine), folder
 
 

@@ -33,6 +33,7 @@ settings.load_profile("mnsweep")
 MEASURING = ("test_cli", "test_doctor", "test_explore_cli", "test_faults", "test_paper_cli", "test_profile", "test_runtimes")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.stem in MEASURING:

@@ -1,10 +1,15 @@
 """A quality is called by its metric: in the head of a table, in a sentence, on an axis."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from rich.console import Console
 
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.cli.show import results_table, sentence
+from mnsweep.errors import MnsweepError
+from mnsweep.explore.pick import Constraints, pick, pick_verified
 from mnsweep.report.plot import pareto_plot
 from mnsweep.report.table import count_table, with_frontier
 from mnsweep.result import Result
@@ -70,3 +75,34 @@ def test_every_metric_has_its_own_frontier() -> None:
         make_result("a1.0_r224"),
     ]
     assert [r.on_frontier for r in with_frontier(both)] == [True, False, True, False, None]
+
+
+def of_tasks(*tasks: str) -> list[Result]:
+    ends: Any = {"latency_p50_ms": 2.0, "latency_ci_low_ms": 1.9, "latency_ci_high_ms": 2.1}
+    return [replace(r, **ends) for task in tasks for r in count_table(Space("0.25,1.0", 224, task=task).cells(), "paper")]
+
+
+def test_qualities_of_several_kinds_are_not_compared() -> None:
+    mixed = of_tasks("classify", "attributes")
+    for choose in (pick, lambda results, asked: pick_verified(results, asked, lambda ids: [])):
+        with pytest.raises(MnsweepError, match="for the tasks attributes, classify: name one with --task"):
+            choose(mixed, Constraints(max_latency_ms=10))
+        chosen = choose(mixed, Constraints(max_latency_ms=10, task="attributes")).choice
+        assert chosen is not None and (chosen.task, chosen.quality_pct) == ("attributes", 88.7)
+
+
+def test_a_task_narrows_the_choice_and_must_exist() -> None:
+    (best,) = {pick(of_tasks("classify"), Constraints(task="classify", max_latency_ms=10)).choice}
+    assert best is not None and best.alpha == 1.0
+    assert pick(of_tasks("classify"), Constraints(task="ssd", max_latency_ms=10)).choice is None
+    with pytest.raises(MnsweepError, match="--task 'wombats' is unknown: choose from classify, dogs"):
+        Constraints(task="wombats")
+
+
+def test_a_frontier_is_drawn_of_one_kind_of_quality() -> None:
+    mixed = with_frontier([*of_tasks("attributes"), of_tasks("classify")[0]])
+    text = " ".join(text_of(pareto_plot(mixed, "where and when")["pareto.svg"]))
+    assert "face attributes" in text and "where and when" in text
+    assert "Not shown: 1 measured cells whose quality is of another kind." in text
+    alone = " ".join(text_of(pareto_plot(with_frontier(of_tasks("attributes")), "")["pareto.svg"]))
+    assert "Not shown" not in alone

@@ -227,7 +227,7 @@ def test_measured_json_has_latencies_and_ratios(run: Run, small: list[Row], with
     assert list(ratio) == list(Ratio.__dataclass_fields__)
     assert (ratio["model"], ratio["against"]) == ("a0.25_r32", "a0.5_r32")
     assert ratio["latency_ratio"] == pytest.approx(latency["a0.5_r32"] / latency["a0.25_r32"])
-    assert "2 networks to measure" in ran.err
+    assert "18 networks to measure" in ran.err, "the figures' 16 with them"
 
 
 def test_measured_tables_have_latencies_and_ratios_in_words(run: Run, small: list[Row], with_fake: None) -> None:

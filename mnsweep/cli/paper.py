@@ -60,7 +60,7 @@ def paper(
     if not measure and (fresh or wait):
         raise MnsweepError(f"{'--fresh' if fresh else '--wait'} says nothing without --measure: add it, or leave both out")
     tables = paper_tables(table)
-    outcome = _measured(tables, results_dir, fresh, wait, quiet) if measure else None
+    outcome = _measured(tables, table is None, results_dir, fresh, wait, quiet) if measure else None
     if json:
         typer.echo(_document(tables, outcome))
     else:
@@ -69,7 +69,7 @@ def paper(
     _exit(tables, outcome)
 
 
-def _measured(tables: "Tables", results_dir: Path | None, fresh: bool, wait: bool, quiet: bool) -> "Outcome":
+def _measured(tables: "Tables", figures: bool, results_dir: Path | None, fresh: bool, wait: bool, quiet: bool) -> "Outcome":
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
     from mnsweep.machine.fingerprint import read_machine
@@ -80,7 +80,7 @@ def _measured(tables: "Tables", results_dir: Path | None, fresh: bool, wait: boo
 
     rows = [row for rows in tables.values() for row in rows]
     with measuring(wait):
-        request, the_plan, folder = start(rows, results_dir_or_default(results_dir), read_machine(), fresh)
+        request, the_plan, folder = start(rows, results_dir_or_default(results_dir), read_machine(), fresh, figures)
         advise(_announcement(the_plan, RULES.time_budget_s), quiet)
         with progress(quiet) as on_status:
             outcome, prepared = measure_networks(request, folder, on_status)

@@ -28,7 +28,9 @@ def pick(
         Optional[float], typer.Option(help="Budget for the upper end of the latency interval.", rich_help_panel=BUDGETS)
     ] = None,
     margin_pct: Annotated[float, typer.Option(help="Keep this much below the latency budget.", rich_help_panel=BUDGETS)] = 0.0,
-    min_top1: Annotated[Optional[float], typer.Option(help="Least top-1 accuracy in %.", rich_help_panel=BUDGETS)] = None,
+    min_top1: Annotated[
+        Optional[float], typer.Option(help="Least top-1 accuracy in %, or the task's own quality.", rich_help_panel=BUDGETS)
+    ] = None,
     max_params_m: Annotated[
         Optional[float], typer.Option(help="Most parameters, in millions.", rich_help_panel=BUDGETS)
     ] = None,
@@ -49,6 +51,9 @@ def pick(
     ] = None,
     runtime: Annotated[
         Optional[str], typer.Option(help="Only these runtimes: onnxruntime. Default: any.", rich_help_panel=BUDGETS)
+    ] = None,
+    task: Annotated[
+        Optional[str], typer.Option(help="Only networks for this task, as ssd. Default: any.", rich_help_panel=BUDGETS)
     ] = None,
     percentile: Annotated[
         Optional[int],
@@ -80,7 +85,7 @@ def pick(
     from mnsweep.store import CELLS, find_results, results_dir_or_default
 
     bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
-    constraints = Constraints(*bounds, precision, runtime, percentile)
+    constraints = Constraints(*bounds, precision, runtime, percentile, task)
     directory, machine = results_dir_or_default(results_dir), read_machine().key
     folder = find_results(directory, machine, sweep)
     results = from_csv(folder.read_text(CELLS), folder.path / CELLS)

@@ -98,7 +98,7 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
         table.add_column(name, total, justify="right", no_wrap=True)
     for row in rows:
         shapes = [f"{row[f'{end}_channels']}×{row[f'{end}_size']}²" for end in ("in", "out")]
-        size_and_stride = f"{row['kernel']}×{row['kernel']} /{row['stride']}"
+        size_and_stride = f"{row['kernel']}×{row['kernel_width']} /{row['stride']}"
         counts = [f"{row[name]:,}" for name in ("params", "mult_adds", "activation_bytes")]
         table.add_row(str(row["name"]), *shapes, size_and_stride, *counts)
     return table

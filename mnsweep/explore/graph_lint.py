@@ -18,6 +18,7 @@ ENDS = 2  # changes of layout that every network needs: one behind the image, on
 CONVOLUTIONS = ("Conv", "FusedConv")  # onnxruntime's, in fp32
 FLOAT_OPS = (*CONVOLUTIONS, "Gemm", "MatMul", "FusedMatMul", "GlobalAveragePool")
 ACTIVATIONS = ("Clip", "Relu")
+ENDS_OF_TASKS = ("head", "boxes")  # what clips or squashes there is no activation of a convolution
 PAIR_OPS = ("QuantizeLinear", "DequantizeLinear")
 OWN_PAIRS = ("image", "logits")  # are quantized or dequantized in any case
 SUFFIXES = {"fp32": "f32", "bf16": "bf16", "int8": "i8"}  # of OpenVINO's kernels
@@ -78,7 +79,7 @@ def _blocked(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
 
 
 def _activations(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding | None:
-    alone = [row for row in rows if _of(row, ACTIVATIONS)]
+    alone = [row for row in rows if row.kind not in ENDS_OF_TASKS and _of(row, ACTIVATIONS)]
     if not alone:
         return None
     names = tuple(row.name for row in alone)

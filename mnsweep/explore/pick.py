@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import floor, log10
 from statistics import median
+from typing import Any
 
 from mnsweep.accuracy.published import weights_note
-from mnsweep.cell import Deployment
+from mnsweep.cell import CHOICES, Deployment
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
-DEPLOYED = ("precision", "runtime")
+WORDS = ("precision", "runtime", "task")  # constraints that name values
 TAILS = (90, 99)  # percentiles that are kept
 LOOKS, AT_ONCE = 6, 4  # how often to measure what looks best, and how many cells at a time
 Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells of these ids; all results then
@@ -21,8 +22,8 @@ class Constraints:
     """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶, kilobytes 10³.
 
     Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top; with a `percentile` (90 or 99) that of
-    all measured runs. Memory is peak activation memory. `precision` and `runtime` name those that will do, separated
-    by commas.
+    all measured runs. Memory is peak activation memory. `precision`, `runtime` and `task` name those that will do,
+    separated by commas.
     """
 
     max_latency_ms: float | None = None
@@ -36,6 +37,7 @@ class Constraints:
     precision: str | None = None
     runtime: str | None = None
     percentile: int | None = None
+    task: str | None = None
 
     def __post_init__(self) -> None:
         if self.percentile not in (None, *TAILS):
@@ -46,9 +48,9 @@ class Constraints:
             raise MnsweepError(f"--min-top1 {self.min_top1}: nothing is more accurate than 100 %")
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name in DEPLOYED:
+            if f.name in WORDS:
                 for word in [] if value is None else value.split(","):
-                    Deployment(**{f.name: word})  # raises, and says what there is
+                    _check_word(f.name, word)
             elif value is not None and not (0 <= value < float("inf")):
                 raise MnsweepError(f"--{f.name.replace('_', '-')} {value}: needs a finite number of at least 0")
 
@@ -56,6 +58,15 @@ class Constraints:
     def has_budget(self) -> bool:
         """Whether anything bounds the cost; where nothing does, the fastest is chosen, not the most accurate."""
         return any(getattr(self, f.name) is not None for f in fields(self) if f.name.startswith("max_"))
+
+
+def _check_word(name: str, word: str) -> None:
+    """Raise `MnsweepError` that says what there is, where `word` is none of it."""
+    if name == "task" and word not in CHOICES["task"]:
+        raise MnsweepError(f"--task {word!r} is unknown: choose from {', '.join(CHOICES['task'])}")
+    if name != "task":
+        setting: dict[str, Any] = {name: word}
+        Deployment(**setting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,7 @@ def violations(result: Result, constraints: Constraints) -> list[str]:
         for flag, bound, cost in _checks(constraints)
         if bound is not None and ((value := cost(result)) is None or value > bound)
     ]
-    for name in DEPLOYED:
+    for name in WORDS:
         allowed = getattr(constraints, name)
         if allowed is not None and getattr(result, name) not in allowed.split(","):
             over.append(f"--{name}")
@@ -117,6 +128,7 @@ def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
     then most accurate.
     """
     candidates = _candidates(results, constraints)
+    _check_metrics(candidates, constraints)
     if not candidates:
         return Choice(None, None, _nothing_to_choose_from(results, constraints))
     ranked = _ranked(candidates, constraints)
@@ -131,6 +143,7 @@ def pick_verified(results: Sequence[Result], constraints: Constraints, measure: 
     A prediction is taken at its word meanwhile, with no more on top than what measured cells have: measuring it decides.
     After a few looks the best measured cell is chosen, and the reason says so.
     """
+    _check_metrics(_candidates(results, constraints), constraints)
     believed_ms: dict[str, float] = {}
     for _ in range(LOOKS):
         hopeful = _taken_at_their_word(results)
@@ -143,6 +156,17 @@ def pick_verified(results: Sequence[Result], constraints: Constraints, measure: 
     measured = [r for r in results if r.latency_source != PREDICTED]
     stopped = f"; better ones may be left: after {LOOKS} looks at what was predicted, the best measured cell was taken"
     return _with_verification(pick(measured, constraints), believed_ms, stopped)
+
+
+def _check_metrics(candidates: Sequence[Result], constraints: Constraints) -> None:
+    """Raise `MnsweepError` where the qualities to choose by are of several kinds: mean AP is no top-1."""
+    allowed = [r for r in candidates if constraints.task is None or r.task in constraints.task.split(",")]
+    if len({r.quality_metric for r in allowed}) > 1:
+        tasks = ", ".join(sorted({r.task for r in allowed}))
+        raise MnsweepError(
+            f"this sweep has qualities of several kinds, for the tasks {tasks}: name one with --task, or another sweep "
+            "with --sweep"
+        )
 
 
 def _taken_at_their_word(results: Sequence[Result]) -> list[Result]:

@@ -16,7 +16,7 @@ from mnsweep.arch.cost import layer_mult_adds, layer_params
 from mnsweep.arch.layers import Layer
 
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
-OUTPUT = "logits"  # what OpenVINO calls the operator that writes it
+OUTPUTS = ("logits", "probabilities", "embedding", "detections")  # what OpenVINO calls the operator that writes one
 OTHER = "other"  # a row of its own for what no layer does: changes of layout and of precision
 _MOVES = ("Reorder", "Transpose", "Quantize", "Dequantize", "Flatten", "Reshape", "Convert", "Cast")
 _MOVED = re.compile(r"\.(flat|quantize|dequantize)\b")
@@ -139,7 +139,7 @@ def row_of(operator: Operator, names: Collection[str]) -> str | None:
     """
     if operator.op.startswith(_MOVES) or _MOVED.search(operator.name):
         return None
-    if operator.name == OUTPUT:
+    if operator.name in OUTPUTS:
         return list(names)[-1]
     meant = [name for name in names if re.match(rf"{re.escape(name)}(?![A-Za-z0-9])", operator.name)]
     return max(meant, key=len, default=None)
@@ -147,9 +147,9 @@ def row_of(operator: Operator, names: Collection[str]) -> str | None:
 
 def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
     """Bytes of the maps that a layer reads and writes, for the whole batch, and of its weights; biases are too few to count."""
-    maps = layer.in_channels * layer.in_size**2 + layer.out_channels * layer.out_size**2
-    weights = layer_params(layer._replace(bias=False, batch_norm=False))
-    return ITEM_BYTES[precision] * (batch * maps + weights)
+    read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
+    maps = layer.maps * (read + layer.out_channels * layer.out_size**2)
+    return ITEM_BYTES[precision] * (batch * maps + layer.weights)
 
 
 def kinds(found: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:

@@ -4,6 +4,7 @@ Colour is α, shape is resolution, fill is the deployment (`markers`). Frontier 
 ones stay quiet. The same results draw the same bytes.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
@@ -24,7 +25,12 @@ _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
 
 
 def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`pareto.png` and `pareto.svg`: quality against latency (log), intervals, frontier over all deployments with labels."""
+    """`pareto.png` and `pareto.svg`: quality against latency (log), intervals, frontier over all deployments with labels.
+
+    Of qualities of several kinds only the most common is drawn, and the caption says so.
+    """
+    results, left_out = _of_one_metric(results)
+    caption = f"{caption}\n{left_out}" if left_out else caption
     points = Points.of(results, "latency_p50_ms", "quality_pct")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
@@ -65,6 +71,17 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         log_axis(axes, "y", [_latency(r) for r in points.results])
         add_legend(figure, axes, points, line)
         return files(figure, "latency_mult_adds")
+
+
+def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
+    """The results whose quality is of the most common kind, or has none; and what that leaves out, in words."""
+    metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
+    if len(metrics) < 2:
+        return list(results), ""
+    (metric, _), *others = metrics.most_common()
+    count = sum(number for _, number in others)
+    kept = [r for r in results if r.quality_metric in (None, metric)]
+    return kept, f"Not shown: {count} measured cells whose quality is of another kind."
 
 
 def _predicted_layer(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
