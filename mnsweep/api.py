@@ -15,11 +15,13 @@ from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.deploy import Prepared, deployed_channels, prepare_export
 from mnsweep.derive import Outcome, read
 from mnsweep.errors import StoreError
-from mnsweep.exploration import RULES, Aims, ask_for_space, open_lab, verified
+from mnsweep.exploration import Aims, verified
 from mnsweep.exploration import explore as run_exploration
+from mnsweep.explore.constraints import Constraints
 from mnsweep.explore.latency_model import from_json
-from mnsweep.explore.pick import Choice, Constraints
+from mnsweep.explore.pick import Choice
 from mnsweep.explore.pick import pick as choose
+from mnsweep.lab import RULES, ask_for_space, open_lab
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring

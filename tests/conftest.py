@@ -4,11 +4,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
@@ -29,15 +31,15 @@ settings.register_profile(
 settings.load_profile("mnsweep")
 
 
-# Files of tests that measure for real: they take the machine's lock, so with several workers (-n) they share one.
+# Files of tests that take the machine's lock: of several workers (-n) one at a time runs one of these.
 MEASURING = ("test_cli", "test_doctor", "test_explore_cli", "test_faults", "test_paper_cli", "test_profile", "test_runtimes")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.stem in MEASURING:
-            item.add_marker(pytest.mark.xdist_group("measuring"))
+@pytest.fixture(autouse=True)
+def _one_measurer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    shared = tmp_path_factory.getbasetemp().parent / "measuring.lock"
+    with FileLock(shared) if request.path.stem in MEASURING else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

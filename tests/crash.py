@@ -35,21 +35,24 @@ def survive(folder: Path, kills: int, rng: Random, real: bool, longest_s: float)
         ended = False
         while kills > 0 and not ended:
             before = _size(here / "acknowledged")
-            ended = _start(here, real, rng.uniform(0.2, longest_s))
+            ended = _start(here, real, rng.uniform(0.0, longest_s), once_it_writes=rng.random() < 0.7)
             kills -= not ended
             hits += not ended and _size(here / "acknowledged") > before
             _check(here)
         if not ended:
-            assert _start(here, real, None)
+            assert _start(here, real, None, once_it_writes=False)
             _check(here)
         _check_complete(here)
     return hits
 
 
-def _start(here: Path, real: bool, kill_after_s: float | None) -> bool:
-    """Run the sweep; True when it ended by itself, False when it was killed."""
+def _start(here: Path, real: bool, kill_after_s: float | None, once_it_writes: bool) -> bool:
+    """Run the sweep; True when it ended by itself, False when it was killed: so long after it began, or wrote its first."""
+    before = _size(here / "acknowledged")
     command = [sys.executable, "-m", "tests.killable", str(here / "results"), str(here / "acknowledged")]
     process = subprocess.Popen(command + ["--real"] * real, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    if once_it_writes:
+        wait_until(lambda: _size(here / "acknowledged") > before or process.poll() is not None, 60)
     try:
         _, errors = process.communicate(timeout=kill_after_s)
     except subprocess.TimeoutExpired:

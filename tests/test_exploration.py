@@ -17,8 +17,9 @@ from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.deploy import Prepared
 from mnsweep.derive import Outcome, derive, read
 from mnsweep.errors import UnavailableError
-from mnsweep.exploration import Aims, Lab, explore, open_lab
+from mnsweep.exploration import Aims, explore
 from mnsweep.explore.latency_model import from_json
+from mnsweep.lab import Lab, open_lab
 from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.timing import Timing

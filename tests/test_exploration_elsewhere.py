@@ -7,7 +7,8 @@ import pytest
 
 from mnsweep.derive import read
 from mnsweep.errors import UnavailableError
-from mnsweep.exploration import Aims, explore, open_lab
+from mnsweep.exploration import Aims, explore
+from mnsweep.lab import open_lab
 from mnsweep.runtimes.base import Offer
 from mnsweep.space import Space
 from mnsweep.store import SweepFolder

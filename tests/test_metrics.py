@@ -9,7 +9,8 @@ from rich.console import Console
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.cli.show import results_table, sentence
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.pick import Constraints, pick, pick_verified
+from mnsweep.explore.constraints import Constraints
+from mnsweep.explore.pick import pick, pick_verified
 from mnsweep.report.plot import pareto_plot
 from mnsweep.report.table import count_table, with_frontier
 from mnsweep.result import Result

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.pick import Choice, Constraints, next_budget, pick
+from mnsweep.explore.constraints import Constraints
+from mnsweep.explore.pick import Choice, next_budget, pick
 from mnsweep.result import Result
 from tests.conftest import make_result
 

@@ -9,7 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.pick import AT_ONCE, LOOKS, Constraints, pick, pick_verified
+from mnsweep.explore.constraints import Constraints
+from mnsweep.explore.pick import AT_ONCE, LOOKS, pick, pick_verified
 from mnsweep.result import MEASURED, PREDICTED, Result
 from tests.conftest import make_result
 

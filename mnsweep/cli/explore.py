@@ -10,8 +10,9 @@ from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, MAX_DESIGNS
 
 if TYPE_CHECKING:
     from mnsweep.derive import Outcome
-    from mnsweep.exploration import Aims, Lab
+    from mnsweep.exploration import Aims
     from mnsweep.explore.latency_model import Errors
+    from mnsweep.lab import Lab
     from mnsweep.sweep_file import Sweep
 
 EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
@@ -75,8 +76,9 @@ def explore(
 
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
-    from mnsweep.exploration import RULES, Aims, ask_for_space, open_lab
+    from mnsweep.exploration import Aims
     from mnsweep.exploration import explore as run
+    from mnsweep.lab import RULES, ask_for_space, open_lab
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.machine.lock import measuring
     from mnsweep.store import SweepFolder, results_dir_or_default

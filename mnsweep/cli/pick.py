@@ -14,7 +14,8 @@ from mnsweep.cli import options as o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnsweep.explore.pick import Choice, Constraints
+    from mnsweep.explore.constraints import Constraints
+    from mnsweep.explore.pick import Choice
     from mnsweep.result import Result
     from mnsweep.store import SweepFolder
 
@@ -78,7 +79,7 @@ def pick(
     fastest cell is picked. Exit status 1: none meets them.
     """
     from mnsweep.cli.show import advise
-    from mnsweep.explore.pick import Constraints
+    from mnsweep.explore.constraints import Constraints
     from mnsweep.explore.pick import pick as choose
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.result import PREDICTED, from_csv

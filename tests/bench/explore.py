@@ -22,10 +22,11 @@ from mnsweep.arch.cost import deployed_cost
 from mnsweep.cell import Cell, Deployment
 from mnsweep.deploy import deployed_channels
 from mnsweep.derive import Known, derive
-from mnsweep.exploration import RULES, Aims, Lab, ask_for_space, explore, open_lab, verified
+from mnsweep.exploration import Aims, explore, verified
+from mnsweep.explore.constraints import Constraints
 from mnsweep.explore.latency_model import fit_latency
-from mnsweep.explore.pick import Constraints
 from mnsweep.explore.prediction import predict
+from mnsweep.lab import RULES, Lab, ask_for_space, open_lab
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.space import Space
