@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulate import NOISES, coverage
 
-SWEEPS = 25  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
+SWEEPS = 12  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
 
 
 @pytest.mark.parametrize("kind", NOISES)
