@@ -172,7 +172,7 @@ def pick(sweep: str | None = None, *, verify: bool = True, results_dir: str | Pa
     """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
 
     What was only predicted is measured before it is chosen, unless `verify` is false. `constraints` are the fields of
-    `mnsweep.explore.pick.Constraints`. `Choice.choice` is None when no cell meets them; the reason says which is
+    `mnsweep.explore.constraints.Constraints`. `Choice.choice` is None when no cell meets them; the reason says which is
     nearest. Raises `StoreError` where there are no results.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)

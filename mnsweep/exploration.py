@@ -87,9 +87,8 @@ def verified(
 
     Raises `UnavailableError` where something would have to be measured and this is not the machine.
     """
-    sweep = read(folder).sweep
-    lab = Lab(sweep.cells, sweep, folder, RULES, on_status, on_stage, new_worker)
-    machine, space = folder.read_machine(), lab.known()
+    space, machine = read(folder), folder.read_machine()
+    lab = Lab(space.sweep.cells, space.sweep, folder, RULES, on_status, on_stage, new_worker)
 
     def measured(ids: Sequence[str]) -> Sequence[Result]:
         if machine.key != read_machine().key:

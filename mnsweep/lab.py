@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mnsweep.accuracy.surrogate import quality_of, surface
+from mnsweep.accuracy.surrogate import quality_of, surface_for
 from mnsweep.cell import Cell
 from mnsweep.derive import Known, read
 from mnsweep.errors import MnsweepError, UnavailableError
@@ -137,9 +137,8 @@ def check_space(sweep: Sweep) -> None:
 
 
 def _no_quality(cell: Cell, source: str) -> str:
-    precision = "fp32" if cell.deployment.precision == "bf16" else cell.deployment.precision
-    if (fit := surface(source, precision)) is None:
-        return f"--quality-source {source}: has no accuracies in {precision} to predict others from"
+    if (fit := surface_for(cell, source)) is None:
+        return f"--quality-source {source}: has no accuracies in {cell.deployment.precision} to predict others from"
     (low, high), (least, most) = fit.alphas, fit.resolutions
     design = cell.design
     if fit.covers(design.alpha, design.resolution):

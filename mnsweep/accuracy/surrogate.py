@@ -87,6 +87,12 @@ def surface(source: str, precision: str) -> Surface | None:
     )
 
 
+def surface_for(cell: Cell, source: str) -> Surface | None:
+    """The surface that predicts for the precision of a cell: bf16 inherits that of fp32."""
+    precision = cell.deployment.precision
+    return surface(source, "fp32" if precision == "bf16" else precision)
+
+
 def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Quality, float | None] | None:
     """The published quality of a cell, or else the predicted one with its standard deviation in points; None where neither is.
 
@@ -94,7 +100,7 @@ def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Qual
     """
     if known := published(cell, source):
         return known, None
-    fit = surface(source, "fp32" if cell.deployment.precision == "bf16" else cell.deployment.precision)
+    fit = surface_for(cell, source)
     alpha, resolution = cell.design.alpha, cell.design.resolution
     if fit is None or not is_plain(cell) or not (extrapolate or fit.covers(alpha, resolution)):
         return None

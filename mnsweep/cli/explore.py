@@ -50,7 +50,7 @@ def explore(
             rich_help_panel=o.SETTINGS,
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and the time it takes; measure nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how many cells would be measured; measure nothing.")] = False,
     ci_pct: o.CiPct = 1.0,
     time_budget_s: o.TimeBudget = None,
     max_latency_ms: Annotated[

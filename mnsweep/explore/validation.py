@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from mnsweep.arch.channel_padding import Channels
-from mnsweep.arch.cost import Cost, deployed_cost
+from mnsweep.arch.cost import deployed_cost
 from mnsweep.cell import Cell
 from mnsweep.explore.frontier import best_within
 from mnsweep.explore.latency_model import Errors
@@ -158,17 +158,13 @@ def _baseline(count: str, checks: Sequence[Check], cells: Mapping[str, Cell]) ->
     errors = []
     for how in dict.fromkeys(cells[c.cell].deployment for c in checks):
         its = [c for c in checks if cells[c.cell].deployment == how]
-        amount = {c.cell: float(getattr(_logical(cells[c.cell]), count)) for c in its}
+        amount = {c.cell: float(getattr(deployed_cost(cells[c.cell].design), count)) for c in its}
         fitted = [c for c in its if c.fitted]
         rows = np.array([[1.0, amount[c.cell]] for c in fitted]) / np.array([[c.measured_ms] for c in fitted])
         scale = rows.max(axis=0)
         constant, slope = np.linalg.lstsq(rows / scale, np.ones(len(fitted)))[0] / scale
         errors += [(constant + slope * amount[c.cell]) / c.measured_ms - 1 for c in its if not c.fitted]
     return np.array(errors)
-
-
-def _logical(cell: Cell) -> Cost:
-    return deployed_cost(cell.design)
 
 
 def _share(holds: object) -> float:
