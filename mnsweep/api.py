@@ -11,30 +11,30 @@ from typing import Any
 import pandas as pd
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
+from mnsweep.app.exploration import Aims, verified
+from mnsweep.app.exploration import explore as run_exploration
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.deploy import Prepared, deployed_channels, prepare_export
-from mnsweep.derive import Outcome, read
+from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.ranking import Choice
+from mnsweep.choice.ranking import pick as choose
 from mnsweep.errors import StoreError
-from mnsweep.exploration import Aims, verified
-from mnsweep.exploration import explore as run_exploration
-from mnsweep.explore.constraints import Constraints
-from mnsweep.explore.latency_model import from_json
-from mnsweep.explore.pick import Choice
-from mnsweep.explore.pick import pick as choose
 from mnsweep.lab import RULES, ask_for_space, open_lab
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
-from mnsweep.report.table import count_table, with_predictions
+from mnsweep.prediction.latency_model import from_json
+from mnsweep.prepare.deploy import Prepared, deployed_channels, prepare_export
 from mnsweep.result import COLUMNS, PREDICTED, Result, from_csv
+from mnsweep.session import Request, begin, get_ready, merge, run
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, AxisValue, Space
-from mnsweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default
-from mnsweep.sweep import Request, begin, get_ready, merge, run
-from mnsweep.sweep_file import ask_for_sweep
+from mnsweep.sweep.derive import Outcome, read
+from mnsweep.sweep.file import ask_for_sweep
+from mnsweep.sweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default
+from mnsweep.sweep.table import count_table, with_predictions
+from mnsweep.worker.proxy import Worker
 
 
 def count(
@@ -172,7 +172,7 @@ def pick(sweep: str | None = None, *, verify: bool = True, results_dir: str | Pa
     """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
 
     What was only predicted is measured before it is chosen, unless `verify` is false. `constraints` are the fields of
-    `mnsweep.explore.constraints.Constraints`. `Choice.choice` is None when no cell meets them; the reason says which is
+    `mnsweep.choice.constraints.Constraints`. `Choice.choice` is None when no cell meets them; the reason says which is
     nearest. Raises `StoreError` where there are no results.
     """
     folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mnsweep.accuracy.surrogate import quality_of, surface_for
+from mnsweep.accuracy.surface import quality_of, surface_for
 from mnsweep.cell import Cell
-from mnsweep.derive import Known, read
 from mnsweep.errors import MnsweepError, UnavailableError
-from mnsweep.explore.latency_model import FEWEST
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.proxy import Worker
 from mnsweep.measure.rounds import Rules
+from mnsweep.prediction.latency_model import FEWEST
+from mnsweep.session import Request, begin, get_ready, measure, merge, plan
 from mnsweep.space import MAX_DESIGNS
-from mnsweep.store import SWEEP, SweepFolder
-from mnsweep.sweep import Request, begin, get_ready, measure, merge, plan
-from mnsweep.sweep_file import Prediction, Sweep, ask_for_sweep, write_sweep
+from mnsweep.sweep.derive import Known, read
+from mnsweep.sweep.file import Prediction, Sweep, ask_for_sweep, write_sweep
+from mnsweep.sweep.store import SWEEP, SweepFolder
+from mnsweep.worker.proxy import Worker
 
 RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
 

@@ -14,12 +14,12 @@ from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
-from mnsweep.derive import derive
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, Failure, Process
 from mnsweep.result import Result
-from mnsweep.store import SWEEP, SweepFolder
-from mnsweep.sweep_file import Sweep, write_sweep
+from mnsweep.sweep.derive import derive
+from mnsweep.sweep.file import Sweep, write_sweep
+from mnsweep.sweep.store import SWEEP, SweepFolder
 
 # A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples.
 settings.register_profile(

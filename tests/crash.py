@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from mnsweep.derive import derive
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, from_line
-from mnsweep.store import BLOCKS, MACHINE, SWEEP, SweepFolder
+from mnsweep.sweep.derive import derive
+from mnsweep.sweep.store import BLOCKS, MACHINE, SWEEP, SweepFolder
 from tests.killable import CELLS, RULES
 
 DERIVED = ("cells.csv", "pareto.png", "pareto.svg", "latency_mult_adds.png", "latency_mult_adds.svg")

@@ -14,11 +14,11 @@ from pathlib import Path
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Record, to_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.timing import Timing
+from mnsweep.session import Request, begin, get_ready, run
 from mnsweep.space import Space
-from mnsweep.store import SweepFolder
-from mnsweep.sweep import Request, begin, get_ready, run
-from mnsweep.sweep_file import Sweep
+from mnsweep.sweep.file import Sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.timing import Timing
 from tests.test_sweep import FakeWorker
 
 CELLS = Space(alpha="0.25,0.5", res="32,48,64").cells()

@@ -5,8 +5,8 @@ import sys
 import time
 
 from mnsweep.cell import Deployment
-from mnsweep.measure import worker
-from mnsweep.runtimes.base import Run
+from mnsweep.worker import process as worker
+from mnsweep.worker.base import Run
 
 open_ready = worker.open_ready
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from mnsweep.cell import Deployment
 from mnsweep.measure.campaign import Campaign
-from mnsweep.measure.estimate import estimate
+from mnsweep.measure.fit import estimate
 from mnsweep.measure.plan import groups
-from mnsweep.measure.proxy import Worker
 from mnsweep.measure.record import Block, Records
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.timing import Timing, time_block
 from mnsweep.space import Space
+from mnsweep.worker.proxy import Worker
+from mnsweep.worker.timing import Timing, time_block
 
 CELLS = Space().cells()
 OFFSET = 0.003  # of each cell in each process: what memory layout does

@@ -11,16 +11,18 @@ import torch
 from torch.nn import functional
 
 from mnsweep.arch.channel_padding import ALIGNMENTS, NARROW, WIDE, multiples_of, pad_channels, padding
-from mnsweep.arch.cost import cost, layer_mult_adds
-from mnsweep.arch.graph import Range, map_names
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.quantize import assumed_ranges, quantized
-from mnsweep.build.torch_net import from_torch, to_torch
-from mnsweep.build.weights import Array, Weights, random_weights
+from mnsweep.arch.cost import layer_mult_adds
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import NATIVE_RESOLUTION, Design
-from mnsweep.measure.calibration import ranges, synthetic_images
-from mnsweep.runtimes import load
+from mnsweep.counting import cost
+from mnsweep.graph.lowering import Range, map_names
+from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
+from mnsweep.graph.quantize import assumed_ranges, quantized
+from mnsweep.graph.torch_net import from_torch, to_torch
+from mnsweep.graph.weights import Array, Weights, random_weights
+from mnsweep.prepare.images import synthetic_images
+from mnsweep.worker.ranges import ranges
+from mnsweep.worker.runtimes import load
 from tests.test_build import one_thread, run_onnx, run_torch
 from tests.test_quantize import session_of
 

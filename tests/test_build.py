@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.torch_net import Conv, TorchNet, from_torch, to_torch
-from mnsweep.build.weights import Array, Weights, folded, random_weights
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.torch_net import Conv, TorchNet, from_torch, to_torch
+from mnsweep.graph.weights import Array, Weights, folded, random_weights
 
 PAPER_DESIGNS = [Design(alpha, resolution) for alpha in (0.25, 0.5, 0.75, 1.0) for resolution in (128, 160, 192, 224)]
 SMALL_DESIGNS = st.builds(

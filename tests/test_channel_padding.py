@@ -25,18 +25,18 @@ from mnsweep.arch.channel_padding import (
     to_text,
     where_it_pays,
 )
-from mnsweep.arch.cost import cost, deployed_cost
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.arch.onnx_bytes import onnx_bytes
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.quantize import assumed_ranges
-from mnsweep.build.weights import Weights, padded, random_weights
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Deployment, Design
+from mnsweep.counting import cost, deployed_cost
 from mnsweep.errors import MnsweepError
-from mnsweep.measure import bandwidth
+from mnsweep.graph.file_size import onnx_bytes
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.quantize import assumed_ranges
+from mnsweep.graph.weights import Weights, padded, random_weights
 from mnsweep.measure.probe import ROUNDS, probe
-from mnsweep.measure.proxy import CellError, WorkerLostError
-from mnsweep.measure.timing import Timing
+from mnsweep.worker import bandwidth
+from mnsweep.worker.proxy import CellError, WorkerLostError
+from mnsweep.worker.timing import Timing
 from tests.test_build import as_trained, image_of, run_onnx
 from tests.test_cost import ALPHAS, designs
 from tests.test_sweep import fake
@@ -285,7 +285,7 @@ def test_a_chain_that_fails_fails_the_probe(error: type[CellError]) -> None:
 def test_bandwidth_is_what_the_fastest_copy_reads_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 4.0, 10.0, 12.0, 20.0, 21.0, 30.0, 32.0, 40.0, 44.0])
     monkeypatch.setattr(bandwidth, "COPY_BYTES", 2**16)
-    monkeypatch.setattr("mnsweep.measure.bandwidth.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("mnsweep.worker.bandwidth.time.perf_counter", lambda: next(clock))
     assert bandwidth.bandwidth(threads=3) == 2 * 3 * 2**16 / 1.0
 
 

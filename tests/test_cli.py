@@ -21,8 +21,8 @@ import pytest
 import mnsweep
 from mnsweep.cli.main import main
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.proxy import Worker
-from mnsweep.store import SweepFolder
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.proxy import Worker
 from tests.conftest import FAILED, TRUTH_MS
 from tests.test_result import COLUMNS
 

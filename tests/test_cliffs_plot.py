@@ -15,7 +15,7 @@ from matplotlib.path import Path
 from matplotlib.text import Annotation, Text
 
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.report.cliffs_plot import Cliffs, cliffs_plot, find_cliffs
+from mnsweep.plots.cliffs import Cliffs, cliffs_plot, find_cliffs
 from mnsweep.result import Result
 from tests.conftest import make_result
 from tests.test_report import figure_of, measured, text_of

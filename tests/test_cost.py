@@ -9,12 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from mnsweep.arch.cost import Cost, cost, count, layer_mult_adds, layer_params, peak_activation_bytes, stored_params
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.torch_net import to_torch
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.cost import layer_mult_adds, layer_params, peak_activation_bytes, stored_params
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import MOBILENETS, NATIVE_RESOLUTION, Design
+from mnsweep.counting import Cost, cost, count
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.torch_net import to_torch
+from mnsweep.graph.weights import random_weights
 
 PAPER_PARAMS = {1.0: 4_231_976, 0.75: 2_585_560, 0.5: 1_331_592, 0.25: 470_072}
 PAPER_MULT_ADDS = {

@@ -7,17 +7,17 @@ import onnx
 import pytest
 from PIL import Image
 
-from mnsweep import deploy
 from mnsweep.arch.channel_padding import NARROW, WIDE, multiples_of, where_it_pays
-from mnsweep.arch.layers import expand
-from mnsweep.arch.onnx_bytes import SYNTHETIC
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.deploy import Prepared, chains, prepare, prepare_export
 from mnsweep.errors import MnsweepError, UnavailableError
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
-from mnsweep.runtimes.base import Array, Offer
+from mnsweep.graph.file_size import SYNTHETIC
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import random_weights
+from mnsweep.prepare import deploy
+from mnsweep.prepare.deploy import Prepared, chains, prepare, prepare_export
+from mnsweep.worker.base import Array, Offer
+from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
 from tests.test_sweep import FakeWorker, fake
 
 UNEVEN, EVEN = Design(0.3, 32, classes=10), Design(0.5, 32, classes=10)

@@ -10,14 +10,14 @@ import pytest
 
 from mnsweep.accuracy.published import published, weights_note
 from mnsweep.arch.channel_padding import WIDE, multiples_of, to_text
-from mnsweep.arch.layers import expand
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.runtimes.base import Offer
 from mnsweep.space import Space
-from mnsweep.store import SweepFolder
-from mnsweep.sweep_file import ask_for_sweep, parse_sweep
+from mnsweep.sweep.file import ask_for_sweep, parse_sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.base import Offer
 from tests.test_cli import Run, assert_refused, run
 from tests.test_sweep import fake, measure
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mnsweep.arch.anchors import GRID_ANCHORS, grid_anchors, ssd_anchors
-from mnsweep.arch.cost import cost
 from mnsweep.arch.detection import CROP_SIZE, DETECTIONS, PROPOSALS
-from mnsweep.arch.graph import to_graph
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.torch_net import TorchNet, to_torch
-from mnsweep.build.weights import Array, Weights, random_weights
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import MOBILENETS, Design
+from mnsweep.counting import cost
 from mnsweep.errors import MnsweepError
-from mnsweep.runtimes import load
+from mnsweep.graph.lowering import to_graph
+from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
+from mnsweep.graph.torch_net import TorchNet, to_torch
+from mnsweep.graph.weights import Array, Weights, random_weights
+from mnsweep.worker.runtimes import load
 from tests.test_build import image_of, one_thread, run_torch
 
 __all__ = ["one_thread"]  # a fixture

@@ -12,17 +12,16 @@ from typing import Any, Self
 
 import pytest
 
-import mnsweep.doctor
+import mnsweep.app.doctor
+from mnsweep.app.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.cell import Deployment
 from mnsweep.cli.main import app
-from mnsweep.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.errors import UnavailableError
 from mnsweep.machine import lock
 from mnsweep.machine.conditions import find
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.estimate import Movement
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
+from mnsweep.measure.fit import Movement
 from mnsweep.measure.repeatability import (
     FEWEST_ROUNDS,
     MOST_ROUNDS,
@@ -31,7 +30,8 @@ from mnsweep.measure.repeatability import (
     ThreadCount,
     measure_repeatability,
 )
-from mnsweep.measure.timing import Timing
+from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.timing import Timing
 from tests.test_conditions import quiet
 
 ONE_MS = 2.0
@@ -268,7 +268,7 @@ def say(monkeypatch: pytest.MonkeyPatch, *arguments: str, found: Diagnosis | Non
         asked.append(timing)
         return made_up
 
-    monkeypatch.setattr(mnsweep.doctor, "diagnose", diagnosed)
+    monkeypatch.setattr(mnsweep.app.doctor, "diagnose", diagnosed)
     app(["doctor", *arguments], standalone_mode=False)
     return asked
 

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mnsweep.measure.estimate import P90_SAMPLES, P99_SAMPLES, estimate
+from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, estimate
 from mnsweep.measure.polish import median_polish
 from mnsweep.measure.record import Block
 

@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
+from mnsweep.app.exploration import Aims, explore
 from mnsweep.arch.channel_padding import NARROW, WIDE
 from mnsweep.cell import Cell, Design, parse_cell
-from mnsweep.deploy import Prepared
-from mnsweep.derive import Outcome, derive, read
 from mnsweep.errors import UnavailableError
-from mnsweep.exploration import Aims, explore
-from mnsweep.explore.latency_model import from_json
 from mnsweep.lab import Lab, open_lab
 from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.timing import Timing
+from mnsweep.prediction.latency_model import from_json
+from mnsweep.prepare.deploy import Prepared
 from mnsweep.result import Result, from_csv
+from mnsweep.session import Request, begin, get_ready, measure, merge, plan
 from mnsweep.space import Space
-from mnsweep.store import BLOCKS, CELLS, MODEL, SWEEP, SweepFolder
-from mnsweep.sweep import Request, begin, get_ready, measure, merge, plan
-from mnsweep.sweep_file import Prediction, Sweep, parse_sweep
+from mnsweep.sweep.derive import Outcome, derive, read
+from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
+from mnsweep.sweep.store import BLOCKS, CELLS, MODEL, SWEEP, SweepFolder
+from mnsweep.worker.timing import Timing
 from tests.test_sweep import HERE, FakeWorker, fake
 
 RULES = Rules(least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
@@ -59,9 +59,9 @@ def machinery(**settings: Any) -> type[FakeWorker]:
 @pytest.fixture(autouse=True)
 def _no_pictures_and_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
-        monkeypatch.setattr(f"mnsweep.derive.{name}", lambda *_: {})
+        monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell, batch=0: b"")
-    monkeypatch.setattr("mnsweep.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from mnsweep.derive import read
+from mnsweep.app.exploration import Aims, explore
 from mnsweep.errors import UnavailableError
-from mnsweep.exploration import Aims, explore
 from mnsweep.lab import open_lab
-from mnsweep.runtimes.base import Offer
 from mnsweep.space import Space
-from mnsweep.store import SweepFolder
-from mnsweep.sweep_file import Prediction, Sweep
+from mnsweep.sweep.derive import read
+from mnsweep.sweep.file import Prediction, Sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.base import Offer
 from tests.test_exploration import (
     AIMS,
     ASKED,

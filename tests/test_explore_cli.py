@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mnsweep.arch.channel_padding import NARROW, WIDE
-from mnsweep.deploy import Prepared
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.prepare.deploy import Prepared
 from mnsweep.result import from_csv
-from mnsweep.store import CELLS, SweepFolder
+from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.test_cli import Ran, Run, assert_refused, run
 from tests.test_exploration import RULES, machinery
 from tests.test_result import COLUMNS
@@ -29,13 +29,13 @@ Explore = Callable[..., Ran]
 def worker(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
     """The worker that is timed; no network is built and no picture drawn."""
     made = machinery()
-    monkeypatch.setattr("mnsweep.exploration.RULES", RULES)
-    monkeypatch.setattr("mnsweep.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    monkeypatch.setattr("mnsweep.app.exploration.RULES", RULES)
+    monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mnsweep.sweep.Worker", lambda timeout_s: made())
+    monkeypatch.setattr("mnsweep.session.Worker", lambda timeout_s: made())
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell, batch=0: b"")
     for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
-        monkeypatch.setattr(f"mnsweep.derive.{name}", lambda *_: {})
+        monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
     return made
 
 

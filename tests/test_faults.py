@@ -15,21 +15,21 @@ from typing import ClassVar
 import psutil
 import pytest
 
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import Weights, random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment
-from mnsweep.derive import Outcome
 from mnsweep.errors import StoreError, UnavailableError
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import Weights, random_weights
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
+from mnsweep.session import Request, begin, get_ready, run
 from mnsweep.space import Space
-from mnsweep.store import BLOCKS, SweepFolder
-from mnsweep.sweep import Request, begin, get_ready, run
-from mnsweep.sweep_file import Sweep
+from mnsweep.sweep.derive import Outcome
+from mnsweep.sweep.file import Sweep
+from mnsweep.sweep.store import BLOCKS, SweepFolder
+from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
 from tests.crash import survive, wait_until
 from tests.test_sweep import fake, measure
 
@@ -56,7 +56,7 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
         layers = expand(cell.design)
         return odd.get(cell.id) or build_onnx(layers, random_weights(layers))
 
-    monkeypatch.setattr("mnsweep.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
+    monkeypatch.setattr("mnsweep.prepare.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
     request = Request(Sweep("grid", CELLS), FAST)
     request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, OddWorker)
     return run(request, plan, prepared, folder, lambda status: None, OddWorker)

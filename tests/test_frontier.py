@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.explore.frontier import pareto
+from mnsweep.choice.frontier import pareto
 
 Point = tuple[float | None, float | None]
 COORDINATE = st.none() | st.integers(0, 5).map(float)

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.cost import cost
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.torch_net import to_torch
-from mnsweep.build.weights import padded, random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import MOBILENETS, TASK_CLASSES, Design
-from mnsweep.measure.calibration import ranges
-from mnsweep.runtimes import load
+from mnsweep.counting import cost
+from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
+from mnsweep.graph.torch_net import to_torch
+from mnsweep.graph.weights import padded, random_weights
+from mnsweep.worker.ranges import ranges
+from mnsweep.worker.runtimes import load
 from tests.test_build import image_of, one_thread, run_onnx, run_torch
 from tests.test_cost import ALPHAS
 

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from mnsweep.arch.graph import map_names
-from mnsweep.arch.layers import expand
-from mnsweep.build.images import MOST_IMAGES, read_images
-from mnsweep.build.onnx_graph import build_open_onnx
-from mnsweep.build.torch_net import to_torch
-from mnsweep.build.weights import Array, random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
-from mnsweep.measure.calibration import SYNTHETIC_IMAGES, ranges, synthetic_images
+from mnsweep.graph.lowering import map_names
+from mnsweep.graph.onnx_file import build_open_onnx
+from mnsweep.graph.torch_net import to_torch
+from mnsweep.graph.weights import Array, random_weights
+from mnsweep.prepare.images import MOST_IMAGES, SYNTHETIC_IMAGES, read_images, synthetic_images
+from mnsweep.worker.ranges import ranges
 from tests.test_build import one_thread
 
 __all__ = ["one_thread"]  # a fixture

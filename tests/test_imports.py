@@ -29,7 +29,7 @@ def imported(folder: Path, *arguments: str) -> set[str]:
         (["-m", "mnsweep", "pick", "--max-latency-ms", "10"], {TORCH, RUNTIME}),
         (["-m", "mnsweep", "grid", "--dry-run"], {TORCH, RUNTIME}),
         (["-m", "mnsweep", "paper"], {TORCH, RUNTIME, "onnx", "pandas", "matplotlib"}),
-        (["-c", "import mnsweep.sweep"], {TORCH, RUNTIME}),
+        (["-c", "import mnsweep.session"], {TORCH, RUNTIME}),
         (["-c", "import mnsweep.api"], {TORCH, RUNTIME}),
         (["-c", "import mnsweep"], {TORCH, RUNTIME, "onnx", "numpy", "pandas", "matplotlib"}),
     ],
@@ -43,7 +43,7 @@ def test_the_start_is_light(tmp_path: Path, arguments: list[str], heavy: set[str
 
 
 def test_the_test_above_can_fail(tmp_path: Path) -> None:
-    assert TORCH in imported(tmp_path, "-c", "import mnsweep.build.torch_net")
+    assert TORCH in imported(tmp_path, "-c", "import mnsweep.graph.torch_net")
     assert RUNTIME in imported(tmp_path, "-c", "import onnxruntime")
 
 
@@ -62,7 +62,7 @@ def test_every_floor_imports_from_below_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "line"), [("cell", "import mnsweep.space"), ("arch/cost", "import numpy"), ("store", "import torch")]
+    ("module", "line"), [("cell", "import mnsweep.space"), ("arch/cost", "import numpy"), ("sweep/store", "import torch")]
 )
 def test_a_wrong_import_breaks_a_contract(tmp_path: Path, module: str, line: str) -> None:
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)

@@ -17,9 +17,9 @@ from scipy.optimize import lsq_linear, nnls
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.explore.latency_model import FEWEST, Errors, LatencyModel, fit_latency, from_json, to_json
-from mnsweep.explore.prediction import fit_models, predict
-from mnsweep.explore.work import TERMS, work
+from mnsweep.prediction.deployments import fit_models, predict
+from mnsweep.prediction.features import TERMS, work
+from mnsweep.prediction.latency_model import FEWEST, Errors, LatencyModel, fit_latency, from_json, to_json
 
 Array = NDArray[np.float64]
 NS = {  # what each term costs on a made-up machine

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from mnsweep.arch.layers import WIDTH_RULES, Layer, expand, pad_and_size
+from mnsweep.arch.expand import WIDTH_RULES, Layer, expand, pad_and_size
 from mnsweep.cell import Design
 
 # Howard et al. 2017, Table 1: type, stride, filter shape, input size. The last depthwise layer is printed

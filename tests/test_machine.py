@@ -15,7 +15,7 @@ import pytest
 
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.store import MACHINE, SweepFolder
+from mnsweep.sweep.store import MACHINE, SweepFolder
 
 CPU = "sys/devices/system/cpu"
 X86 = {

@@ -7,14 +7,14 @@ import pytest
 from rich.console import Console
 
 from mnsweep.accuracy.metrics import metric_of
+from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.ranking import pick, pick_verified
 from mnsweep.cli.show import results_table, sentence
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.constraints import Constraints
-from mnsweep.explore.pick import pick, pick_verified
-from mnsweep.report.plot import pareto_plot
-from mnsweep.report.table import count_table, with_frontier
+from mnsweep.plots.pareto import pareto_plot
 from mnsweep.result import Result
 from mnsweep.space import Space
+from mnsweep.sweep.table import count_table, with_frontier
 from tests.conftest import make_result
 from tests.test_report import text_of
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnsweep.arch.cost import layer_mult_adds, layer_params
-from mnsweep.arch.layers import BLOCKS, expand
+from mnsweep.arch.expand import BLOCKS, expand
 from mnsweep.cell import DETECTION, TASK_CLASSES, Design
 from mnsweep.errors import MnsweepError
-from mnsweep.report.paper import VERDICTS, Row, decimals, judge, matches, paper_tables
-from mnsweep.report.paper_data import TITLES, Erratum, Printed, errata, printed
-from mnsweep.report.paper_networks import network_of
+from mnsweep.reproduction.judge import VERDICTS, Row, decimals, judge, matches, paper_tables
+from mnsweep.reproduction.networks import network_of
+from mnsweep.reproduction.printed import TITLES, Erratum, Printed, errata, printed
 
 ROWS = [row for rows in paper_tables().values() for row in rows]
 BY_NAME = {(row.table, row.model, row.metric): row for row in ROWS}

@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-import mnsweep.paper
-import mnsweep.report.paper
+import mnsweep.app.paper
+import mnsweep.reproduction.judge
+from mnsweep.app.paper import NAME, PASSES, RULES, Ratio, by_design, cells, measure, ratios, start
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
-from mnsweep.derive import derive
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.record import Block, Process
-from mnsweep.paper import NAME, PASSES, RULES, Ratio, by_design, cells, measure, ratios, start
-from mnsweep.report.paper import Row, paper_tables
-from mnsweep.report.paper_data import TITLES, Erratum
+from mnsweep.reproduction.judge import Row, paper_tables
+from mnsweep.reproduction.printed import TITLES, Erratum
 from mnsweep.result import Result
-from mnsweep.store import SweepFolder
-from mnsweep.sweep import Request
+from mnsweep.session import Request
+from mnsweep.sweep.derive import derive
+from mnsweep.sweep.store import SweepFolder
 from tests.conftest import make_result
 from tests.test_cli import Run, assert_refused, run
 from tests.test_sweep import FakeWorker, fake
@@ -35,7 +35,7 @@ MOBILENET, GOOGLENET, VGG = Design(1.0, 224), Design(1.0, 224, "googlenet"), Des
 def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """An explanation that comes to another value than ours."""
     errata = {(8, "VGG 16", "mult_adds"): Erratum("made-up", "erratum", "15000", "made up")}
-    monkeypatch.setattr(mnsweep.report.paper, "errata", lambda: {**mnsweep.report.paper_data.errata(), **errata})
+    monkeypatch.setattr(mnsweep.reproduction.judge, "errata", lambda: {**mnsweep.reproduction.printed.errata(), **errata})
 
 
 def measured(ms: dict[Design, float]) -> dict[Design, Result]:
@@ -127,7 +127,7 @@ def test_when_the_time_is_up_every_network_has_had_its_turn(
 ) -> None:
     """The second pass starts when the first has been through all groups, and takes the time that is left."""
     clock = iter([0.0, 0.0, RULES.time_budget_s])
-    monkeypatch.setattr(mnsweep.paper, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(mnsweep.app.paper, "monotonic", lambda: next(clock))
     request, _, folder = start(small, tmp_path, read_machine())
     outcome, _ = measure(request, folder, lambda status: None, fake())
     assert {result.rounds for result in outcome.results} == {PASSES[0]}
@@ -180,7 +180,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """Rows about two networks that are built in no time, and what would take longer left out."""
     template = next(row for row in paper_tables(6)[6] if row.metric == "mult_adds")
     rows = [replace(template, model=Cell(design).id, design=design) for design in SMALL]
-    monkeypatch.setattr(mnsweep.report.paper, "paper_tables", lambda number: {6: rows})
+    monkeypatch.setattr(mnsweep.reproduction.judge, "paper_tables", lambda number: {6: rows})
     return rows
 
 
@@ -205,7 +205,7 @@ def measure_with(worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch) -> N
     def faked(request: Request, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
         return measure(request, folder, on_status, worker)
 
-    monkeypatch.setattr(mnsweep.paper, "measure", faked)
+    monkeypatch.setattr(mnsweep.app.paper, "measure", faked)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from mnsweep.report.paper_plot import NAMES, paper_figures
-from mnsweep.report.table import count_table
+from mnsweep.plots.reproduction import NAMES, paper_figures
 from mnsweep.result import Result
 from mnsweep.space import Space
+from mnsweep.sweep.table import count_table
 from tests.test_report import text_of
 
 AMOUNTS: dict[str, Callable[[Result], float]] = {

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.ranking import Choice, next_budget, pick
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.constraints import Constraints
-from mnsweep.explore.pick import Choice, next_budget, pick
 from mnsweep.result import Result
 from tests.conftest import make_result
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from mnsweep.cell import Deployment
-from mnsweep.report.labels import place_labels
-from mnsweep.report.plot import mult_adds_plot, pareto_plot
-from mnsweep.report.table import with_frontier
+from mnsweep.plots.labels import place_labels
+from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
+from mnsweep.sweep.table import with_frontier
 from tests.test_plots import deployed
 from tests.test_report import Draw, box_of, crowded, figure_of, measured, overlap, text_of
 

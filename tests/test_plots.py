@@ -17,11 +17,11 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.report.deployments import FILLS, Fills, differing, in_words
-from mnsweep.report.markers import CROWD, MARKERS
-from mnsweep.report.plot import mult_adds_plot, pareto_plot
-from mnsweep.report.table import with_frontier
+from mnsweep.plots.deployments import FILLS, Fills, differing, in_words
+from mnsweep.plots.markers import CROWD, MARKERS
+from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.result import Result
+from mnsweep.sweep.table import with_frontier
 from tests.conftest import make_result
 from tests.test_report import Draw, figure_of, measured, text_of
 

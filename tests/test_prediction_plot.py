@@ -9,11 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
-from mnsweep.explore.validation import Check
-from mnsweep.report.plot import pareto_plot
-from mnsweep.report.prediction_plot import BAND_PCT, prediction_plot
-from mnsweep.report.table import with_frontier
+from mnsweep.plots.pareto import pareto_plot
+from mnsweep.plots.predictions import BAND_PCT, prediction_plot
+from mnsweep.prediction.validation import Check
 from mnsweep.result import MEASURED, PREDICTED, Result
+from mnsweep.sweep.table import with_frontier
 from tests.conftest import make_result
 from tests.test_report import figure_of, measured, text_of
 

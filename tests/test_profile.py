@@ -13,20 +13,21 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-import mnsweep.profile
-from mnsweep.build.matmul import FORMS, MULT_ADDS, PRODUCTS, build_product
+import mnsweep.profiling.measure
+from mnsweep.app.profile import to_document, write
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli.main import main
 from mnsweep.errors import UnavailableError
-from mnsweep.explore.graph_lint import Finding
+from mnsweep.graph.matrix_product import FORMS, MULT_ADDS, PRODUCTS, build_product
 from mnsweep.machine import lock
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
-from mnsweep.measure.timing import Timing
-from mnsweep.profile import ROUNDS, Profile, profile, to_document, write
-from mnsweep.runtimes.base import Array, NodeTime, Offer
-from mnsweep.store import SweepFolder
+from mnsweep.profiling.lint import Finding
+from mnsweep.profiling.measure import ROUNDS, Profile, profile
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.timing import Timing
 
 CELL = Cell(Design(0.3, 64), Deployment(pad="none"))
 HERE = read_machine()
@@ -297,8 +298,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(command: str, **settings: object) -> Ran:
         if settings.pop("real", False) is False:
             worker = lab(**settings)
-            monkeypatch.setattr(mnsweep.profile, "profile", lambda cell, wait: profile(cell, wait, worker))
-            monkeypatch.setattr(mnsweep.profile, "draw", lambda *args: {f"{args[3]}.{kind}": b"" for kind in ("png", "svg")})
+            monkeypatch.setattr(mnsweep.profiling.measure, "profile", lambda cell, wait: profile(cell, wait, worker))
+            monkeypatch.setattr(
+                mnsweep.profiling.measure, "draw", lambda *args: {f"{args[3]}.{kind}": b"" for kind in ("png", "svg")}
+            )
         monkeypatch.setattr(sys, "argv", ["mnsweep", "profile", *command.split()])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -345,7 +348,7 @@ def test_only_who_asks_waits_for_another(run: Run, monkeypatch: pytest.MonkeyPat
         asked.append(wait)
         return profile(cell, new_worker=lab())
 
-    monkeypatch.setattr(mnsweep.profile, "profile", measure)
+    monkeypatch.setattr(mnsweep.profiling.measure, "profile", measure)
     run(f"--alpha 0.3 --res 64 --pad none {flags}", real=True)
     assert asked == [waits]
 
@@ -431,7 +434,7 @@ def test_the_last_line_is_a_command_that_follows(
     run: Run, monkeypatch: pytest.MonkeyPatch, flags: str, changes: tuple[tuple[str, str], ...], next_command: str
 ) -> None:
     findings = (Finding("made-up", "fine"), Finding("made-up", "not fine", "try", changes=changes))
-    monkeypatch.setattr(mnsweep.profile, "lint", lambda *_: findings)
+    monkeypatch.setattr(mnsweep.profiling.measure, "lint", lambda *_: findings)
     assert run(f"--alpha 0.3 --res 64 {flags}").err.splitlines()[-1] == f"next: mnsweep {next_command}"
 
 

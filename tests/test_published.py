@@ -6,11 +6,11 @@ import pytest
 
 from mnsweep.accuracy.metrics import METRICS
 from mnsweep.accuracy.published import DEFAULT_SOURCE, published, sources
-from mnsweep.arch.layers import expand
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
-from mnsweep.report.paper_data import Printed, printed
-from mnsweep.report.paper_networks import network_of
+from mnsweep.reproduction.networks import network_of
+from mnsweep.reproduction.printed import Printed, printed
 
 # TensorFlow models, research/slim/nets/mobilenet_v1.md, checkpoints of 2018-08-02: top-1, top-5.
 SLIM = {

@@ -18,18 +18,19 @@ from torch import nn
 from torch.nn import functional
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.graph import Range, map_names
-from mnsweep.arch.layers import Layer, expand
-from mnsweep.arch.onnx_bytes import SYNTHETIC
-from mnsweep.build.onnx_graph import build_onnx, build_open_onnx
-from mnsweep.build.quantize import assumed_ranges, map_scale, quantized
-from mnsweep.build.torch_net import from_torch, to_torch
-from mnsweep.build.weights import Array, Weights, folded, padded, random_weights
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
+from mnsweep.graph.file_size import SYNTHETIC
+from mnsweep.graph.lowering import Range, map_names
+from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
+from mnsweep.graph.quantize import assumed_ranges, map_scale, quantized
+from mnsweep.graph.torch_net import from_torch, to_torch
+from mnsweep.graph.weights import Array, Weights, folded, padded, random_weights
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.calibration import ranges, synthetic_images
-from mnsweep.runtimes import load
+from mnsweep.prepare.images import synthetic_images
+from mnsweep.worker.ranges import ranges
+from mnsweep.worker.runtimes import load
 from tests.test_build import one_thread
 
 __all__ = ["one_thread"]  # a fixture

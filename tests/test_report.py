@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from mnsweep.cell import parse_cell
-from mnsweep.measure.estimate import Estimate
-from mnsweep.report.labels import place_labels
-from mnsweep.report.plot import mult_adds_plot, pareto_plot
-from mnsweep.report.table import count_table, layer_rows, measured_table, with_frontier
+from mnsweep.measure.fit import Estimate
+from mnsweep.plots.labels import place_labels
+from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.result import Result
-from mnsweep.store import SweepFolder
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.table import count_table, layer_rows, measured_table, with_frontier
 from tests.conftest import TRUTH_MS, make_result
 
 Draw = Callable[[Sequence[Result], str], dict[str, bytes]]
@@ -136,7 +136,8 @@ def test_a_plot_is_png_and_svg_the_same_bytes_twice(draw: Draw, name: str) -> No
 def test_plots_are_the_same_bytes_in_another_process(sweep_folder: SweepFolder) -> None:
     drawn = {path.name: digest(path.read_bytes()) for path in sweep_folder.path.iterdir()}
     code = (
-        "import sys; from pathlib import Path; from mnsweep.store import SweepFolder; from mnsweep.sweep import derive; "
+        "import sys; from pathlib import Path; from mnsweep.sweep.derive import derive; "
+        "from mnsweep.sweep.store import SweepFolder; "
         "derive(SweepFolder(Path(sys.argv[1])))"
     )
     for name in ("cells.csv", "pareto.png", "pareto.svg", "latency_mult_adds.png", "latency_mult_adds.svg"):

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.layers import Layer, expand
+from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Deployment, Design
-from mnsweep.explore.graph_lint import Finding, lint
-from mnsweep.explore.roofline import OTHER, Roof, Row, in_words, kinds, layer_bytes, row_of, rows
-from mnsweep.report.roofline_plot import collect, draw, roofline
-from mnsweep.runtimes.base import NodeTime
+from mnsweep.plots.roofline import collect, draw, roofline
+from mnsweep.profiling.lint import Finding, lint
+from mnsweep.profiling.roofline import OTHER, Roof, Row, in_words, kinds, layer_bytes, row_of, rows
+from mnsweep.worker.base import NodeTime
 
 FULL = expand(Design(1.0, 224))
 NAMES = [layer.name for layer in FULL]

@@ -6,10 +6,10 @@ from random import Random
 
 import pytest
 
-from mnsweep.measure.proxy import CellError
 from mnsweep.measure.record import Block, Failure, Mark, Records
 from mnsweep.measure.rounds import CANARY_EVERY, Rounds, Rules
-from mnsweep.measure.timing import Timing, time_block
+from mnsweep.worker.proxy import CellError
+from mnsweep.worker.timing import Timing, time_block
 
 RULES = Rules(block_runs=5, block_ms=20, warmup_runs=3, warmup_ms=250)
 ROUNDS = 6

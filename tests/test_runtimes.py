@@ -12,17 +12,17 @@ import onnxruntime
 import openvino
 import pytest
 
-from mnsweep import runtimes
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.quantize import assumed_ranges
-from mnsweep.build.weights import Weights, random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import CHOICES, Deployment, Design
-from mnsweep.measure.worker import open_ready
-from mnsweep.runtimes import load, offer
-from mnsweep.runtimes.base import Array, NodeTime, Offer, Run, Session, random_images, ready
-from mnsweep.runtimes.ort import OrtSession
-from mnsweep.runtimes.ov import OvSession
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.quantize import assumed_ranges
+from mnsweep.graph.weights import Weights, random_weights
+from mnsweep.worker import runtimes
+from mnsweep.worker.base import Array, NodeTime, Offer, Run, Session, random_images, ready
+from mnsweep.worker.ort import OrtSession
+from mnsweep.worker.ov import OvSession
+from mnsweep.worker.process import open_ready
+from mnsweep.worker.runtimes import load, offer
 
 RUNTIMES = ["onnxruntime", "openvino"]
 LAYERS = expand(Design(0.3, 48, classes=20))
@@ -117,7 +117,7 @@ def test_a_runtime_that_is_not_installed_is_an_obstacle_with_a_mend(
     name: str, mend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, {"openvino": "mnsweep.runtimes.ov", "onnxruntime": "mnsweep.runtimes.ort"}[name])
+    monkeypatch.delitem(sys.modules, {"openvino": "mnsweep.worker.ov", "onnxruntime": "mnsweep.worker.ort"}[name])
     with pytest.raises(ImportError):
         load(name)
     found = offer(name)

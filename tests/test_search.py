@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnsweep.cell import Design
-from mnsweep.explore.prediction import Predicted
-from mnsweep.explore.search import representatives, space_filling, undecided
+from mnsweep.choice.search import representatives, space_filling, undecided
+from mnsweep.prediction.deployments import Predicted
 
 GRID = [Design(a / 100, r) for a in range(25, 101, 5) for r in range(128, 225, 16)]
 DESIGNS = st.lists(st.builds(Design, st.integers(5, 100).map(lambda a: a / 100), st.integers(32, 300)), min_size=1, max_size=14,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Block, Failure, Process, Record, from_line, to_line
-from mnsweep.store import SweepFolder, find_results, results_dir_or_default
+from mnsweep.sweep.store import SweepFolder, find_results, results_dir_or_default
 
 PROCESS = Process(1, "2025-01-01T12:00:00+00:00", {"runtime": "made-up", "seed": 0}, ("a0.25_r128", "a1.0_r224"))
 BLOCK = Block("a0.25_r128", 1, 1, 0.5, 100, (90, 91, 92))

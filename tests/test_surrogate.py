@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import least_squares
 
 from mnsweep.accuracy.published import anchors, published
-from mnsweep.accuracy.surrogate import EXTRAPOLATED, Surface, quality_of, surface
+from mnsweep.accuracy.surface import EXTRAPOLATED, Surface, quality_of, surface
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
 

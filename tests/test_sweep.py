@@ -10,20 +10,20 @@ import onnx
 import pytest
 
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
-from mnsweep.derive import Outcome, derive
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.estimate import estimate
+from mnsweep.measure.fit import estimate
 from mnsweep.measure.plan import groups
-from mnsweep.measure.proxy import CellError, Worker, WorkerLostError
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.timing import Timing
-from mnsweep.runtimes.base import Array, Offer
+from mnsweep.session import Request, begin, get_ready, merge, run, settling_targets, unsettled
 from mnsweep.space import Space
-from mnsweep.store import SweepFolder
-from mnsweep.sweep import Request, begin, get_ready, merge, run, settling_targets, unsettled
-from mnsweep.sweep_file import Sweep
+from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.sweep.file import Sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.base import Array, Offer
+from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.timing import Timing
 
 RULES = Rules(least_rounds=4, most_rounds=4, process_rounds=2)
 SMALL = Space(alpha="0.25,0.5", res="32,48").cells()

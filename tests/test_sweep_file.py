@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from mnsweep.cell import TASK_CLASSES, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
-from mnsweep.report.paper_data import printed
-from mnsweep.report.paper_networks import network_of
+from mnsweep.reproduction.networks import network_of
+from mnsweep.reproduction.printed import printed
 from mnsweep.space import Space
-from mnsweep.sweep_file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
+from mnsweep.sweep.file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
 
 REPOSITORY = Path(__file__).parents[1]
 FILE = Path("some/mine.toml")

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from mnsweep.arch.channel_padding import Channels
-from mnsweep.arch.cost import cost
-from mnsweep.arch.layers import expand
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.explore.latency_model import fit_latency
-from mnsweep.explore.validation import Check, Validation, check, repeatability_pct, validate, verify
+from mnsweep.choice.verification import verify
+from mnsweep.counting import cost
 from mnsweep.measure.record import Block, Process, Records
+from mnsweep.prediction.latency_model import fit_latency
+from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 
 CELLS = tuple(Cell(Design(a / 100, r)) for a in range(25, 101, 15) for r in (128, 160, 192, 224))
 INT8 = tuple(Cell(cell.design, Deployment("int8")) for cell in CELLS)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.ranking import AT_ONCE, LOOKS, pick, pick_verified
 from mnsweep.errors import MnsweepError
-from mnsweep.explore.constraints import Constraints
-from mnsweep.explore.pick import AT_ONCE, LOOKS, pick, pick_verified
 from mnsweep.result import MEASURED, PREDICTED, Result
 from tests.conftest import make_result
 

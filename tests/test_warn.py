@@ -3,8 +3,8 @@
 import pytest
 
 from mnsweep.machine.fingerprint import INSTRUCTION_SETS, Machine
-from mnsweep.report.warn import with_warnings
 from mnsweep.result import UNPADDED, Result
+from mnsweep.sweep.no_gain import with_warnings
 from tests.conftest import make_result
 
 VNNI = Machine({"instruction_sets": "AVX2, AVX-512, AVX-512 VNNI"}, {})

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.cost import deployed_cost, layer_mult_adds
-from mnsweep.arch.layers import expand
+from mnsweep.arch.cost import layer_mult_adds
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
-from mnsweep.explore.work import BYTES, MULT_ADDS, RUNS, TERMS, UNITS, work
+from mnsweep.counting import deployed_cost
+from mnsweep.prediction.features import BYTES, MULT_ADDS, RUNS, TERMS, UNITS, work
 
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 MULTIPLES = {"fours": 4, "eights": 8, "sixteens": 16}

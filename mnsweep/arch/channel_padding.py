@@ -14,7 +14,7 @@ costs; a count is rounded up to the multiple at which the chain takes least, whe
 from collections.abc import Mapping, Sequence
 from math import log, prod
 
-from mnsweep.arch.layers import Layer
+from mnsweep.arch.expand import Layer
 from mnsweep.errors import MnsweepError
 
 Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ

@@ -44,9 +44,9 @@ def count(
     from mnsweep.accuracy.published import DEFAULT_SOURCE
     from mnsweep.cli.show import advise, console, results_table
     from mnsweep.errors import MnsweepError
-    from mnsweep.report.table import count_table
     from mnsweep.result import to_csv, to_document
     from mnsweep.space import Space
+    from mnsweep.sweep.table import count_table
 
     axes = o.given(
         alpha=alpha,
@@ -78,8 +78,8 @@ def count(
 
 def _print_layers(cell: "Cell", results: "Sequence[Result]", json: bool, csv: bool) -> None:
     from mnsweep.cli.show import console, layers_table
-    from mnsweep.report.table import layer_rows
     from mnsweep.result import to_document
+    from mnsweep.sweep.table import layer_rows
 
     rows = layer_rows(cell)
     if json:

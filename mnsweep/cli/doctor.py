@@ -9,7 +9,7 @@ from mnsweep.cli import options as o
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mnsweep.doctor import Diagnosis
+    from mnsweep.app.doctor import Diagnosis
     from mnsweep.machine.conditions import Finding
     from mnsweep.machine.fingerprint import Machine
     from mnsweep.measure.repeatability import Repeatability
@@ -29,8 +29,8 @@ def doctor(
     Then time small networks for a few seconds: how well would a sweep repeat,
     and how many threads make sense? Exit status 4: nothing can be timed here now.
     """
+    from mnsweep.app.doctor import diagnose
     from mnsweep.cli.show import advise, console
-    from mnsweep.doctor import diagnose
     from mnsweep.errors import UnavailableError
 
     advise(f"looking at this machine: about {1 if no_timing else 6} s", quiet)

@@ -9,11 +9,11 @@ from mnsweep.cli import options as o
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, MAX_DESIGNS
 
 if TYPE_CHECKING:
-    from mnsweep.derive import Outcome
-    from mnsweep.exploration import Aims
-    from mnsweep.explore.latency_model import Errors
+    from mnsweep.app.exploration import Aims
     from mnsweep.lab import Lab
-    from mnsweep.sweep_file import Sweep
+    from mnsweep.prediction.latency_model import Errors
+    from mnsweep.sweep.derive import Outcome
+    from mnsweep.sweep.file import Sweep
 
 EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
 NAME = "explore"
@@ -50,7 +50,9 @@ def explore(
             rich_help_panel=o.SETTINGS,
         ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print how many cells would be measured; measure nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print how many cells would be measured; measure nothing.")
+    ] = False,
     ci_pct: o.CiPct = 1.0,
     time_budget_s: o.TimeBudget = None,
     max_latency_ms: Annotated[
@@ -74,14 +76,14 @@ def explore(
     """
     from dataclasses import replace
 
+    from mnsweep.app.exploration import Aims
+    from mnsweep.app.exploration import explore as run
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
-    from mnsweep.exploration import Aims
-    from mnsweep.exploration import explore as run
     from mnsweep.lab import RULES, ask_for_space, open_lab
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.machine.lock import measuring
-    from mnsweep.store import SweepFolder, results_dir_or_default
+    from mnsweep.sweep.store import SweepFolder, results_dir_or_default
 
     aims = Aims(measure, verify, validate, max_latency_ms)
     directory = results_dir_or_default(results_dir)
@@ -173,8 +175,8 @@ def _flat(content: "dict[str, Any]") -> dict[str, Any]:
 
 
 def _print(outcome: "Outcome", verbose: bool) -> None:
+    from mnsweep.choice.search import representatives
     from mnsweep.cli.show import console, results_table
-    from mnsweep.explore.search import representatives
 
     frontier = {r.cell: r.latency_p50_ms or 0.0 for r in outcome.results if r.predicted_on_frontier}
     shown = representatives(list(frontier), frontier, len(frontier) if verbose else SHOWN)

@@ -88,9 +88,9 @@ def write_random_network(
 
     `channels` are those that it was measured with, where it was; `flag` is the option that named `path`.
     """
-    from mnsweep.deploy import prepare_export
     from mnsweep.errors import MnsweepError
-    from mnsweep.measure.proxy import Worker
+    from mnsweep.prepare.deploy import prepare_export
+    from mnsweep.worker.proxy import Worker
 
     if calibration and cell.deployment.precision != "int8":
         raise MnsweepError(f"--calibration {calibration}: only int8 is calibrated; add --precision int8")

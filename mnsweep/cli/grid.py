@@ -10,10 +10,10 @@ from mnsweep.cli import options as o
 from mnsweep.space import MAX_DESIGNS
 
 if TYPE_CHECKING:
-    from mnsweep.deploy import Prepared
-    from mnsweep.derive import Outcome
-    from mnsweep.sweep import Plan, Request
-    from mnsweep.sweep_file import Sweep
+    from mnsweep.prepare.deploy import Prepared
+    from mnsweep.session import Plan, Request
+    from mnsweep.sweep.derive import Outcome
+    from mnsweep.sweep.file import Sweep
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"
 PARTIAL, NOTHING = 3, 4
@@ -64,9 +64,9 @@ def grid(
     from mnsweep.machine.lock import measuring
     from mnsweep.measure.rounds import Rules
     from mnsweep.measure.rounds import quick as quickly
-    from mnsweep.store import SweepFolder, results_dir_or_default
-    from mnsweep.sweep import Request, begin, get_ready, merge, plan, run
-    from mnsweep.sweep_file import ask_for_sweep
+    from mnsweep.session import Request, begin, get_ready, merge, plan, run
+    from mnsweep.sweep.file import ask_for_sweep
+    from mnsweep.sweep.store import SweepFolder, results_dir_or_default
 
     directory = results_dir_or_default(results_dir)
     axes = o.given(
@@ -197,7 +197,7 @@ def _say_warnings(outcome: "Outcome", quiet: bool, verbose: bool) -> None:
 
 def _say_unsettled(request: "Request", outcome: "Outcome", quiet: bool, verbose: bool) -> None:
     from mnsweep.cli.show import advise
-    from mnsweep.sweep import unsettled
+    from mnsweep.session import unsettled
 
     open_cells = unsettled(request, outcome)
     shown = list(open_cells.items())[: None if verbose else SHOWN]

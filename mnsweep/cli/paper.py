@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnsweep.cell import Design
-    from mnsweep.derive import Outcome
-    from mnsweep.report.paper import Row
+    from mnsweep.reproduction.judge import Row
     from mnsweep.result import Result
-    from mnsweep.sweep import Plan
+    from mnsweep.session import Plan
+    from mnsweep.sweep.derive import Outcome
 
     Tables = Mapping[int, Sequence[Row]]
     Measured = Mapping[Design, Result]
@@ -55,7 +55,7 @@ def paper(
     """
     from mnsweep.cli.show import advise
     from mnsweep.errors import MnsweepError
-    from mnsweep.report.paper import paper_tables
+    from mnsweep.reproduction.judge import paper_tables
 
     if not measure and (fresh or wait):
         raise MnsweepError(f"{'--fresh' if fresh else '--wait'} says nothing without --measure: add it, or leave both out")
@@ -70,13 +70,13 @@ def paper(
 
 
 def _measured(tables: "Tables", figures: bool, results_dir: Path | None, fresh: bool, wait: bool, quiet: bool) -> "Outcome":
+    from mnsweep.app.paper import RULES, start
+    from mnsweep.app.paper import measure as measure_networks
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.machine.lock import measuring
-    from mnsweep.paper import RULES, start
-    from mnsweep.paper import measure as measure_networks
-    from mnsweep.store import results_dir_or_default
+    from mnsweep.sweep.store import results_dir_or_default
 
     rows = [row for rows in tables.values() for row in rows]
     with measuring(wait):
@@ -110,7 +110,7 @@ def _table_content(number: int, rows: "Sequence[Row]", outcome: "Outcome | None"
     found: list[dict[str, Any]] = [{key: getattr(row, key) for key in keys} for row in rows]
     if outcome is None:
         return {"table": number, "rows": found}
-    from mnsweep.paper import by_design, ratios
+    from mnsweep.app.paper import by_design, ratios
 
     measured = by_design(rows, outcome.results)
     for content, row in zip(found, rows, strict=True):
@@ -122,7 +122,7 @@ def _table_content(number: int, rows: "Sequence[Row]", outcome: "Outcome | None"
 
 def _print(tables: "Tables", outcome: "Outcome | None") -> None:
     from mnsweep.cli.show import console
-    from mnsweep.report.paper import VERDICTS
+    from mnsweep.reproduction.judge import VERDICTS
 
     out = console()
     for number, rows in tables.items():
@@ -140,7 +140,7 @@ def _print(tables: "Tables", outcome: "Outcome | None") -> None:
 def _by_design(rows: "Sequence[Row]", outcome: "Outcome | None") -> "Measured | None":
     if outcome is None:
         return None
-    from mnsweep.paper import by_design  # draws what measuring needs, which takes a second
+    from mnsweep.app.paper import by_design  # draws what measuring needs, which takes a second
 
     return by_design(rows, outcome.results)
 
@@ -149,7 +149,7 @@ def _rich_table(number: int, rows: "Sequence[Row]", notes: Sequence[str], measur
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from mnsweep.report.paper_data import TITLES
+    from mnsweep.reproduction.printed import TITLES
 
     title = f"\nTable {number}. {TITLES[number]}"
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), title=title, title_justify="left")
@@ -176,7 +176,7 @@ def _what(row: "Row") -> str:
 
 def _ours(row: "Row") -> str:
     """With one digit more than was printed."""
-    from mnsweep.report.paper import decimals
+    from mnsweep.reproduction.judge import decimals
 
     if row.computed is None or isinstance(row.computed, str):
         return row.computed or "–"
@@ -208,7 +208,7 @@ def _below(rows: "Sequence[Row]", notes: Sequence[str], measured: "Measured | No
         yield from wrap(f"{number}: {note}", WIDTH, subsequent_indent="   ")
     if not measured:
         return
-    from mnsweep.paper import ratios
+    from mnsweep.app.paper import ratios
 
     for ratio in ratios(rows, measured):
         printed = "" if ratio.mult_adds_ratio_paper is None else f" (printed: {ratio.mult_adds_ratio_paper:.3g} ×)"

@@ -14,10 +14,10 @@ from mnsweep.cli import options as o
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mnsweep.explore.constraints import Constraints
-    from mnsweep.explore.pick import Choice
+    from mnsweep.choice.constraints import Constraints
+    from mnsweep.choice.ranking import Choice
     from mnsweep.result import Result
-    from mnsweep.store import SweepFolder
+    from mnsweep.sweep.store import SweepFolder
 
 EXAMPLE = "Example: mnsweep pick --max-latency-ms 20 --max-size-mb 10"
 NOTHING_FEASIBLE = 1
@@ -78,12 +78,12 @@ def pick(
     predicted is measured before it is picked. With no upper bound on anything, as with --min-top1 alone, the
     fastest cell is picked. Exit status 1: none meets them.
     """
+    from mnsweep.choice.constraints import Constraints
+    from mnsweep.choice.ranking import pick as choose
     from mnsweep.cli.show import advise
-    from mnsweep.explore.constraints import Constraints
-    from mnsweep.explore.pick import pick as choose
     from mnsweep.machine.fingerprint import read_machine
     from mnsweep.result import PREDICTED, from_csv
-    from mnsweep.store import CELLS, find_results, results_dir_or_default
+    from mnsweep.sweep.store import CELLS, find_results, results_dir_or_default
 
     bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
     constraints = Constraints(*bounds, precision, runtime, percentile, task)
@@ -112,9 +112,9 @@ def _verified(
     results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder", wait: bool, quiet: bool
 ) -> "Choice":
     """The choice with what it needs measured: this path alone loads a runtime."""
+    from mnsweep.app.exploration import verified
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
-    from mnsweep.exploration import verified
     from mnsweep.machine.lock import measuring
 
     with measuring(wait), progress(quiet) as on_status:

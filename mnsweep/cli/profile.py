@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from mnsweep.cell import Cell
-    from mnsweep.explore.roofline import Row
-    from mnsweep.profile import Profile
-    from mnsweep.store import SweepFolder
+    from mnsweep.profiling.measure import Profile
+    from mnsweep.profiling.roofline import Row
+    from mnsweep.sweep.store import SweepFolder
 
 EXAMPLE = "Example: mnsweep profile --alpha 1.0 --res 224"
 WIDE = 110  # columns; a narrower terminal does not see which operators ran: 80 hold the rest
@@ -62,11 +62,12 @@ def profile(
     copying memory (a roofline plot). The graph that really ran is searched
     for layers that left the runtime's fast path, with what to do about it.
     """
+    from mnsweep.app.profile import FOLDER, write
     from mnsweep.cell import Cell, Deployment, Design
     from mnsweep.cli.show import advise
-    from mnsweep.profile import FOLDER, SECONDS, write
-    from mnsweep.profile import profile as measure
-    from mnsweep.store import SweepFolder, results_dir_or_default
+    from mnsweep.profiling.measure import SECONDS
+    from mnsweep.profiling.measure import profile as measure
+    from mnsweep.sweep.store import SweepFolder, results_dir_or_default
 
     design = o.given(
         variant=variant,
@@ -111,7 +112,7 @@ def _threads(asked: str | None) -> int | None:
 def _document(found: "Profile", files: "Sequence[str]", folder: "SweepFolder") -> str:
     from json import dumps
 
-    from mnsweep.profile import to_document
+    from mnsweep.app.profile import to_document
 
     return dumps({**to_document(found, files), "results_dir": str(folder.path)}, indent=2, allow_nan=False)
 
@@ -174,7 +175,7 @@ def _whole(value: float | None) -> str:
 
 def _ran_as(row: "Row") -> str:
     """What ran for it, most time first: kernels or layouts where the runtime tells them, else operators."""
-    from mnsweep.explore.roofline import OTHER
+    from mnsweep.profiling.roofline import OTHER
 
     operators = sorted(row.operators, key=lambda operator: -operator.ns)
     return ", ".join(dict.fromkeys(o.op if row.name == OTHER else o.implementation or o.op for o in operators))

@@ -21,9 +21,9 @@ def rebuild(
     Text comes back byte for byte; pictures too, with the same versions of the plotting library and fonts.
     """
     from mnsweep.cli.show import advise
-    from mnsweep.derive import derive
     from mnsweep.errors import MnsweepError
-    from mnsweep.store import BLOCKS, SweepFolder
+    from mnsweep.sweep.derive import derive
+    from mnsweep.sweep.store import BLOCKS, SweepFolder
 
     found = sorted({path.parent for folder in folders for path in folder.glob(f"**/{BLOCKS}")})
     if not found:

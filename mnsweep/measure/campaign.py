@@ -9,12 +9,12 @@ from random import Random
 
 from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
-from mnsweep.measure.estimate import Estimate, estimate
+from mnsweep.measure.fit import Estimate, estimate
 from mnsweep.measure.plan import Group
-from mnsweep.measure.proxy import Worker, WorkerLostError
 from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
-from mnsweep.measure.settle import has_settled, rounds_left
+from mnsweep.measure.stop_rule import has_settled, rounds_left
+from mnsweep.worker.proxy import Worker, WorkerLostError
 
 Targets = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # half width at which each cell has settled, in %
 

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from mnsweep.arch.cost import count
 from mnsweep.cell import Cell
+from mnsweep.counting import count
 from mnsweep.measure.rounds import Rules
 
 GROUP_CELLS = 64  # beyond as many, one round would take longer than the machine's speed stays put

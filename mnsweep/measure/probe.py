@@ -10,9 +10,9 @@ from random import Random
 from statistics import median
 
 from mnsweep.cell import Deployment
-from mnsweep.measure.proxy import CellError, Worker
 from mnsweep.measure.record import Block, Failure
 from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.worker.proxy import CellError, Worker
 
 ROUNDS = 9
 RULES = replace(Rules(), block_ms=4.0, warmup_ms=10.0)  # a chain takes about a millisecond

@@ -12,10 +12,10 @@ from random import Random
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
-from mnsweep.measure.estimate import Estimate, Movement, estimate, speed_movement
-from mnsweep.measure.proxy import CellError, Worker
+from mnsweep.measure.fit import Estimate, Movement, estimate, speed_movement
 from mnsweep.measure.record import Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.worker.proxy import CellError, Worker
 
 PROCESSES, SWEEP_ROUNDS = Rules().least_processes, Rules().least_rounds  # a cell of a sweep has as many at least
 PROCESS_S = 4.0 / PROCESSES

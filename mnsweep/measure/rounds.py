@@ -28,9 +28,9 @@ from random import Random
 from statistics import median
 from typing import TypeVar
 
-from mnsweep.measure.proxy import CellError, WorkerLostError
 from mnsweep.measure.record import Block, Failure, Mark
-from mnsweep.measure.timing import Timing
+from mnsweep.worker.proxy import CellError, WorkerLostError
+from mnsweep.worker.timing import Timing
 
 Time = Callable[[str, int, float], Timing]  # key, least runs, least ms
 T = TypeVar("T")

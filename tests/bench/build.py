@@ -5,11 +5,11 @@ import warnings
 
 import torch
 
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.torch_net import to_torch
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.torch_net import to_torch
+from mnsweep.graph.weights import random_weights
 from mnsweep.space import Space
 from tests.bench.figure import Figures, seconds
 

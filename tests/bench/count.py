@@ -1,6 +1,6 @@
 """Counting: 10,000 designs in at most 1 s, in one process."""
 
-from mnsweep.arch.cost import count
+from mnsweep.counting import count
 from mnsweep.space import Space
 from tests.bench.figure import Figures, seconds
 

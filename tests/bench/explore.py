@@ -17,20 +17,20 @@ from random import Random
 import numpy as np
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
-from mnsweep.accuracy.surrogate import surface
-from mnsweep.arch.cost import deployed_cost
+from mnsweep.accuracy.surface import surface
+from mnsweep.app.exploration import Aims, explore, verified
 from mnsweep.cell import Cell, Deployment
-from mnsweep.deploy import deployed_channels
-from mnsweep.derive import Known, derive
-from mnsweep.exploration import Aims, explore, verified
-from mnsweep.explore.constraints import Constraints
-from mnsweep.explore.latency_model import fit_latency
-from mnsweep.explore.prediction import predict
+from mnsweep.choice.constraints import Constraints
+from mnsweep.counting import deployed_cost
 from mnsweep.lab import RULES, Lab, ask_for_space, open_lab
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
+from mnsweep.prediction.deployments import predict
+from mnsweep.prediction.latency_model import fit_latency
+from mnsweep.prepare.deploy import deployed_channels
 from mnsweep.space import Space
-from mnsweep.store import SweepFolder
+from mnsweep.sweep.derive import Known, derive
+from mnsweep.sweep.store import SweepFolder
 from tests.bench.figure import Figures
 
 DEPLOYMENTS = {

@@ -1,9 +1,9 @@
 """Our graph against torch's export of the same network in the same runtime, interleaved: at most 1.02."""
 
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import random_weights
 from tests.bench.build import export
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from random import Random
 
 from mnsweep.cell import Deployment
-from mnsweep.measure.estimate import Estimate, estimate
-from mnsweep.measure.proxy import Worker
+from mnsweep.measure.fit import Estimate, estimate
 from mnsweep.measure.record import Block
+from mnsweep.worker.proxy import Worker
 
 ONE_THREAD = Deployment()
 

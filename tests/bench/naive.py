@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime as ort
 import torch
 
-from mnsweep.arch.layers import expand
-from mnsweep.build.torch_net import TorchNet
+from mnsweep.arch.expand import expand
+from mnsweep.graph.torch_net import TorchNet
 from mnsweep.space import Space
 
 

@@ -7,10 +7,10 @@ from statistics import median
 import numpy as np
 import onnxruntime as ort
 
-from mnsweep.arch.layers import expand
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
-from mnsweep.deploy import SEED
+from mnsweep.arch.expand import expand
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import random_weights
+from mnsweep.prepare.deploy import SEED
 from mnsweep.space import Space
 
 

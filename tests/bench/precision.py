@@ -16,14 +16,14 @@ from statistics import median
 import numpy as np
 
 import mnsweep
-from mnsweep.arch.layers import expand
-from mnsweep.build.matmul import MULT_ADDS, build_product
-from mnsweep.build.onnx_graph import build_onnx
-from mnsweep.build.weights import random_weights
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
-from mnsweep.deploy import prepare
-from mnsweep.explore.pick import Choice
-from mnsweep.measure.proxy import CellError, Worker
+from mnsweep.choice.ranking import Choice
+from mnsweep.graph.matrix_product import MULT_ADDS, build_product
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import random_weights
+from mnsweep.prepare.deploy import prepare
+from mnsweep.worker.proxy import CellError, Worker
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
 

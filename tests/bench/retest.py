@@ -18,7 +18,7 @@ import numpy as np
 
 from mnsweep.measure.record import Block
 from mnsweep.result import from_csv
-from mnsweep.store import CELLS, SweepFolder
+from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.bench.figure import Figures
 
 REPEATS = 5

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.estimate import Estimate
-from mnsweep.report.table import measured_table
+from mnsweep.measure.fit import Estimate
 from mnsweep.result import to_csv
 from mnsweep.space import Space
-from mnsweep.store import CELLS, SweepFolder
+from mnsweep.sweep.store import CELLS, SweepFolder
+from mnsweep.sweep.table import measured_table
 from tests.bench.figure import Figures, interleaved_ratio, seconds
 
 BARE = """

@@ -1,0 +1,1 @@
+"""One function a command: a frozen request in, a frozen outcome out."""

@@ -1,0 +1,85 @@
+"""`mnsweep profile`: what a profile says, as a document, a plot and files."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from mnsweep.arch.channel_padding import to_text
+from mnsweep.plots.roofline import collect, draw
+from mnsweep.profiling.lint import Finding
+from mnsweep.profiling.measure import Profile
+from mnsweep.profiling.roofline import Row
+from mnsweep.sweep.store import SweepFolder
+
+SCHEMA_VERSION = 1
+FOLDER = "profile"  # in the results folder, beside the sweeps
+
+
+def write(found: Profile, folder: SweepFolder) -> list[str]:
+    """Write `CELL.json` and the roofline plot as `CELL_roofline.png` and `.svg`; their names."""
+    flagged = {name for finding in found.findings for name in finding.layers}
+    unit = "GOP/s" if found.cell.deployment.precision == "int8" else "GFLOP/s"
+    drawn = draw(collect(found.rows, flagged), found.roof, _caption(found), f"{found.cell.id}_roofline", unit)
+    names = [f"{found.cell.id}.json", *drawn]
+    text = json.dumps(to_document(found, names), indent=2, allow_nan=False) + "\n"
+    for name, content in {names[0]: text.encode(), **drawn}.items():
+        folder.replace(name, content)
+    return names
+
+
+def to_document(found: Profile, files: Sequence[str]) -> dict[str, Any]:
+    """The profile as one JSON object; what is not known is null."""
+    missing_ms = found.latency_ms - found.profiled_ms
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "cell": found.cell.id,
+        "machine": found.machine.key,
+        "runtime_version": found.runtime_version,
+        "padding": to_text(found.channels),
+        "latency_ms": found.latency_ms,
+        "profiled_ms": found.profiled_ms,
+        "not_attributed_ms": missing_ms if missing_ms > 0 else None,
+        "gflops": found.gflops,
+        "peak_gflops": found.roof.peak_gflops,
+        "bandwidth_gb_per_s": found.roof.bandwidth_gb_per_s,
+        "blocks": found.blocks,
+        "disturbed_blocks": found.disturbed_blocks,
+        "kinds": [asdict(kind) for kind in found.kinds],
+        "layers": [_layer(row, found) for row in found.rows],
+        "lint": [_remark(finding) for finding in found.findings],
+        "files": list(files),
+    }
+
+
+def _layer(row: Row, found: Profile) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "ms": row.ms,
+        "time_pct": 100 * row.ms / (found.profiled_ms or 1.0),
+        "deployed_mult_adds": row.mult_adds,
+        "bytes": row.moved_bytes,
+        "gflops": row.gflops,
+        "flops_per_byte": row.intensity,
+        "peak_pct": row.peak_pct(found.roof),
+        "bound": row.bound(found.roof),
+        "roof_pct": row.roof_pct(found.roof),
+        "operators": [{"name": o.name, "op": o.op, "implementation": o.implementation, "ns": o.ns} for o in row.operators],
+    }
+
+
+def _remark(finding: Finding) -> dict[str, Any]:
+    return {"rule": finding.rule, "text": finding.text, "mend": finding.mend or None, "layers": list(finding.layers)}
+
+
+def _caption(found: Profile) -> str:
+    how = found.cell.deployment
+    threads, images = f"{how.threads} thread{'s' * (how.threads != 1)}", f"{how.batch} image{'s' * (how.batch != 1)}"
+    return (
+        f"{found.cell.id}: {found.latency_ms:.3g} ms for {images}. {found.machine.title}; {how.runtime} "
+        f"{found.runtime_version}; {how.precision}; {threads}. Time of layers is by the runtime's own profiler.\n"
+        "Both roofs were measured here: a 1024³ matrix product in the same runtime, and a copy of memory. Bytes are maps in "
+        "and out and weights, once each.\n"
+        "A layer above the memory roof reads what a cache still holds: caches are faster. Area is the share of the time."
+    )

@@ -1,1 +1,0 @@
-"""From rows to something that runs: weights as named arrays, a torch module, an ONNX graph."""

@@ -1,0 +1,1 @@
+"""What to choose: the frontier, constraints, ranking, and what to measure next."""

@@ -1,0 +1,187 @@
+"""The choice: the most accurate cell that meets every constraint, and why."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import floor, log10
+from statistics import median
+
+from mnsweep.accuracy.published import weights_note
+from mnsweep.choice.constraints import Constraints, guarded_latency_ms, violations
+from mnsweep.errors import MnsweepError
+from mnsweep.result import PREDICTED, Result, ms_text, quality_text
+
+LOOKS, AT_ONCE = 6, 4  # how often to measure what looks best, and how many cells at a time
+Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells of these ids; all results then
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, what came second, and why; `choice` is None when nothing meets the constraints.
+
+    `looked_at` are the cells that were measured to verify it.
+    """
+
+    choice: Result | None
+    runner_up: Result | None
+    reason: str
+    looked_at: tuple[str, ...] = ()
+
+
+def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
+    """The best of the cells with a latency and a quality that meets all constraints; a prediction counts at its upper end.
+
+    Best is most accurate, then fastest; with no upper bound on anything (`--min-top1` alone), fastest,
+    then most accurate.
+    """
+    candidates = _candidates(results, constraints)
+    _check_metrics(candidates, constraints)
+    if not candidates:
+        return Choice(None, None, _nothing_to_choose_from(results, constraints))
+    ranked = _ranked(candidates, constraints)
+    if not ranked:
+        return Choice(None, None, _nothing_feasible(candidates, constraints))
+    return Choice(ranked[0], ranked[1] if ranked[1:] else None, _reason(ranked[0], ranked, candidates, constraints))
+
+
+def pick_verified(results: Sequence[Result], constraints: Constraints, measure: Measure) -> Choice:
+    """The same, with choice and runner-up measured: as long as one of them was only predicted, the best ones are measured.
+
+    A prediction is taken at its word meanwhile, with no more on top than what measured cells have: measuring it decides.
+    After a few looks the best measured cell is chosen, and the reason says so.
+    """
+    _check_metrics(_candidates(results, constraints), constraints)
+    believed_ms: dict[str, float] = {}
+    for _ in range(LOOKS):
+        hopeful = _taken_at_their_word(results)
+        ranked = _ranked(_candidates(hopeful, constraints), constraints)
+        if not any(r.latency_source == PREDICTED for r in ranked[:2]):
+            return _with_verification(pick(hopeful, constraints), believed_ms, "")
+        doubtful = [r for r in ranked if r.latency_source == PREDICTED][:AT_ONCE]
+        believed_ms |= {r.cell: r.latency_p50_ms or 0.0 for r in doubtful}
+        results = measure([r.cell for r in doubtful])
+    measured = [r for r in results if r.latency_source != PREDICTED]
+    stopped = f"; better ones may be left: after {LOOKS} looks at what was predicted, the best measured cell was taken"
+    return _with_verification(pick(measured, constraints), believed_ms, stopped)
+
+
+def _check_metrics(candidates: Sequence[Result], constraints: Constraints) -> None:
+    """Raise `MnsweepError` where the qualities to choose by are of several kinds: mean AP is no top-1."""
+    allowed = [r for r in candidates if constraints.task is None or r.task in constraints.task.split(",")]
+    if len({r.quality_metric for r in allowed}) > 1:
+        tasks = ", ".join(sorted({r.task for r in allowed}))
+        raise MnsweepError(
+            f"this sweep has qualities of several kinds, for the tasks {tasks}: name one with --task, or another sweep "
+            "with --sweep"
+        )
+
+
+def _taken_at_their_word(results: Sequence[Result]) -> list[Result]:
+    above = [
+        r.latency_ci_high_ms / r.latency_p50_ms
+        for r in results
+        if r.latency_source != PREDICTED and r.latency_p50_ms and r.latency_ci_high_ms
+    ]
+    usual = median(above) if above else 1.0
+    high = {r.cell: (r.latency_p50_ms or 0.0) * usual for r in results if r.latency_source == PREDICTED}
+    return [replace(r, latency_ci_high_ms=high[r.cell]) if r.cell in high else r for r in results]
+
+
+def _with_verification(choice: Choice, believed_ms: Mapping[str, float], more: str) -> Choice:
+    """The choice with what was believed of it before it was measured."""
+    if not believed_ms:
+        return choice
+    said = f"{len(believed_ms)} predicted cells were measured to verify it"
+    if choice.choice and (ms := believed_ms.get(choice.choice.cell)):
+        said += f"; it was predicted at {ms_text(ms)} ms"
+    return replace(choice, reason=f"{choice.reason}; {said}{more}", looked_at=tuple(believed_ms))
+
+
+def _ranked(candidates: Sequence[Result], constraints: Constraints) -> list[Result]:
+    return sorted((r for r in candidates if not violations(r, constraints)), key=_rank(constraints))
+
+
+def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, int, str]]:
+    def rank(r: Result) -> tuple[float, float, int, str]:
+        latency, quality = r.latency_p50_ms or 0.0, -(r.quality_pct or 0.0)
+        first, second = (quality, latency) if constraints.has_budget else (latency, quality)
+        return first, second, r.params, r.cell
+
+    return rank
+
+
+def next_budget(choice: Result, results: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
+    """The next looser latency budget that buys a better cell, and what `pick` takes then; None where none does."""
+    better = [
+        guarded_latency_ms(r, constraints) or 0.0
+        for r in _candidates(results, constraints)
+        if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["--max-latency-ms"]
+    ]
+    if not better:
+        return None
+    bought = _best_within(min(better), results, constraints)
+    return None if bought is None else (min(better), bought)
+
+
+def _best_within(budget_ms: float, results: Sequence[Result], constraints: Constraints) -> Result | None:
+    looser = replace(constraints, max_latency_ms=budget_ms)
+    return next(iter(_ranked(_candidates(results, looser), looser)), None)
+
+
+def _candidates(results: Sequence[Result], constraints: Constraints) -> list[Result]:
+    known = ["latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "quality_pct"]
+    known += [f"latency_p{constraints.percentile}_ms"] if constraints.percentile else []
+    return [r for r in results if all(getattr(r, name) is not None for name in known)]
+
+
+def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> str:
+    aim = "most accurate" if constraints.has_budget else "fastest"
+    high = f"its {constraints.percentile}th percentile" if constraints.percentile else "its interval"
+    predicted = " predicted" * (choice.latency_source == PREDICTED)
+    parts = [
+        f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
+        f"{quality_text(choice)} at{predicted} {ms_text(choice.latency_p50_ms)} ms, at most "
+        f"{ms_text(guarded_latency_ms(choice, constraints))} ms with {high}"
+        + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
+    ]
+    if looser := next_budget(choice, candidates, constraints):
+        budget_ms, cell = looser
+        budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
+        parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {quality_text(cell)}")
+    if predicted:
+        parts.append("its latency was not measured (--no-verify)")
+    parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
+    return "; ".join(parts)
+
+
+def _as_typed(ms: float, works: Callable[[float], bool]) -> str:
+    """The shortest decimal of at least `ms`, in three digits or more, that works when it is typed."""
+    for digits in range(3, 17):
+        step = 10.0 ** (floor(log10(ms)) + 1 - digits) if ms > 0 else 1.0
+        for text in (f"{ms:.{digits}g}", f"{ms + step:.{digits}g}"):
+            if float(text) >= ms and works(float(text)):
+                return text if "e" not in text else f"{float(text):.0f}"
+    return repr(ms)
+
+
+def _nothing_to_choose_from(results: Sequence[Result], constraints: Constraints) -> str:
+    if not any(r.latency_p50_ms is not None for r in results):
+        return "no cell of this sweep was measured; run 'mnsweep grid' again"
+    if constraints.percentile and _candidates(results, replace(constraints, percentile=None)):
+        return (
+            f"no cell has enough measured runs for its {constraints.percentile}th percentile; "
+            "measure longer: 'mnsweep grid' with a smaller --ci-pct"
+        )
+    return (
+        "no cell of this sweep has a quality: no published source covers its designs; "
+        "sweep α 0.25, 0.5, 0.75 or 1.0 at 128, 160, 192 or 224 px"
+    )
+
+
+def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) -> str:
+    fastest = min(candidates, key=lambda r: r.latency_ci_high_ms or float("inf"))
+    best = max(candidates, key=lambda r: r.quality_pct or 0.0)
+    return (
+        f"no cell meets the constraints; the fastest available is {fastest.cell} at {ms_text(fastest.latency_p50_ms)} ms "
+        f"(needs --max-latency-ms {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
+        f"the most accurate is {best.cell} with {quality_text(best)}"
+    )

@@ -1,0 +1,99 @@
+"""Which designs to measure: first a set that fills the space, then those whose prediction leaves the answer open."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnsweep.cell import Design
+from mnsweep.choice.frontier import pareto
+from mnsweep.prediction.deployments import Predicted
+
+Array = NDArray[np.float64]
+
+
+def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:
+    """`count` of the designs, far from each other and from those `taken`; the corners of the space first.
+
+    Each next one is as far from its nearest neighbour as can be (maximin, Johnson et al. 1990), in log α and log resolution,
+    each stretched to unit length: a step of 10 % counts alike everywhere. Deterministic.
+    """
+    places = _unit_square(designs)
+    chosen = [i for i, design in enumerate(designs) if design in set(taken)]
+    given = len(chosen)
+    for corner in (0, 0), (1, 1), (0, 1), (1, 0):
+        nearest = int(np.argmin(((places - corner) ** 2).sum(axis=1)))
+        if nearest not in chosen:
+            chosen.append(nearest)
+    while len(chosen) < min(given + count, len(designs)):
+        gaps = ((places[:, None] - places[chosen]) ** 2).sum(axis=2).min(axis=1)
+        chosen.append(int(np.argmax(gaps)))
+    return [designs[i] for i in chosen[given : given + count]]
+
+
+def undecided(
+    ids: Sequence[str],
+    predicted: Mapping[str, Predicted],
+    quality_pct: Mapping[str, float],
+    budget_ms: float | None,
+    count: int,
+) -> list[str]:
+    """Up to `count` cells among `ids` that are worth measuring most: those whose interval leaves the answer open.
+
+    With a budget these are cells that it may or may not admit, the best in quality first; without one, cells that may be on
+    the frontier of all that is `predicted` (what was measured has no width), wide intervals far from each other first.
+    """
+    known = [key for key in ids if key in predicted and key in quality_pct]
+    if budget_ms is not None:
+        open_cells = [key for key in known if predicted[key].low_ms <= budget_ms <= predicted[key].high_ms]
+        return sorted(open_cells, key=lambda key: (-quality_pct[key], predicted[key].ms))[:count]
+    could_be = _could_be_on_frontier(known, predicted, quality_pct)
+    width = {key: np.log(predicted[key].high_ms / predicted[key].low_ms) for key in could_be}
+    return _spread(could_be, {key: float(np.log(predicted[key].ms)) for key in could_be}, width, count)
+
+
+def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: int) -> list[str]:
+    """Up to `count` of the cells, spread evenly over the logarithm of their latency, both ends among them."""
+    if count <= 0:
+        return []
+    ordered = sorted(ids, key=lambda key: (latency_ms[key], key))
+    if count >= len(ordered):
+        return ordered
+    logs = np.log([latency_ms[key] for key in ordered])
+    picked: list[int] = []
+    for target in np.linspace(logs[0], logs[-1], count) if count > 1 else [np.median(logs)]:
+        free = [i for i in range(len(ordered)) if i not in picked]
+        picked.append(min(free, key=lambda i: abs(logs[i] - target)))
+    return [ordered[i] for i in sorted(picked)]
+
+
+def _could_be_on_frontier(
+    ids: Sequence[str], predicted: Mapping[str, Predicted], quality_pct: Mapping[str, float]
+) -> list[str]:
+    """The cells that none surely beats: no better one is at most as slow at its slowest as they are at their fastest."""
+    ends = [(p.high_ms, quality_pct[key]) for key, p in predicted.items() if key in quality_pct]
+    frontier = [point for point, on in zip(ends, pareto(ends), strict=True) if on]
+    slowest, best = np.array(sorted(frontier)).T if frontier else (np.array([]), np.array([]))
+    found = []
+    for key in ids:
+        beaten_by = int(np.searchsorted(slowest, predicted[key].low_ms, side="right"))
+        if beaten_by == 0 or best[beaten_by - 1] <= quality_pct[key]:
+            found.append(key)
+    return found
+
+
+def _spread(ids: Sequence[str], place: Mapping[str, float], weight: Mapping[str, float], count: int) -> list[str]:
+    """`count` of the cells with much weight, far from each other in `place`."""
+    picked: list[str] = []
+    while len(picked) < min(count, len(ids)):
+        free = [key for key in ids if key not in picked]
+        reach = {key: min((abs(place[key] - place[other]) for other in picked), default=1.0) for key in free}
+        picked.append(max(free, key=lambda key: (weight[key] * reach[key], key)))
+    return picked
+
+
+def _unit_square(designs: Sequence[Design]) -> Array:
+    logs = np.log([(design.alpha, design.resolution) for design in designs])
+    low, high = logs.min(axis=0), logs.max(axis=0)
+    places: Array = (logs - low) / np.where(high > low, high - low, 1.0)
+    return places

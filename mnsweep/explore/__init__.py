@@ -1,1 +1,0 @@
-"""What to choose, from what is known: the frontier and the pick."""

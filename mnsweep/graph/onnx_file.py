@@ -1,0 +1,95 @@
+"""The ONNX file of a network: its graph (`graph/lowering.py`) with numbers in it, by the `onnx` helper library.
+
+Opset 17 and IR version 8 load in every onnxruntime since 1.12 (2022).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, ValueInfoProto, helper
+
+from mnsweep.arch.expand import Layer
+from mnsweep.errors import MnsweepError
+from mnsweep.graph.file_size import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
+from mnsweep.graph.lowering import DETECTIONS, FLOAT, INT8, INT32, INT64, UINT8, Graph, Node, Range, Tensor, map_shape, to_graph
+from mnsweep.graph.quantize import quantized
+from mnsweep.graph.weights import Weights, check, folded
+
+_TYPES = {
+    FLOAT: TensorProto.FLOAT,
+    INT8: TensorProto.INT8,
+    UINT8: TensorProto.UINT8,
+    INT32: TensorProto.INT32,
+    INT64: TensorProto.INT64,
+}
+
+
+def build_onnx(
+    layers: Sequence[Layer],
+    weights: Weights,
+    batch: int | None = 1,
+    ranges: Mapping[str, Range] | None = None,
+    calibration: str = SYNTHETIC,
+    weight_bits: int = 8,
+) -> bytes:
+    """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or what the task says.
+
+    The other outputs are in `mnsweep.graph.lowering.output`. `batch=None` makes the batch symbolic. With `ranges` of the maps
+    (least, greatest) the arithmetic is int8, and the file says in its metadata on what they were measured (`calibration`);
+    weights take `weight_bits`. A detection network takes one image, and stays fp32.
+    Raises `MnsweepError` when an array or a range is missing or misshapen.
+    """
+    check(layers, weights)
+    if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or ranges is not None):
+        raise MnsweepError("a detection network takes one image at a time, in fp32: ask for batch 1 and precision fp32")
+    graph = to_graph(layers, int8=ranges is not None)
+    arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
+    model = _model(graph, arrays, batch)
+    helper.set_model_props(model, metadata(ranges is not None, calibration))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
+    """The fp32 model of one image with every map as an output as well: for whoever wants to look inside."""
+    graph = to_graph(layers)
+    model = _model(graph, _float_arrays(layers, weights), batch=1)
+    for layer in layers[:-1]:
+        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.maps))
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None) -> Any:
+    proto = helper.make_graph(
+        nodes=[_node(node) for node in graph.nodes],
+        name=NAME,
+        inputs=[_value(graph.image, batch)],
+        outputs=[_value(graph.output, batch)],
+    )
+    model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
+    model.ir_version = IR_VERSION
+    for constant in graph.constants:  # into the model, which holds a copy of the graph: large networks need not be copied
+        tensor = model.graph.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
+        known = graph.values.get(constant.name)
+        array = np.asarray(known()) if known else arrays[constant.name]
+        tensor.raw_data = np.ascontiguousarray(array, np.dtype(constant.dtype).newbyteorder("<")).tobytes()
+    return model
+
+
+def _node(node: Node) -> Any:
+    attributes: dict[str, Any] = dict(node.attributes)
+    return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+
+
+def _value(tensor: Tensor, batch: int | None) -> ValueInfoProto:
+    shape = ["batch" if batch is None else batch, *tensor.shape[1:]]
+    return helper.make_tensor_value_info(tensor.name, _TYPES[tensor.dtype], shape)
+
+
+def _float_arrays(layers: Sequence[Layer], weights: Weights) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for layer in layers:
+        if layer.weight_shape:
+            arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)
+    return arrays

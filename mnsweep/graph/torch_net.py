@@ -1,0 +1,147 @@
+"""A torch module of the rows: the logical network, batch norm unfolded."""
+
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
+from mnsweep.errors import MnsweepError
+from mnsweep.graph.weights import TF_EPSILON, Weights, check, shapes
+
+TF_SLIM_MOMENTUM = 0.0003  # in torch's convention; the Keras application uses 0.01
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu6": nn.ReLU6,
+    "relu": nn.ReLU,
+    "none": nn.Identity,
+    "sigmoid": nn.Sigmoid,
+    "l2_norm": lambda: UnitLength(),
+}
+_BATCH_NORM = {"scale": "weight", "shift": "bias", "mean": "running_mean", "variance": "running_var"}
+
+
+class UnitLength(nn.Module):
+    """Vectors divided by their length."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, n) → (batch, n)."""
+        return functional.normalize(x)
+
+
+class Conv(nn.Module):
+    """One convolution row: padding as the row says (it may differ before and after), batch norm, activation."""
+
+    def __init__(self, layer: Layer, epsilon: float) -> None:
+        super().__init__()
+        top, left, bottom, right = layer.pads
+        even = (top, left) == (bottom, right)
+        self.pad = nn.Identity() if even else nn.ZeroPad2d((left, right, top, bottom))
+        self.conv = nn.Conv2d(
+            layer.in_channels,
+            layer.out_channels,
+            layer.kernel_shape,
+            layer.stride,
+            padding=(top, left) if even else 0,
+            groups=layer.groups,
+            bias=layer.bias,
+        )
+        norm = nn.BatchNorm2d(layer.out_channels, epsilon, TF_SLIM_MOMENTUM)
+        self.norm = norm if layer.batch_norm else nn.Identity()
+        self.activation = _ACTIVATIONS[layer.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, in, size, size) → (batch, out, out_size, out_size)."""
+        return cast(torch.Tensor, self.activation(self.norm(self.conv(self.pad(x)))))
+
+
+class Linear(nn.Module):
+    """One linear row on a flattened map, and its activation."""
+
+    def __init__(self, layer: Layer) -> None:
+        super().__init__()
+        self.linear = nn.Linear(layer.weight_shape[1], layer.out_channels, bias=layer.bias)
+        self.activation = _ACTIVATIONS[layer.activation]()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(batch, in, size, size) or (batch, in · size²) → (batch, out)."""
+        return cast(torch.Tensor, self.activation(self.linear(x.flatten(1))))
+
+
+class Concat(nn.Module):
+    """Several maps of one size, one behind the other."""
+
+    def forward(self, *maps: torch.Tensor) -> torch.Tensor:
+        """(batch, channels, size, size) each → (batch, all channels, size, size)."""
+        return torch.cat(maps, 1)
+
+
+def _pool(layer: Layer) -> nn.Module:
+    """A pool; a max pool never takes its padding, an average pool counts it as zeros."""
+    top, left, bottom, right = layer.pads
+    window = layer.kernel, layer.stride
+    if layer.op == "max_pool":
+        return nn.Sequential(nn.ConstantPad2d((left, right, top, bottom), float("-inf")), nn.MaxPool2d(*window))
+    return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), nn.AvgPool2d(*window))
+
+
+def _module(layer: Layer, epsilon: float) -> nn.Module:
+    match layer.op:
+        case "conv":
+            return Conv(layer, epsilon)
+        case "linear":
+            return Linear(layer)
+        case "global_pool":
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        case "max_pool" | "avg_pool":
+            return _pool(layer)
+        case "concat":
+            return Concat()
+        case "lrn":
+            return nn.LocalResponseNorm(layer.kernel, LRN_ALPHA, LRN_BETA, LRN_BIAS)
+    raise MnsweepError(f"row {layer.name}: {layer.op} has no torch module; leave out the rows that make boxes")
+
+
+class TorchNet(nn.Module):
+    """The rows as a module: image (batch, 3, res, res) → logits (batch, classes), fp32.
+
+    Submodules carry the names of their rows. `epsilon` is batch norm's (1e-3 in TF and Keras).
+    """
+
+    def __init__(self, layers: Sequence[Layer], epsilon: float = TF_EPSILON) -> None:
+        super().__init__()
+        self.layers = tuple(layers)
+        self.rows = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Run every row in order, each on the output of the row it names."""
+        maps = {"image": image}
+        for layer in self.layers:
+            maps[layer.name] = self.rows[layer.name](*(maps[name] for name in layer.inputs))
+        return maps[self.layers[-1].name]
+
+
+def to_torch(layers: Sequence[Layer], weights: Weights) -> TorchNet:
+    """A module in eval mode that carries `weights`; raises `MnsweepError` when an array is missing."""
+    check(layers, weights)
+    net = TorchNet(layers, weights.epsilon)
+    names = [name for layer in layers for name in shapes(layer)]
+    state = {_state_key(net, name): torch.from_numpy(weights.arrays[name].copy()) for name in names}
+    net.load_state_dict(state, strict=False)  # batch norm's step counters are all that is left out
+    return net.eval()
+
+
+def from_torch(net: TorchNet) -> Weights:
+    """The module's arrays under their row names: the inverse of `to_torch`."""
+    names = [name for layer in net.layers for name in shapes(layer)]
+    state = net.state_dict()
+    epsilon = next((m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)), TF_EPSILON)
+    return Weights({name: state[_state_key(net, name)].numpy().copy() for name in names}, epsilon)
+
+
+def _state_key(net: TorchNet, name: str) -> str:
+    row, _, part = name.rpartition(".")
+    if part in _BATCH_NORM:
+        return f"rows.{row}.norm.{_BATCH_NORM[part]}"
+    return f"rows.{row}.{'conv' if isinstance(net.rows[row], Conv) else 'linear'}.{part}"

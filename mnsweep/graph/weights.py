@@ -1,0 +1,97 @@
+"""Weights are named arrays for the rows of a network, wherever they come from.
+
+A convolution `name` with batch norm has `name.weight` (out, in / groups, k, k) and `name.scale`,
+`name.shift`, `name.mean`, `name.variance` (out,); a layer with a bias has `name.bias` (out,).
+Everything is fp32, channels first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnsweep.arch.expand import Layer
+from mnsweep.errors import MnsweepError
+
+Array = NDArray[np.float32]
+TF_EPSILON = 1e-3  # batch norm's epsilon in TF-slim and Keras; timm uses 1e-5
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Named arrays, and the batch-norm epsilon that their source was trained with."""
+
+    arrays: Mapping[str, Array]
+    epsilon: float = TF_EPSILON
+
+
+def shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays that one row needs."""
+    if not layer.weight_shape:
+        return {}
+    needed = {f"{layer.name}.weight": layer.weight_shape}
+    parts = ["scale", "shift", "mean", "variance"] * layer.batch_norm + ["bias"] * layer.bias
+    return needed | {f"{layer.name}.{part}": (layer.out_channels,) for part in parts}
+
+
+def random_weights(layers: Sequence[Layer], seed: int = 0) -> Weights:
+    """Seeded He-scaled weights: enough for latency, worthless for accuracy.
+
+    He scaling keeps activations of all layers in one range. Unscaled ones shrink to denormals, and
+    denormals make the same graph run 5 to 30 times slower.
+    """
+    rng = np.random.default_rng(seed)
+    return Weights({name: array for layer in layers for name, array in _draw(layer, rng)})
+
+
+def _draw(layer: Layer, rng: np.random.Generator) -> Iterator[tuple[str, Array]]:
+    for name, shape in shapes(layer).items():
+        part = name.rpartition(".")[2]
+        if part == "weight":
+            fan_in = int(np.prod(shape[1:]))
+            yield name, rng.standard_normal(shape, dtype=np.float32) * np.float32((2 / fan_in) ** 0.5)
+        elif part in ("scale", "variance"):
+            yield name, rng.uniform(0.8, 1.25, shape).astype(np.float32)
+        else:  # bias, shift and mean: small beside activations of order 1
+            yield name, rng.normal(0.0, 0.1, shape).astype(np.float32)
+
+
+def check(layers: Sequence[Layer], weights: Weights) -> None:
+    """Raise `MnsweepError` unless every array that the rows need is there, in its shape."""
+    for name, shape in (item for layer in layers for item in shapes(layer).items()):
+        if name not in weights.arrays:
+            raise MnsweepError(f"weights: {name} is missing; expected an array of shape {shape}")
+        if (got := weights.arrays[name].shape) != shape:
+            raise MnsweepError(f"weights: {name} has shape {got}, the network needs {shape}")
+
+
+def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
+    """The same weights for rows with more channels (`arch/channel_padding.py`): zeros in every place that is new.
+
+    A channel of zeros at scale 0 and shift 0 is 0 behind batch norm and activation.
+    """
+    arrays = {}
+    for name, shape in (item for layer in deployed for item in shapes(layer).items()):
+        own = weights.arrays[name]
+        arrays[name] = np.zeros(shape, own.dtype)
+        arrays[name][tuple(map(slice, own.shape))] = own
+    return Weights(arrays, weights.epsilon)
+
+
+def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
+    """Weight and bias of one row with its batch norm folded in: what is deployed.
+
+    In float64 and with the source's own epsilon: γ (w·x − μ) / √(σ² + ε) + β = w'·x + b'.
+    """
+    arrays = weights.arrays
+    weight = arrays[f"{layer.name}.weight"]
+    bias = arrays[f"{layer.name}.bias"] if layer.bias else np.zeros(layer.out_channels, np.float32)
+    if not layer.batch_norm:
+        return weight, bias
+    scale, shift, mean, variance = (
+        arrays[f"{layer.name}.{part}"].astype(np.float64) for part in ("scale", "shift", "mean", "variance")
+    )
+    factor = scale / np.sqrt(variance + weights.epsilon)
+    kernel = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    return kernel.astype(np.float32), (shift + (bias - mean) * factor).astype(np.float32)

@@ -1,0 +1,43 @@
+"""What stands below every picture: on what, with what, from how much, and whose accuracies."""
+
+from collections.abc import Mapping, Sequence
+
+from mnsweep.machine.fingerprint import Machine
+from mnsweep.measure.fit import Movement
+from mnsweep.measure.record import Records
+from mnsweep.result import PREDICTED, Result
+
+
+def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
+    """Three lines: the machine and the measurement, how much the machine's speed moved, the accuracies."""
+    settings = {name: value for process in records.processes for name, value in process.settings.items()}
+    measured = [r for r in results if r.samples]
+    samples = sorted(r.samples or 0 for r in measured) or [0]
+    sources = sorted({r.quality_source for r in results if r.quality_source})
+    sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""
+    return (
+        f"Latency: {machine.title}; {_runtimes(results, settings)}; {_threads(results)}; {_precisions(results)}{sustained}; "
+        f"{len(measured)} of {len(results)} cells measured in interleaved rounds, {samples[0]} to {samples[-1]} samples each"
+        f"{_predicted(results)}.\n"
+        f"At the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % slower and "
+        f"{movement.faster_pct:.1f} % faster, which the intervals include.\n"
+        f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
+    )
+
+
+def _predicted(results: Sequence[Result]) -> str:
+    predicted = sum(r.latency_source == PREDICTED for r in results)
+    return f", {predicted} predicted" if predicted else ""
+
+
+def _runtimes(results: Sequence[Result], settings: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} {settings.get(name, '')}".strip() for name in dict.fromkeys(r.runtime for r in results))
+
+
+def _precisions(results: Sequence[Result]) -> str:
+    return ", ".join(dict.fromkeys(r.precision for r in results))
+
+
+def _threads(results: Sequence[Result]) -> str:
+    threads = sorted({r.threads for r in results})
+    return f"{', '.join(map(str, threads))} thread{'s' if threads != [1] else ''}"

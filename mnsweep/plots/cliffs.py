@@ -1,0 +1,197 @@
+"""The picture of the cliffs: latency against α at one resolution, channels as written and zero-padded, the waste between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from mnsweep.plots.deployments import SETTINGS, differing, in_words
+from mnsweep.plots.figure import STYLE, blank_figure, files
+from mnsweep.plots.pareto import latency_label
+from mnsweep.result import Result, ms_text
+
+ENOUGH = 5  # α's; a line through fewer shows no cliff
+PANELS = 4
+CLIFF_PCT = 5  # of the time; to waste less is no cliff
+_TITLE = "Is a smaller α always faster here?"
+_WRITTEN, _PADDED, _WASTE = "#b3202c", "#00224e", "#f4dee0"
+
+
+@dataclass(frozen=True, slots=True)
+class Cliffs:
+    """One panel: at every α, in rising order, the cell as written (`pad` none) and the same cell padded."""
+
+    pairs: tuple[tuple[Result, Result], ...]
+
+    @property
+    def worst(self) -> tuple[Result, Result]:
+        """The pair with the largest ratio of latencies; of those that their intervals tell apart, where there are any."""
+        clear = [pair for pair in self.pairs if _slower(*pair)]
+        return max(clear or self.pairs, key=_ratio)
+
+    @property
+    def overtaken(self) -> Result | None:
+        """The largest α that runs faster padded than the worst, smaller one does as written."""
+        written, _ = self.worst
+        faster = [padded for _, padded in self.pairs if padded.alpha > written.alpha and _slower(written, padded)]
+        return faster[-1] if faster else None
+
+    @property
+    def steep(self) -> bool:
+        """Whether the worst is a cliff: padding saves `CLIFF_PCT` there, and clearly so."""
+        return _slower(*self.worst) and 100 * (1 - 1 / _ratio(self.worst)) >= CLIFF_PCT
+
+    def in_words(self) -> str:
+        """What the worst cliff costs."""
+        if not self.steep:
+            return f"no cliff: at no α does padding\nclearly save {CLIFF_PCT} % or more"
+        (written, _), ratio = self.worst, _ratio(self.worst)
+        times = f"{ratio:.1f}" if ratio >= 1.2 else f"{ratio:.2f}"
+        lines = [f"α {written.alpha} as written: {ms_text(_ms(written))} ms", f"{times} × as long as padded"]
+        if larger := self.overtaken:
+            lines.append(f"longer than α {larger.alpha} padded ({ms_text(_ms(larger))} ms)")
+        return ",\n".join(lines)
+
+
+def find_cliffs(results: Sequence[Result]) -> list[Cliffs]:
+    """A panel for each resolution and setting with enough α's measured both as written and padded; most α's first.
+
+    Of several paddings the one with most α's is taken, `auto` first.
+    """
+    groups: dict[tuple[object, ...], dict[str, dict[float, Result]]] = {}
+    for r in results:
+        if r.latency_p50_ms is not None:
+            group = (r.resolution, *(getattr(r, name) for name in SETTINGS if name != "pad"))
+            groups.setdefault(group, {}).setdefault(r.pad, {})[r.alpha] = r
+    found = [cliffs for by_pad in groups.values() if len((cliffs := _paired(by_pad)).pairs) >= ENOUGH]
+    return sorted(found, key=lambda cliffs: -len(cliffs.pairs))
+
+
+def _paired(by_pad: dict[str, dict[float, Result]]) -> Cliffs:
+    written = by_pad.get("none", {})
+    pads = sorted((pad for pad in by_pad if pad != "none"), key=lambda pad: pad != "auto")
+    choices = [tuple((written[a], by_pad[pad][a]) for a in sorted(written.keys() & by_pad[pad].keys())) for pad in pads]
+    return Cliffs(max(choices, key=len, default=()))
+
+
+def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
+    """`cliffs.png` and `cliffs.svg`: latency against α as written and zero-padded; no file where too few cells have both."""
+    found = find_cliffs(results)
+    if not found:
+        return {}
+    shown = found[:PANELS]
+    with mpl.rc_context(STYLE):
+        figure, foot = blank_figure(caption)
+        figure.text(0.085, 0.955, _TITLE, fontsize=11, fontweight="bold")
+        panels = _panels(figure, foot, len(shown), latency_label([pair[0] for cliffs in shown for pair in cliffs.pairs]))
+        for axes, cliffs, name in zip(panels, shown, _names(shown, results), strict=True):
+            axes.set_title(name, loc="left", fontsize=9)
+            _draw(axes, cliffs)
+            _explain(axes, cliffs)
+        figure.align_ylabels()
+        _legend(figure, shown, len(found))
+        return files(figure, "cliffs")
+
+
+def _panels(figure: Figure, foot: float, count: int, ylabel: str) -> list[Axes]:
+    """One to four axes in at most two columns; the outer ones say what the axes are."""
+    columns, rows = min(count, 2), (count + 1) // 2
+    grid = figure.add_gridspec(rows, columns, left=0.085, right=0.795, bottom=foot, top=0.89, wspace=0.16, hspace=0.3)
+    panels = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(count)]
+    for i, axes in enumerate(panels):
+        axes.set_ylabel("" if i % columns else ylabel)
+        axes.set_xlabel("" if i + columns < count else "width multiplier α")
+    return panels
+
+
+def _names(shown: Sequence[Cliffs], results: Sequence[Result]) -> list[str]:
+    """`224 px` and the settings that differ within the sweep, with the padding where panels differ in it."""
+    padded = [cliffs.pairs[0][1] for cliffs in shown]
+    settings = [name for name in differing(results) if name != "pad" or name in differing(padded)]
+    return [", ".join(filter(None, (f"{r.resolution} px", in_words(r, settings)))) for r in padded]
+
+
+def _draw(axes: Axes, cliffs: Cliffs) -> None:
+    written, padded = ([pair[which] for pair in cliffs.pairs] for which in (0, 1))
+    alphas, low, high = [r.alpha for r in written], [_ms(r) for r in padded], [_ms(r) for r in written]
+    wasted = [a < b for a, b in zip(low, high, strict=True)]
+    _line(axes, written, "o-", _WRITTEN, "as written:\nthe paper's channels" if _papers(written) else "as written")
+    _line(axes, padded, "s-", _PADDED, "zero-padded,\nsame logits")
+    axes.fill_between(
+        alphas, low, high, where=wasted, interpolate=True, label="wasted", color=_WRITTEN, alpha=0.15, linewidth=0
+    )
+    room = 1 + 0.16 / axes.get_position().height  # for the words at the top
+    axes.set_ylim(0, room * max(_ends(r)[1] for r in (*written, *padded)))
+
+
+def _papers(results: Sequence[Result]) -> bool:
+    return all(r.width_rule == "paper" for r in results)
+
+
+def _line(axes: Axes, results: Sequence[Result], style: str, colour: str, label: str) -> None:
+    below, above = ([abs(_ends(r)[which] - _ms(r)) for r in results] for which in (0, 1))
+    axes.errorbar(
+        [r.alpha for r in results],
+        [_ms(r) for r in results],
+        (below, above),
+        fmt=style,
+        color=colour,
+        label=label,
+        markersize=4,
+        linewidth=1.3,
+        elinewidth=1.0,
+        capsize=2.0,
+    )
+
+
+def _explain(axes: Axes, cliffs: Cliffs) -> None:
+    """Words at the top, with a line straight down to the worst cell as written: on its way it crosses nothing."""
+    worst, _ = cliffs.worst
+    if not cliffs.steep:
+        axes.text(0.02, 0.98, cliffs.in_words(), transform=axes.transAxes, va="top", fontsize=8)
+        return
+    left, right = axes.get_xlim()
+    share = (worst.alpha - left) / (right - left)
+    side, at = ("left", 0.0) if share < 1 / 3 else ("right", 1.0) if share > 2 / 3 else ("center", 0.5)
+    axes.annotate(
+        cliffs.in_words(),
+        (worst.alpha, _ms(worst)),
+        xytext=(worst.alpha, 0.98),
+        textcoords=("data", "axes fraction"),
+        ha=side,
+        va="top",
+        fontsize=8,
+        arrowprops={"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "relpos": (at, 0.0), "shrinkA": 2, "shrinkB": 4},
+    )
+
+
+def _legend(figure: Figure, shown: Sequence[Cliffs], found: int) -> None:
+    waste, *lines = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
+    notes = ["bars: 95 % intervals"] + ([f"{len(shown)} of {found} settings\nare shown"] if found > len(shown) else [])
+    figure.legend(
+        *zip(*lines, waste, *((Line2D([], [], linestyle=""), note) for note in notes), strict=True),
+        loc="upper left",
+        bbox_to_anchor=(0.805, 0.9),
+        frameon=False,
+        fontsize=8,
+    )
+
+
+def _ms(result: Result) -> float:
+    return result.latency_p50_ms or 0.0
+
+
+def _ends(result: Result) -> tuple[float, float]:
+    return result.latency_ci_low_ms or _ms(result), result.latency_ci_high_ms or _ms(result)
+
+
+def _slower(one: Result, other: Result) -> bool:
+    """Whether `one` takes longer, clearly: their intervals do not meet."""
+    return _ends(one)[0] > _ends(other)[1]
+
+
+def _ratio(pair: tuple[Result, Result]) -> float:
+    return _ms(pair[0]) / _ms(pair[1])

@@ -1,0 +1,114 @@
+"""What the legend beside a picture says: α by colour, resolution by shape, deployment by fill, and lines."""
+
+from textwrap import wrap
+from typing import Any, TypeAlias
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.lines import Line2D
+
+from mnsweep.plots.markers import EDGE, EDGE_WIDTH, LEGEND_LIMIT, RING, Points
+
+Handle: TypeAlias = Line2D | tuple[Line2D, ...]
+_ALPHA = "width multiplier α"
+_GREY = "#bbbbbb"
+_DOT: dict[str, Any] = {"linestyle": "", "markeredgecolor": EDGE, "markeredgewidth": EDGE_WIDTH}
+_WIDTH = 7  # points, of a marker
+_NARROW = 0.66  # of the figure: width of the axes where deployments have to be named beside them
+_CHARACTERS = 26  # that fit there
+_GLUE = "\N{NO-BREAK SPACE}"
+_FONT = 8  # points
+_BELOW_AXES = 0.085  # of the figure: as far down may a legend go
+_LABEL_HEIGHT = 0.13  # of the figure
+_BAR = 11  # heights of the type: what a colour bar should have
+
+
+def add_legend(figure: Figure, axes: Axes, points: Points, *others: Line2D) -> None:
+    """Put the legend right of `axes`, with `others` at its end; axes make room where deployments are named."""
+    if points.fills.names:
+        box = axes.get_position()
+        axes.set_position((box.x0, box.y0, _NARROW, box.height))
+    entries = [*_alphas(points), *_resolutions(points), *_deployments(points), (Line2D([], [], linestyle=""), "")]
+    entries += [(other, _wrapped(str(other.get_label()))) for other in others]
+    many_alphas = len(points.alphas) > LEGEND_LIMIT
+    legend = axes.legend(
+        *zip(*entries, strict=True),
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=_FONT,
+        labelspacing=_spacing(axes, [label for _, label in entries], _BAR if many_alphas else 0.0),
+    )
+    if many_alphas:
+        _colour_bar(figure, axes, points, legend)
+
+
+def _spacing(axes: Axes, labels: list[str], below: float) -> float:
+    """Between entries, in heights of the type: the usual half, or less where a long legend would meet the caption."""
+    figure = axes.get_figure(root=True)
+    inches = (axes.get_position().height + _BELOW_AXES) * figure.get_figheight()  # type: ignore[union-attr]
+    further_lines = sum(label.count("\n") for label in labels)
+    room = inches * 72 / _FONT - below - 1 - 1.5 * further_lines
+    return min(0.5, max(0.0, room / len(labels) - 1))
+
+
+def _heading(text: str) -> tuple[Handle, str]:
+    return Line2D([], [], linestyle=""), text
+
+
+def _alphas(points: Points) -> list[tuple[Handle, str]]:
+    if len(points.alphas) > LEGEND_LIMIT:
+        return []
+    dots = [(Line2D([], [], marker="o", color=points.colour(a), markersize=_WIDTH, **_DOT), str(a)) for a in points.alphas]
+    return [_heading(_ALPHA), *dots]
+
+
+def _resolutions(points: Points) -> list[tuple[Handle, str]]:
+    if len(points.resolutions) > LEGEND_LIMIT:
+        return []
+    shapes = [(r, points.marker(r)) for r in points.resolutions]
+    dots = [(Line2D([], [], marker=marker, color=_GREY, markersize=_WIDTH, **_DOT), str(r)) for r, marker in shapes]
+    return [_heading("resolution (px)"), *dots]
+
+
+def _deployments(points: Points) -> list[tuple[Handle, str]]:
+    if not points.fills.names:
+        return []
+    hidden = [name for name in points.fills.differ if name not in points.fills.settings]
+    heading = f"deployment (any {', '.join(hidden)})" if hidden else "deployment"
+    return [_heading(_wrapped(heading)), *((_dot(fill), _wrapped(name)) for fill, name in points.fills.names)]
+
+
+def _wrapped(text: str) -> str:
+    """The same in lines that fit, broken behind commas."""
+    glued = text.replace(" ", _GLUE).replace(f",{_GLUE}", ", ")
+    return "\n".join(part for line in glued.splitlines() for part in wrap(line, _CHARACTERS)).replace(_GLUE, " ")
+
+
+def _dot(fill: Any) -> Handle:
+    if fill == "none":
+        return _disc("full", _GREY), _disc("full", "white", _WIDTH * RING)
+    return _disc(fill, _GREY)
+
+
+def _disc(fill: Any, colour: str, width: float = _WIDTH) -> Line2D:
+    return Line2D([], [], marker="o", color=colour, markersize=width, fillstyle=fill, markerfacecoloralt="white", **_DOT)
+
+
+def _colour_bar(figure: Figure, axes: Axes, points: Points, legend: Legend) -> None:
+    """Below the legend, lower where that is long."""
+    renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
+    box, foot = axes.get_position(), legend.get_window_extent(renderer).y0 / figure.bbox.height
+    top = min(0.5, foot - 0.02)
+    low = top < box.y0 + _LABEL_HEIGHT  # the words do not fit beside it: they go above
+    top -= 0.035 if low else 0
+    bottom = min(box.y0 + 0.01, max(box.y0 - 0.06, top - 0.3))
+    place = figure.add_axes((box.x1 + 0.035, bottom, 0.02, top - bottom))
+    bar = figure.colorbar(mpl.cm.ScalarMappable(points.norm, "cividis"), cax=place)
+    if low:
+        place.set_title(_ALPHA, loc="left", fontsize=_FONT)
+    else:
+        bar.set_label(_ALPHA)

@@ -1,0 +1,120 @@
+"""Points as markers: colour is α, shape is resolution, fill is the deployment.
+
+All three are readable without colour vision (cividis, distinct shapes). With one deployment every marker is full.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Literal, TypeAlias, cast
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+from matplotlib.transforms import Affine2D
+
+from mnsweep.plots.deployments import Fills
+from mnsweep.result import Result
+
+MARKERS = "osD^vP*X"
+LEGEND_LIMIT = 8  # beyond as many values, a colour bar and one marker say it better
+CROWD = 40  # points; beyond, only the frontier keeps large markers
+EDGE, EDGE_WIDTH = "#333333", 0.5
+RING = 0.5  # width of a ring's hole, as a share of the marker's
+_SIZE, _SMALL = 46, 20  # square points of type
+_QUIET = 0.35  # opacity
+
+Place: TypeAlias = Callable[[Result], tuple[float, float]]
+Fill: TypeAlias = Literal["full", "left", "right", "bottom", "top", "none"]
+Colour: TypeAlias = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What a plot shows: the results that have both coordinates, and the keys of colour, shape and fill."""
+
+    results: tuple[Result, ...]
+    alphas: tuple[float, ...]
+    resolutions: tuple[int, ...]
+    fills: Fills
+
+    @classmethod
+    def of(cls, results: Sequence[Result], *needed: str) -> "Points":
+        """The results for which every column in `needed` is known."""
+        shown = tuple(r for r in results if all(getattr(r, name) is not None for name in needed))
+        alphas, resolutions = {r.alpha for r in shown}, {r.resolution for r in shown}
+        return cls(shown, tuple(sorted(alphas)), tuple(sorted(resolutions)), Fills.of(shown, results))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether dominated points must make room."""
+        return len(self.results) > CROWD
+
+    @property
+    def norm(self) -> Normalize:
+        """From α to the unit interval."""
+        low, high = self.alphas[0], self.alphas[-1]
+        return Normalize(low, high) if high > low else Normalize(low - 0.1, high + 0.1)
+
+    def colour(self, alpha: float) -> Colour:
+        """Red, green and blue."""
+        return mpl.colormaps["cividis"](float(self.norm(alpha)))[:3]
+
+    def marker(self, resolution: int) -> str:
+        """The shape of a resolution; a circle for all where there are too many."""
+        few = len(self.resolutions) <= LEGEND_LIMIT
+        return MARKERS[self.resolutions.index(resolution)] if few else "o"
+
+
+def scatter(axes: Axes, points: Points, place: Place, quiet: Collection[Result] = ()) -> None:
+    """Draw every point at its `place`; those in `quiet` pale, below the others, and small in a crowd."""
+    hushed = frozenset(quiet)
+    layers = [[r for r in points.results if (r in hushed) is below] for below in (True, False)]
+    several = points.crowded or points.fills.names  # else few lie on each other
+    for layer, resolution in product(layers if several else [points.results], points.resolutions):
+        shown = [r for r in layer if r.resolution == resolution]
+        if shown:
+            _draw(axes, points, shown, place, hushed)
+
+
+def _draw(axes: Axes, points: Points, shown: Sequence[Result], place: Place, hushed: frozenset[Result]) -> None:
+    """One collection; a marker that is not full is two paths in it, one above the other."""
+    marker = points.marker(shown[0].resolution)
+    parts = [(r, path, rgb) for r in shown for path, rgb in _parts(marker, points.fills.fill(r), points.colour(r.alpha))]
+    opacity = [_QUIET if r in hushed else 1.0 for r, _, _ in parts]
+    x, y = zip(*(place(r) for r, _, _ in parts), strict=True)
+    drawn = axes.scatter(
+        x,
+        y,
+        c=[(*rgb, a) for (_, _, rgb), a in zip(parts, opacity, strict=True)],
+        s=_SMALL if points.crowded and shown[0] in hushed else _SIZE,
+        marker=marker,
+        edgecolors=[mpl.colors.to_rgba(EDGE, a) for a in opacity],
+        linewidths=EDGE_WIDTH,
+        zorder=3,
+    )
+    if len(parts) > len(shown):  # else one path for all makes the smaller file
+        drawn.set_paths([path for _, path, _ in parts])
+
+
+def _parts(marker: str, fill: str, colour: Colour) -> Iterator[tuple[Path, Colour]]:
+    white = (1.0, 1.0, 1.0)
+    if fill == "none":
+        yield from ((_path(marker), colour), (_path(marker, scale=RING), white))
+    elif fill == "full":
+        yield (_path(marker), colour)
+    else:
+        yield from ((_path(marker), white), (_path(marker, fill), colour))
+
+
+@cache
+def _path(marker: str, fill: str = "full", scale: float = 1.0) -> Path:
+    """In a square of width 1; scaled about its middle, which of a triangle is not the middle of the square."""
+    style = MarkerStyle(marker, cast(Fill, fill))
+    path = style.get_path().transformed(style.get_transform())
+    middle = np.unique(np.asarray(path.vertices).round(9), axis=0).mean(axis=0)
+    return path.transformed(Affine2D().translate(*-middle).scale(scale).translate(*middle)) if scale != 1 else path

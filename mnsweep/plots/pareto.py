@@ -1,0 +1,167 @@
+"""The pictures of a sweep: accuracy against latency with the frontier, and latency against mult-adds.
+
+Colour is α, shape is resolution, fill is the deployment (`markers`). Frontier points carry their name; dominated
+ones stay quiet. The same results draw the same bytes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from mnsweep.accuracy.metrics import metric_of
+from mnsweep.plots.deployments import differing, in_words
+from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.labels import place_labels
+from mnsweep.plots.legend import add_legend
+from mnsweep.plots.markers import Points, scatter
+from mnsweep.result import PREDICTED, Result
+
+_FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
+
+
+def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
+    """`pareto.png` and `pareto.svg`: quality against latency (log), intervals, frontier over all deployments with labels.
+
+    Of qualities of several kinds only the most common is drawn, and the caption says so.
+    """
+    results, left_out = _of_one_metric(results)
+    caption = f"{caption}\n{left_out}" if left_out else caption
+    points = Points.of(results, "latency_p50_ms", "quality_pct")
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
+        axes.set_ylabel(metric_of(points.results).label)
+        axes.set_xlabel(latency_label(points.results))
+        if not points.results:
+            say_empty(axes, "no cell has both a latency and a published accuracy")
+            return files(figure, "pareto")
+        points, beliefs = _predicted_layer(axes, points)
+        frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
+        axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
+        scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
+        _intervals(axes, frontier if points.crowded else points.results)
+        log_axis(axes, "x", [_latency(r) for r in points.results])
+        add_legend(figure, axes, points, *_frontier_key(points, frontier), *beliefs)
+        axes.margins(y=0.09)
+        axes.autoscale_view(scalex=False)  # now: labels are placed by the final limits
+        _name_frontier(axes, points, frontier)
+        return files(figure, "pareto")
+
+
+def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
+    """`latency_mult_adds.png` and `.svg`: measured latency against counted work, both logarithmic.
+
+    The line is the median milliseconds per mult-add: cells above it run below the machine's typical rate.
+    """
+    points = Points.of(results, "latency_p50_ms")
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
+        axes.set_xlabel("mult-adds per image (millions)")
+        axes.set_ylabel(latency_label(points.results))
+        if not points.results:
+            say_empty(axes, "no cell was measured")
+            return files(figure, "latency_mult_adds")
+        scatter(axes, points, lambda r: (r.mult_adds / 1e6, _latency(r)))
+        line = _proportional_line(axes, points.results)
+        log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
+        log_axis(axes, "y", [_latency(r) for r in points.results])
+        add_legend(figure, axes, points, line)
+        return files(figure, "latency_mult_adds")
+
+
+def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
+    """The results whose quality is of the most common kind, or has none; and what that leaves out, in words."""
+    metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
+    if len(metrics) < 2:
+        return list(results), ""
+    (metric, _), *others = metrics.most_common()
+    count = sum(number for _, number in others)
+    kept = [r for r in results if r.quality_metric in (None, metric)]
+    return kept, f"Not shown: {count} measured cells whose quality is of another kind."
+
+
+def _predicted_layer(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
+    """Draw what was predicted, as small dots below all else, and its frontier; the other points, and the legend of these."""
+    predicted = [r for r in points.results if r.latency_source == PREDICTED]
+    if not predicted:
+        return points, []
+    colours = [points.colour(r.alpha) for r in predicted]
+    x, y = zip(*map(_place, predicted), strict=True)
+    axes.scatter(x, y, c=colours, s=5, alpha=0.45, linewidths=0, zorder=1.5)
+    believed = sorted((r for r in points.results if r.predicted_on_frontier), key=_latency)
+    axes.plot(*zip(*_steps(believed), strict=True), color=_FRONTIER, linewidth=0.8, linestyle=":", zorder=1.8)
+    measured = replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
+    return measured, [
+        Line2D([], [], color=_FRONTIER, linewidth=0.8, linestyle=":", label="predicted frontier"),
+        Line2D([], [], color="#999999", linestyle="", marker=".", markersize=4, label="predicted only"),
+    ]
+
+
+def _name_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> None:
+    labels = [(*_place(r), point_name(r, differing(frontier))) for r in frontier]
+    dominated = [_place(r) for r in points.results if not r.on_frontier]
+    large = [_place(r) for r in frontier] + ([] if points.crowded else dominated)
+    bars = [(*_ends(r), _place(r)[1]) for r in (frontier if points.crowded else points.results)]
+    place_labels(axes, labels, large, _steps(frontier), small=dominated if points.crowded else [], bars=bars)
+
+
+def point_name(result: Result, settings: Sequence[str]) -> str:
+    """`α 0.25, 128 px`, and on a line of their own the values of `settings`."""
+    return "\n".join(filter(None, (f"α {result.alpha}, {result.resolution} px", in_words(result, settings))))
+
+
+def latency_label(results: Sequence[Result]) -> str:
+    """What an axis of latencies says: they are per batch, and a batch of one is an image."""
+    return "latency per image (ms)" if {r.batch for r in results} <= {1} else "latency per batch (ms)"
+
+
+def _latency(result: Result) -> float:
+    return result.latency_p50_ms or 0.0
+
+
+def _place(result: Result) -> tuple[float, float]:
+    return _latency(result), result.quality_pct or 0.0
+
+
+def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, Line2D]:
+    """The legend of lines, with what all labels of the frontier leave out because it does not differ there."""
+    shared = [name for name in points.fills.differ if name not in differing(frontier)]
+    several = frontier and len(points.fills.names) > 1
+    every = f"frontier: all {in_words(frontier[0], shared)}" if shared and several else "frontier"
+    whose = "\n(of the frontier)" if points.crowded else ""
+    return (
+        Line2D([], [], color=_FRONTIER, linewidth=1.4, label=every),
+        Line2D([], [], color=_INTERVAL, linewidth=1.0, marker="|", markersize=5, label=f"95 % interval{whose}"),
+    )
+
+
+def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
+    """Corners of the staircase: the best quality to be had within each latency."""
+    corners: list[tuple[float, float]] = []
+    for r in frontier:
+        corners += [(_latency(r), corners[-1][1])] if corners else []
+        corners.append(_place(r))
+    return corners
+
+
+def _ends(result: Result) -> tuple[float, float]:
+    return result.latency_ci_low_ms or _latency(result), result.latency_ci_high_ms or _latency(result)
+
+
+def _intervals(axes: Axes, results: Sequence[Result]) -> None:
+    for r in results:
+        alpha, y = 1.0 if r.on_frontier else 0.4, _place(r)[1]
+        axes.plot(_ends(r), (y, y), "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
+
+
+def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:
+    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms of one batch for each mult-add of an image
+    per_second = 1e3 * median(r.batch * r.mult_adds / (r.latency_p50_ms or 1) for r in results)
+    ends = [min(r.mult_adds for r in results), max(r.mult_adds for r in results)]
+    (line,) = axes.plot([e / 1e6 for e in ends], [e * rate for e in ends], "--", color="#777777", linewidth=1, zorder=2)
+    line.set_label(f"{per_second / 1e9:.0f} G mult-adds/s,\nthe median here")
+    return line

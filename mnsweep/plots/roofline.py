@@ -1,0 +1,142 @@
+"""The roofline: what each layer reaches, below what this machine could do at its operations per byte.
+
+Shape and colour are the kind of a layer (distinct without colour vision), area its share of the time; a layer that a
+finding of the lint is about is hollow. The same layers draw the same bytes.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.labels import place_labels
+from mnsweep.profiling.roofline import Roof, Row, in_words
+
+LOOKS = {  # shape and colour of each kind (Okabe and Ito's palette)
+    "stem": ("D", "#e69f00"),
+    "depthwise": ("o", "#56b4e9"),
+    "pointwise": ("s", "#0072b2"),
+    "head": ("^", "#d55e00"),
+}
+_OTHER_LOOK = ("P", "#999999")
+_EDGE = "#333333"
+_AREAS = (16.0, 110.0)  # square points: at least, and of the layer that takes longest
+_ROOF = "#444444"
+_BESIDE, _STEPS = 1.6, 60  # how far the line goes on beside the outermost points; pieces of it
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One layer: operations per byte, 10⁹ operations in a second, its share of the time in %, and whether it is flagged."""
+
+    name: str
+    kind: str
+    intensity: float
+    gflops: float
+    time_pct: float
+    flagged: bool
+
+    @property
+    def place(self) -> tuple[float, float]:
+        """Where it stands."""
+        return self.intensity, self.gflops
+
+
+def collect(rows: Sequence[Row], flagged: Collection[str] = ()) -> tuple[Point, ...]:
+    """A point for every row that multiplies and ran; `flagged` are the names of those that a finding is about."""
+    total_ms = sum(row.ms for row in rows)
+    return tuple(
+        Point(row.name, row.kind, row.intensity, row.gflops, 100 * row.ms / total_ms, row.name in flagged)
+        for row in rows
+        if row.intensity is not None and row.gflops is not None
+    )
+
+
+def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str = "GFLOP/s") -> dict[str, bytes]:
+    """`name.png` and `name.svg`: rate against operations per byte, both logarithmic, with the roofs that are known."""
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure("How near is each layer to what this machine can do?", caption)
+        axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
+        axes.set_ylabel(unit)
+        if not points:
+            say_empty(axes, "no layer was profiled")
+            return files(figure, name)
+        line = roofline([p.intensity for p in points], roof)
+        log_axis(axes, "x", [p.intensity for p in points] + [x for x, _ in line])
+        log_axis(axes, "y", [p.gflops for p in points] + [y for _, y in line])
+        longest = max(p.time_pct for p in points)
+        for point in points:
+            axes.scatter(*point.place, s=max(_AREAS[0], _AREAS[1] * point.time_pct / longest), zorder=3, **_look(point))
+        if line:
+            axes.plot(*zip(*line, strict=True), color=_ROOF, linewidth=1.4, zorder=2)
+        _add_legend(axes, points)
+        roofs = _roof_labels(line, roof, unit)
+        for label in place_labels(axes, [*roofs, *_labels(points)], [p.place for p in points], line):
+            if label.get_text() in {text for _, _, text in roofs}:
+                label.set(color=_ROOF, fontstyle="italic")
+        return files(figure, name)
+
+
+def roofline(intensities: Sequence[float], roof: Roof) -> list[tuple[float, float]]:
+    """The lower roof in small steps, from left of all points to right of them, and of its ridge; empty where none is known."""
+    known = [*intensities, *([roof.ridge] if roof.ridge else [])]
+    steps = [float(x) for x in np.geomspace(min(known) / _BESIDE, max(known) * _BESIDE, _STEPS)]
+    heights = {x: _height(roof, x) for x in sorted({*steps, *([roof.ridge] if roof.ridge else [])})}
+    return [(x, y) for x, y in heights.items() if y is not None]
+
+
+def _height(roof: Roof, intensity: float) -> float | None:
+    if roof.bandwidth_gb_per_s is None:
+        return roof.peak_gflops
+    memory = roof.bandwidth_gb_per_s * intensity
+    return memory if roof.peak_gflops is None else min(memory, roof.peak_gflops)
+
+
+def _roof_labels(line: Sequence[tuple[float, float]], roof: Roof, unit: str) -> list[tuple[float, float, str]]:
+    """The value of each roof, beside the middle of its part of the line."""
+    flat = [place for place in line if place[1] == roof.peak_gflops]
+    slope = [place for place in line if place[1] != roof.peak_gflops]
+    labels = []
+    if flat:
+        labels.append((*flat[len(flat) // 2], f"matrix product: {roof.peak_gflops:.3g} {unit}"))
+    if slope:
+        labels.append((*slope[len(slope) // 2], f"memory: {roof.bandwidth_gb_per_s:.3g} GB/s"))
+    return labels
+
+
+def _look(point: Point) -> dict[str, Any]:
+    shape, colour = LOOKS.get(point.kind, _OTHER_LOOK)
+    fill = {"facecolors": "white", "edgecolors": colour, "linewidths": 1.4}
+    full = {"facecolors": colour, "edgecolors": _EDGE, "linewidths": 0.5}
+    return {"marker": shape, **(fill if point.flagged else full)}
+
+
+def _labels(points: Sequence[Point]) -> list[tuple[float, float, str]]:
+    """One label for all layers of a kind that stand at one intensity, beside the middle one; most time comes first."""
+    groups: dict[tuple[str, float], list[Point]] = {}
+    for point in points:
+        groups.setdefault((point.kind, point.intensity), []).append(point)
+    by_time = sorted(groups.values(), key=lambda group: -sum(p.time_pct for p in group))
+    middles = [(sorted(group, key=lambda p: p.gflops)[len(group) // 2], group) for group in by_time]
+    return [(*middle.place, in_words([p.name for p in group])) for middle, group in middles]
+
+
+def _add_legend(axes: Axes, points: Sequence[Point]) -> None:
+    handles = []
+    for kind in dict.fromkeys(p.kind for p in points):
+        shape, colour = LOOKS.get(kind, _OTHER_LOOK)
+        share = sum(p.time_pct for p in points if p.kind == kind)
+        handles.append(_key(f"{kind} {share:.0f} %", marker=shape, markerfacecolor=colour))
+    if any(p.flagged for p in points):
+        handles.append(_key("hollow: named in\nthe findings", marker="o", markerfacecolor="white"))
+    beside: Any = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "frameon": False, "fontsize": 8}
+    axes.legend(handles=handles, title="share of the time", title_fontsize=8, **beside)
+
+
+def _key(label: str, **look: Any) -> Line2D:
+    return Line2D([], [], linestyle="", label=label, markersize=7, markeredgecolor=_EDGE, markeredgewidth=0.5, **look)

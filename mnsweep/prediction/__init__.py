@@ -1,0 +1,1 @@
+"""Latencies that were not measured, predicted from work."""

@@ -1,0 +1,49 @@
+"""What was not measured, predicted: one latency model for each deployment, fitted to its measured cells."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from mnsweep.arch.channel_padding import Channels
+from mnsweep.cell import DETECTION, Cell, Deployment
+from mnsweep.prediction.latency_model import FEWEST, LatencyModel, fit_latency
+
+Models = Mapping[Deployment, LatencyModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Milliseconds of a cell at the machine's typical speed, with the ends of the 95 % interval."""
+
+    ms: float
+    low_ms: float
+    high_ms: float
+
+
+def is_modelled(cell: Cell) -> bool:
+    """Whether its rows are a MobileNet's with a classifier, which is what the terms of `work` are about."""
+    return cell.design.variant in ("mobilenet", "conv-bias") and cell.design.task not in DETECTION
+
+
+def fit_models(
+    cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels], held_out: Collection[str] = ()
+) -> dict[Deployment, LatencyModel]:
+    """A model of each deployment of which enough of `cells` have a latency; those `held_out` are not looked at."""
+    known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
+    models = {}
+    for how in dict.fromkeys(cell.deployment for cell in known):
+        its = [cell for cell in known if cell.deployment == how]
+        if len(its) >= FEWEST:
+            models[how] = fit_latency(its, [channels[c.id] for c in its], [latency_ms[c.id] for c in its])
+    return models
+
+
+def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:
+    """What the models say of `cells`, by id; a cell without a model, or of unknown channels, is left out."""
+    found: dict[str, Predicted] = {}
+    known = {key: cell for cell in cells if is_modelled(cell) and (key := cell.id) in channels}
+    for how, model in models.items():
+        its = {key: cell for key, cell in known.items() if cell.deployment == how}
+        if its:
+            ends = model.predict(list(its.values()), [channels[key] for key in its])
+            found |= dict(zip(its, map(Predicted, *(ms.tolist() for ms in ends)), strict=True))
+    return found

@@ -1,0 +1,153 @@
+"""What the graph that really ran says: which layers left the runtime's fast path, and what to do about it.
+
+onnxruntime's fast fp32 convolutions work on blocks of 8 or 16 channels (operators on blocked maps are named `_nchwc`);
+a channel count that can't be blocked drops a convolution, and reorders its maps before and after. Quantize/dequantize
+pairs that do not fuse into a layer leave it in fp32. OpenVINO names the kernel, and in it the precision that it computes in.
+"""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from mnsweep.cell import Deployment
+from mnsweep.profiling.roofline import OTHER, Operator, Roof, Row, in_words
+
+BLOCKED = "blocked"
+LAYOUT_OPS = ("Reorder", "Transpose")
+ENDS = 2  # changes of layout that every network needs: one behind the image, one before the classifier
+CONVOLUTIONS = ("Conv", "FusedConv")  # onnxruntime's, in fp32
+FLOAT_OPS = (*CONVOLUTIONS, "Gemm", "MatMul", "FusedMatMul", "GlobalAveragePool")
+ACTIVATIONS = ("Clip", "Relu")
+ENDS_OF_TASKS = ("head", "boxes")  # what clips or squashes there is no activation of a convolution
+PAIR_OPS = ("QuantizeLinear", "DequantizeLinear")
+OWN_PAIRS = ("image", "logits")  # are quantized or dequantized in any case
+SUFFIXES = {"fp32": "f32", "bf16": "bf16", "int8": "i8"}  # of OpenVINO's kernels
+SLOW_SHARE_PCT, FAR_BELOW_PCT = 5.0, 20.0  # of the time, of the roof: worth a word, and no noise
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that the graph shows: `mend` says what to do, and is empty where nothing is to be done.
+
+    `layers` are the rows that it is about; `changes` are settings of the deployment that are worth a try, by name.
+    """
+
+    rule: str
+    text: str
+    mend: str = ""
+    layers: tuple[str, ...] = ()
+    changes: tuple[tuple[str, str], ...] = ()
+
+
+def lint(rows: Sequence[Row], how: Deployment, roof: Roof) -> tuple[Finding, ...]:
+    """All that the rows of a profiled graph show, gravest first in each group; what is well is said too."""
+    total_ms = sum(row.ms for row in rows) or 1.0
+    found = [finding for rule in _rules(how) if (finding := rule(rows, how, total_ms))]
+    dropped = {name for finding in found for name in finding.layers}
+    found.append(_reorders(rows, how, total_ms, bool(dropped)))
+    if slow := _below_roof([row for row in rows if row.name not in dropped], how, total_ms, roof):
+        found.append(slow)
+    return tuple(found)
+
+
+_Rule = Callable[[Sequence[Row], Deployment, float], Finding | None]
+
+
+def _rules(how: Deployment) -> Sequence[_Rule]:
+    if how.runtime == "openvino":
+        return (_reference, _precision)
+    if how.runtime == "onnxruntime":
+        return (_pairs,) if how.precision == "int8" else (_blocked, _activations)
+    return ()  # another provider has layouts of its own
+
+
+def _blocked(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+    convolutions = [row for row in rows if _of(row, CONVOLUTIONS)]
+    left = [row for row in convolutions if any(o.implementation != BLOCKED for o in _of(row, CONVOLUTIONS))]
+    names, of_all = tuple(row.name for row in left), f"{len(left)} of {len(convolutions)} convolutions"
+    if not left:
+        return Finding("blocked-layout", f"all {len(convolutions)} convolutions run in onnxruntime's blocked layout")
+    text = f"{of_all} left onnxruntime's blocked layout ({_share(left, total_ms)}): {in_words(names)}"
+    if how.pad != "auto":
+        mend = "--pad auto: fills channels with zeros up to a count that can be blocked, the logits stay the same"
+        return Finding("blocked-layout", text, mend, names, (("pad", "auto"),))
+    if len(left) == len(convolutions):
+        mend = "this onnxruntime may have none for this CPU: compare --runtime openvino"
+        return Finding("blocked-layout", text, mend, names, (("runtime", "openvino"),))
+    mend = "--pad auto found no count at which they were faster; --pad 16 would block them all, to compare"
+    return Finding("blocked-layout", text, mend, names, (("pad", "16"),))
+
+
+def _activations(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding | None:
+    alone = [row for row in rows if row.kind not in ENDS_OF_TASKS and _of(row, ACTIVATIONS)]
+    if not alone:
+        return None
+    names = tuple(row.name for row in alone)
+    text = f"activations that did not fuse into their convolution: {in_words(names)}"
+    return Finding("activation", text, "another version of onnxruntime may fuse them", names)
+
+
+def _pairs(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+    names = [row.name for row in rows if _of(row, FLOAT_OPS)]
+    lone = [o for row in rows for o in _of(row, PAIR_OPS) if not o.name.startswith(OWN_PAIRS)]
+    if not names and not lone:
+        return Finding("quantized", f"all {sum(bool(r.operators) for r in rows if r.name != OTHER)} layers run in 8 bits")
+    text = f"quantize and dequantize operators that did not fuse: {len(lone)} ({sum(o.ns for o in lone) / 1e6:.3f} ms)"
+    if names:
+        text = f"in fp32, not in 8 bits: {in_words(names)}; {text}"
+    mend = "another version of onnxruntime may fuse them; or compare --runtime openvino"
+    return Finding("quantized", text, mend, tuple(names), (("runtime", "openvino"),))
+
+
+def _reference(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding | None:
+    slow = [row for row in rows if any(re.search(r"(^|_)ref(_|$)", o.implementation) for o in row.operators)]
+    if not slow:
+        return None
+    names = tuple(row.name for row in slow)
+    text = f"on OpenVINO's slow reference kernels ({_share(slow, total_ms)}): {in_words(names)}"
+    return Finding("reference-kernel", text, "compare --runtime onnxruntime", names, (("runtime", "onnxruntime"),))
+
+
+def _precision(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+    computing = [row for row in rows if row.flops and row.operators]
+    other = [row for row in computing if not _main(row).implementation.lower().endswith(SUFFIXES[how.precision])]
+    if not other:
+        return Finding("precision", f"all {len(computing)} layers that multiply run in {how.precision}")
+    names, kernels = tuple(row.name for row in other), ", ".join(sorted({_main(row).implementation for row in other}))
+    text = f"not in {how.precision} ({_share(other, total_ms)}): {in_words(names)} ({kernels})"
+    return Finding("precision", text, "compare --runtime onnxruntime", names, (("runtime", "onnxruntime"),))
+
+
+def _reorders(rows: Sequence[Row], how: Deployment, total_ms: float, dropped: bool) -> Finding:
+    moves = [o for row in rows if row.name == OTHER for o in row.operators if o.op.startswith(LAYOUT_OPS)]
+    ms = sum(o.ns for o in moves) / 1e6
+    text = f"{len(moves)} change{'s' * (len(moves) != 1)} of layout: {ms:.3f} ms, {100 * ms / total_ms:.1f} % of the time"
+    needless = len(moves) > ENDS and dropped
+    return Finding("reorders", text, "they stand around the layers above, and go away with that" if needless else "")
+
+
+def _below_roof(rows: Collection[Row], how: Deployment, total_ms: float, roof: Roof) -> Finding | None:
+    far = [row for row in rows if 100 * row.ms >= SLOW_SHARE_PCT * total_ms and (row.roof_pct(roof) or 100) < FAR_BELOW_PCT]
+    if not far:
+        return None
+    each = ", ".join(f"{row.name} at {row.roof_pct(roof):.0f} % ({_kernel(row)})" for row in far)
+    text = f"far below {'its' if len(far) == 1 else 'their'} roof ({_share(far, total_ms)}): {each}"
+    other = "onnxruntime" if how.runtime == "openvino" else "openvino"
+    mend = f"the kernel is the limit, not the machine: compare --runtime {other}"
+    return Finding("below-roof", text, mend, tuple(row.name for row in far), (("runtime", other),))
+
+
+def _of(row: Row, ops: Collection[str]) -> list[Operator]:
+    return [operator for operator in row.operators if operator.op in ops]
+
+
+def _share(rows: Collection[Row], total_ms: float) -> str:
+    return f"{100 * sum(row.ms for row in rows) / total_ms:.0f} % of the time"
+
+
+def _main(row: Row) -> Operator:
+    return max(row.operators, key=lambda operator: operator.ns)
+
+
+def _kernel(row: Row) -> str:
+    return _main(row).implementation or _main(row).op

@@ -1,0 +1,206 @@
+"""Where the time of a run went, row by row, and how near each row is to the machine's two roofs.
+
+No row computes faster than the machine multiplies (peak), nor faster than memory brings what it multiplies (bandwidth ×
+operations per byte): the lower of the two is its roof. Source: Williams, Waterman and Patterson 2009, "Roofline". Bytes are
+each map that a row reads or writes and its weights, once; a map that a cache still holds costs less, so that a row may
+reach more than its memory roof.
+"""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from mnsweep.arch.cost import layer_mult_adds, layer_params
+from mnsweep.arch.expand import Layer
+
+ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+OUTPUTS = ("logits", "probabilities", "embedding", "detections")  # what OpenVINO calls the operator that writes one
+OTHER = "other"  # a row of its own for what no layer does: changes of layout and of precision
+_MOVES = ("Reorder", "Transpose", "Quantize", "Dequantize", "Flatten", "Reshape", "Convert", "Cast")
+_MOVED = re.compile(r"\.(flat|quantize|dequantize)\b")
+
+
+class Operator(Protocol):
+    """One operator that ran, in the runtime's own words, and nanoseconds a run: `mnsweep.worker.base.NodeTime`."""
+
+    @property
+    def name(self) -> str:
+        """What the runtime calls this operator of the graph."""
+        ...
+
+    @property
+    def op(self) -> str:
+        """What kind of operator it is."""
+        ...
+
+    @property
+    def implementation(self) -> str:
+        """Which kernel or layout ran; empty where the runtime does not tell."""
+        ...
+
+    @property
+    def ns(self) -> float:
+        """Nanoseconds in a run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Roof:
+    """What the machine can do: operations (2 for a mult-add) and bytes, 10⁹ in a second; None where it is not known."""
+
+    peak_gflops: float | None
+    bandwidth_gb_per_s: float | None
+
+    @property
+    def ridge(self) -> float | None:
+        """Operations per byte from which on the peak is the lower roof."""
+        if self.peak_gflops is None or self.bandwidth_gb_per_s is None:
+            return None
+        return self.peak_gflops / self.bandwidth_gb_per_s
+
+    def gflops(self, intensity: float) -> float | None:
+        """The most that is possible at so many operations per byte."""
+        if self.peak_gflops is None or self.bandwidth_gb_per_s is None:
+            return None
+        return min(self.peak_gflops, self.bandwidth_gb_per_s * intensity)
+
+    def bound(self, intensity: float) -> str | None:
+        """`compute` or `memory`, whichever is the lower roof there."""
+        return None if self.ridge is None else "compute" if intensity >= self.ridge else "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One layer as deployed: what it takes in one run, and what it does in it.
+
+    `mult_adds` is per image; `flops` and `moved_bytes` are of the whole batch. The row `other` does no mult-adds.
+    """
+
+    name: str
+    kind: str
+    ms: float
+    mult_adds: int = 0
+    flops: int = 0
+    moved_bytes: int = 0
+    operators: tuple[Operator, ...] = ()
+
+    @property
+    def gflops(self) -> float | None:
+        """10⁹ operations in a second; None for a row that multiplies nothing, or that no operator ran for."""
+        return self.flops / (1e6 * self.ms) if self.flops and self.ms else None
+
+    @property
+    def intensity(self) -> float | None:
+        """Operations per byte; None for a row that multiplies nothing."""
+        return self.flops / self.moved_bytes if self.flops else None
+
+    def bound(self, roof: Roof) -> str | None:
+        """What is the lower roof for this row: `compute` or `memory`."""
+        return None if self.intensity is None else roof.bound(self.intensity)
+
+    def peak_pct(self, roof: Roof) -> float | None:
+        """Its rate, in % of the peak."""
+        return None if self.gflops is None or not roof.peak_gflops else 100 * self.gflops / roof.peak_gflops
+
+    def roof_pct(self, roof: Roof) -> float | None:
+        """Its rate, in % of its roof."""
+        highest = None if self.intensity is None else roof.gflops(self.intensity)
+        return None if self.gflops is None or not highest else 100 * self.gflops / highest
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """All rows of one kind: time as deployed, beside shares of the logical network as in the paper's Table 2."""
+
+    name: str
+    ms: float
+    time_pct: float
+    mult_adds_pct: float
+    params_pct: float
+    gflops: float | None
+
+
+def rows(layers: Sequence[Layer], operators: Sequence[Operator], precision: str, batch: int = 1) -> tuple[Row, ...]:
+    """A row for each of the deployed `layers`, in their order, and one for all operators that belong to none."""
+    of_row: dict[str | None, list[Operator]] = {}
+    for operator in operators:
+        of_row.setdefault(row_of(operator, [layer.name for layer in layers]), []).append(operator)
+    found = [_row(layer, of_row.get(layer.name, []), precision, batch) for layer in layers]
+    others = of_row.get(None, [])
+    return (*found, Row(OTHER, OTHER, _ms(others), operators=tuple(others)))
+
+
+def row_of(operator: Operator, names: Collection[str]) -> str | None:
+    """The row that an operator belongs to: runtimes name it after the layer, and add to that what they did to it.
+
+    None for what only moves or converts maps, whatever layer it stands beside.
+    """
+    if operator.op.startswith(_MOVES) or _MOVED.search(operator.name):
+        return None
+    if operator.name in OUTPUTS:
+        return list(names)[-1]
+    meant = [name for name in names if re.match(rf"{re.escape(name)}(?![A-Za-z0-9])", operator.name)]
+    return max(meant, key=len, default=None)
+
+
+def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
+    """Bytes of the maps that a layer reads and writes, for the whole batch, and of its weights; biases are too few to count."""
+    read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
+    maps = layer.maps * (read + layer.out_channels * layer.out_size**2)
+    return ITEM_BYTES[precision] * (batch * maps + layer.weights)
+
+
+def kinds(found: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:
+    """The rows drawn together by kind, in the order in which kinds appear; shares of work are of the `logical` rows."""
+    total_ms = sum(row.ms for row in found) or 1.0
+    mult_adds = sum(map(layer_mult_adds, logical))
+    params = sum(map(layer_params, logical))
+
+    def kind(name: str) -> Kind:
+        own = [row for row in found if row.kind == name]
+        on_paper = [layer for layer in logical if layer.kind == name]
+        ms, flops = sum(row.ms for row in own), sum(row.flops for row in own)
+        return Kind(
+            name,
+            ms,
+            100 * ms / total_ms,
+            100 * sum(map(layer_mult_adds, on_paper)) / mult_adds,
+            100 * sum(map(layer_params, on_paper)) / params,
+            flops / (1e6 * ms) if flops and ms else None,
+        )
+
+    return tuple(map(kind, dict.fromkeys(row.kind for row in found)))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """Names with their numbers drawn together, each kind once.
+
+    >>> in_words(["stem", "depthwise1", "pointwise1", "depthwise2", "depthwise3", "depthwise13"])
+    'stem, depthwise1–3, depthwise13, pointwise1'
+    """
+    numbers: dict[str, list[str]] = {}
+    for name in names:
+        stem = name.rstrip("0123456789")
+        numbers.setdefault(stem, []).append(name[len(stem) :])
+    return ", ".join(stem + span for stem, own in numbers.items() for span in _spans(own))
+
+
+def _spans(numbers: Sequence[str]) -> list[str]:
+    """`["1", "2", "3", "13"]` as `["1–3", "13"]`; what is no number stays."""
+    if not all(numbers):
+        return list(numbers)
+    runs = groupby(enumerate(sorted(map(int, numbers))), key=lambda pair: pair[1] - pair[0])
+    ends = [[number for _, number in run] for _, run in runs]
+    return [str(run[0]) if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in ends]
+
+
+def _row(layer: Layer, operators: Sequence[Operator], precision: str, batch: int) -> Row:
+    mult_adds = layer_mult_adds(layer)
+    moved = layer_bytes(layer, precision, batch)
+    return Row(layer.name, layer.kind, _ms(operators), mult_adds, 2 * mult_adds * batch, moved, tuple(operators))
+
+
+def _ms(operators: Sequence[Operator]) -> float:
+    return sum(operator.ns for operator in operators) / 1e6

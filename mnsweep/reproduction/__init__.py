@@ -1,0 +1,1 @@
+"""The paper's tables: as printed, as computed here, and the verdict."""

@@ -1,0 +1,94 @@
+"""Every table of the paper beside ours: printed, computed, verdict.
+
+A count matches when it rounds to the printed one, or to its neighbour by one unit of the last printed digit. Where it
+does not, the paper is wrong (erratum) or silent (assumption), and the row says by what arithmetic; such a row must
+still come to the value that its explanation names. Accuracies are quoted, never claimed. What is neither is a mismatch.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+
+from mnsweep.cell import Design
+from mnsweep.errors import MnsweepError
+from mnsweep.reproduction.computed import computed
+from mnsweep.reproduction.networks import network_of
+from mnsweep.reproduction.printed import TITLES, Erratum, Printed, errata, printed
+
+MATCH, ERRATUM, ASSUMPTION, QUOTED, MISMATCH = VERDICTS = ("match", "erratum", "assumption", "quoted", "mismatch")
+_COUNTED = ("mult_adds", "params")
+_SHAPES = ("type_stride", "filter_shape", "input_size")
+NOT_BUILT = "not built here"
+NOT_COUNTED = "a quality that others measured: quoted"
+NO_SOFTMAX = "the network ends at the logits here: a softmax has no weights and no mult-adds"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number of the paper beside ours, in `unit`; `computed` is None where nothing is computed.
+
+    `text` is what was printed. `reason` says why a row is no match; `design` is the network that it is about, where it
+    is built here.
+    """
+
+    table: int
+    model: str
+    metric: str
+    text: str
+    computed: float | str | None
+    unit: str
+    verdict: str
+    reason: str
+    design: Design | None
+
+    @property
+    def paper(self) -> float | str:
+        """What was printed, as a number where it is one."""
+        return float(self.text) if self.unit else self.text
+
+
+def paper_tables(number: int | None = None) -> dict[int, list[Row]]:
+    """The rows of every table, or of one, by its number; raises `MnsweepError` for a table that does not exist."""
+    if number is not None and number not in TITLES:
+        raise MnsweepError(f"--table {number}: the paper has Tables {min(TITLES)} to {max(TITLES)}")
+    wanted = TITLES if number is None else (number,)
+    return {table: [judge(row, computed(row), _note(row)) for row in printed() if row.table == table] for table in wanted}
+
+
+def _note(row: Printed) -> Erratum | None:
+    return errata().get((row.table, row.model, row.metric))
+
+
+def judge(row: Printed, ours: float | str | None, note: Erratum | None) -> Row:
+    """A printed row with our value and the verdict; `note` is its explanation, where there is one."""
+    verdict, reason = _verdict(row, ours, note)
+    return Row(row.table, row.model, row.metric, row.text, ours, row.unit, verdict, reason, network_of(row))
+
+
+def _verdict(row: Printed, ours: float | str | None, note: Erratum | None) -> tuple[str, str]:
+    if ours is None:
+        counted = row.metric.startswith(_COUNTED)
+        return QUOTED, NOT_BUILT if counted else NO_SOFTMAX if row.metric in _SHAPES else NOT_COUNTED
+    if note is not None:
+        if matches(ours, note.value):
+            return note.verdict, note.reason
+        return MISMATCH, f"{ours} is not the {note.value} of the explanation {note.id!r}"
+    if matches(ours, row.text):
+        return MATCH, ""
+    return MISMATCH, f"{ours} is more than one unit of the last digit from {row.text}, and nothing explains it"
+
+
+def matches(ours: float | str, text: str) -> bool:
+    """Whether a number rounds to the one in `text` within one unit of its last digit; a shape is equal.
+
+    >>> matches(568.74, "569"), matches(1.3316, "1.32"), matches(106.1, "108")
+    (True, True, False)
+    """
+    if isinstance(ours, str):
+        return ours == text
+    unit = Decimal(1).scaleb(-decimals(text))
+    return abs(Decimal(ours).quantize(unit, ROUND_HALF_UP) - Decimal(text)) <= unit
+
+
+def decimals(text: str) -> int:
+    """Digits behind the point of a printed number."""
+    return len(text.partition(".")[2])

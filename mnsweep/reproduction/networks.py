@@ -1,0 +1,38 @@
+"""Which of our networks each row of the paper is about."""
+
+from mnsweep.cell import NATIVE_RESOLUTION, Design
+from mnsweep.reproduction.printed import Printed
+
+_FIRST_COUNTED = 4  # Tables 1 to 3 are about layers
+_TASKS = {10: "dogs", 11: "planet", 12: "attributes", 14: "embedding"}
+_VARIANTS = {
+    "Conv MobileNet": "full-conv",
+    "Shallow MobileNet": "shallow",
+    "GoogleNet": "googlenet",
+    "VGG 16": "vgg16",
+    "Squeezenet": "squeezenet",
+    "AlexNet": "alexnet",
+    "Inception V3": "inception-v3",
+    "PlaNet": "inception-v3",
+    "PlaNet (Inception V3)": "inception-v3",
+}
+_DETECTORS = {
+    "SSD 300 / MobileNet": "ssd",
+    "Faster-RCNN 300 / MobileNet": "faster-rcnn",
+    "Faster-RCNN 600 / MobileNet": "faster-rcnn",
+}
+# Printed as the second "0.75 MobileNet-128"; only 160 px give its 166 M mult-adds.
+_RESOLUTIONS = {(14, "0.75 MobileNet-128 (first row)"): 160}
+
+
+def network_of(row: Printed) -> Design | None:
+    """The network that a row counts or scores; None for a layer's row, and for networks that are not built here."""
+    variant = _VARIANTS.get(row.model, "mobilenet")
+    if row.table < _FIRST_COUNTED or ("MobileNet" not in row.model and variant == "mobilenet"):
+        return None
+    task = _DETECTORS.get(row.model) or _TASKS.get(row.table, "classify")
+    if variant in NATIVE_RESOLUTION:
+        return Design(1.0, NATIVE_RESOLUTION[variant], variant, task)
+    # PlaNet's MobileNet is the full one, as far as its text says.
+    resolution = _RESOLUTIONS.get((row.table, row.model)) or row.resolution or 224
+    return Design(row.alpha or 1.0, resolution, variant, task)

@@ -1,0 +1,83 @@
+"""What the paper prints, row by row, and where it is wrong or silent: data that travels with the package.
+
+`data/paper_tables.csv` holds Tables 1 to 14 as printed, errors included (`11-text` is the paragraph beside Table 11).
+`data/paper_errata.csv` has a line for each number that our networks do not reproduce: `value` is what they have
+instead, `reason` the arithmetic that leads from it to the printed one, or says that nothing does.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+TITLES = {
+    1: "The body of MobileNet",
+    2: "Resource per layer type",
+    3: "Changes to one layer: 14 × 14 maps, 3 × 3, 512 channels",
+    4: "Depthwise separable against full convolutions",
+    5: "Narrow against shallow",
+    6: "Width multiplier",
+    7: "Resolution",
+    8: "Against popular networks",
+    9: "Smaller MobileNet against popular networks",
+    10: "Stanford Dogs (120 classes)",
+    11: "PlaNet (26,263 cells)",
+    12: "Face attributes (40 assumed)",
+    13: "COCO object detection",
+    14: "Face embedding distilled from FaceNet (128 dimensions)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """One number or shape of the paper: `text` as printed, in `unit` (%, M, B; empty for shapes of Table 1)."""
+
+    table: int
+    model: str
+    alpha: float | None
+    resolution: int | None
+    metric: str
+    text: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erratum:
+    """Why a printed number is not ours: `verdict` is erratum or assumption, `value` what ours is, in the row's unit."""
+
+    id: str
+    verdict: str
+    value: str
+    reason: str
+
+
+@cache
+def printed() -> tuple[Printed, ...]:
+    """Every row of every table, in the paper's order."""
+    return tuple(
+        Printed(
+            int(row["table"].partition("-")[0]),
+            row["model"],
+            float(row["alpha"]) if row["alpha"] else None,
+            int(row["resolution"]) if row["resolution"] else None,
+            row["metric"],
+            row["value"],
+            row["unit"],
+        )
+        for row in _lines("paper_tables.csv")
+    )
+
+
+@cache
+def errata() -> dict[tuple[int, str, str], Erratum]:
+    """The explained differences, by table, model and metric."""
+    return {
+        (int(row["table"]), row["model"], row["metric"]): Erratum(row["id"], row["verdict"], row["value"], row["reason"])
+        for row in _lines("paper_errata.csv")
+    }
+
+
+def _lines(name: str) -> Iterator[dict[str, str]]:
+    with (files("mnsweep") / "reproduction/data" / name).open(encoding="utf-8") as file:
+        yield from csv.DictReader(file)

@@ -1,0 +1,1 @@
+"""A sweep on disk, and everything that follows from it."""

@@ -1,0 +1,1 @@
+"""The process that times, what it runs, and its parent's view of it."""

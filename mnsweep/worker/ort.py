@@ -1,0 +1,100 @@
+"""ONNX Runtime, on the CPU or on another of its execution providers: `onnxruntime`, `onnxruntime:CUDAExecutionProvider`."""
+
+import json
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+import onnxruntime as ort
+
+from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
+
+CPU = "CPUExecutionProvider"
+PACKAGES = {  # that bring a provider; one that is not listed has to be built
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "OpenVINOExecutionProvider": "onnxruntime-openvino",
+    "DmlExecutionProvider": "onnxruntime-directml",
+    "QNNExecutionProvider": "onnxruntime-qnn",
+}
+_KERNEL = "_kernel_time"
+
+
+class OrtSession:
+    """One `InferenceSession`."""
+
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self.session = session
+        self.image = session.get_inputs()[0]
+        self.shape: tuple[int, ...] = tuple(self.image.shape)
+
+    def outputs(self, images: Array) -> dict[str, Array]:
+        """The outputs for one batch, by name."""
+        names = [output.name for output in self.session.get_outputs()]
+        return dict(zip(names, self.session.run(names, {self.image.name: images}), strict=True))
+
+    def bound(self, images: Array) -> Run:
+        """A callable that runs this batch once."""
+        session, feed = self.session, {self.image.name: images}
+
+        def run() -> None:
+            session.run(None, feed)
+
+        return run
+
+    def node_times(self, images: Array, runs: int) -> list[NodeTime]:
+        """Averages of onnxruntime's own profile; it ends with this, and counts whole microseconds."""
+        run = self.bound(images)
+        for _ in range(PROFILED_RUNS + runs):
+            run()
+        path = Path(self.session.end_profiling())
+        times: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for event in json.loads(path.read_text()):
+            if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+                times[event["name"].removesuffix(_KERNEL), event["args"]["op_name"]].append(event["dur"])
+        path.unlink()
+        path.parent.rmdir()
+        return [NodeTime(*key, _layout(*key), 1e3 * sum(us[-runs:]) / runs) for key, us in times.items()]
+
+
+def _layout(name: str, op: str) -> str:
+    return "blocked" if name.endswith("_nchwc") or op.startswith("Reorder") else ""
+
+
+class OnnxRuntime:
+    """ONNX Runtime with every graph optimization and one operator at a time."""
+
+    def __init__(self, option: str = "") -> None:
+        self.provider = option or CPU
+
+    def offer(self) -> Offer:
+        """fp32 and int8 on the CPU; on another provider fp32, where this build of onnxruntime has it."""
+        if self.provider in ort.get_available_providers():
+            return Offer(ort.__version__, ("fp32", "int8") if self.provider == CPU else ("fp32",))
+        package = PACKAGES.get(self.provider)
+        mend = f"pip install {package} in place of onnxruntime" if package else "it needs its own build of onnxruntime"
+        has = ", ".join(ort.get_available_providers())
+        return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {mend}")
+
+    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OrtSession:
+        """A session with `threads` intra-op threads, denormals flushed, and no spinning between runs.
+
+        Without the spinning one open session does not take the CPU from another.
+        """
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        if self.provider != CPU:  # what is timed must be what was asked for
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if profiled:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(tempfile.mkdtemp()) / "profile")
+        session = ort.InferenceSession(model, options, providers=[self.provider])
+        if self.provider not in session.get_providers():
+            raise ValueError(f"{self.provider} did not take the model; it would run on {session.get_providers()[0]}")
+        return OrtSession(session)

@@ -1,0 +1,85 @@
+"""OpenVINO on the CPU: the extra `mnsweep[openvino]`."""
+
+import sys
+from collections import defaultdict
+from importlib.metadata import version
+from typing import Any
+
+from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
+
+# Importing it would fork a process that calls home, and that holds the pipes of this one.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
+import openvino.properties as properties  # noqa: E402
+import openvino.properties.hint as hint  # noqa: E402
+
+DEVICE = "CPU"
+CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's word: ours
+TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}  # of what is not quantized
+
+
+class OvSession:
+    """One compiled model with one infer request."""
+
+    def __init__(self, compiled: Any) -> None:
+        self.shape: tuple[int, ...] = tuple(compiled.input(0).shape)
+        self.compiled = compiled
+        self.request = compiled.create_infer_request()
+
+    def outputs(self, images: Array) -> dict[str, Array]:
+        """The outputs for one batch, by name."""
+        self.bound(images)()
+        return {port.get_any_name(): self.request.get_tensor(port).data.copy() for port in self.compiled.outputs}
+
+    def bound(self, images: Array) -> Run:
+        """A callable that runs this batch once."""
+        self.request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
+        infer = self.request.infer
+
+        def run(kept: Array = images) -> None:  # the request reads these very numbers: they must live as long
+            infer()
+
+        return run
+
+    def node_times(self, images: Array, runs: int) -> list[NodeTime]:
+        """Averages of OpenVINO's own performance counters."""
+        run = self.bound(images)
+        for _ in range(PROFILED_RUNS):
+            run()
+        times: dict[tuple[str, str, str], float] = defaultdict(float)
+        for _ in range(runs):
+            run()
+            for node in self.request.profiling_info:
+                if node.status == openvino.ProfilingInfo.Status.EXECUTED:
+                    times[node.node_name, node.node_type, node.exec_type] += node.real_time.total_seconds()
+        return [NodeTime(*key, 1e9 * total / runs) for key, total in times.items()]
+
+
+class OpenVino:
+    """OpenVINO's CPU plugin with one stream: the setting of least latency."""
+
+    def __init__(self, option: str = "") -> None:
+        if option:
+            raise ImportError(f"openvino has no option {option!r}")
+        self.core = openvino.Core()
+
+    def offer(self) -> Offer:
+        """The precisions in which this CPU runs a network."""
+        found = self.core.get_property(DEVICE, properties.device.capabilities)
+        return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in found))
+
+    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OvSession:
+        """Compile with `threads` threads and one stream; raises `ValueError` when another precision would run."""
+        settings: dict[Any, Any] = {
+            hint.inference_precision: TYPES[precision],
+            hint.enable_cpu_pinning: False,  # the worker process is pinned already
+            properties.inference_num_threads: threads,
+            properties.num_streams: 1,
+            properties.intel_cpu.denormals_optimization: True,
+            properties.enable_profiling: profiled,
+        }
+        compiled = self.core.compile_model(self.core.read_model(model), DEVICE, settings)
+        runs = compiled.get_property(hint.inference_precision)
+        if runs != TYPES[precision]:
+            raise ValueError(f"asked for {precision}, OpenVINO would run {runs.get_type_name()} on this CPU")
+        return OvSession(compiled)
