@@ -1,28 +1,32 @@
-"""What can go wrong, and the exit code each kind ends with.
+"""What can go wrong, and the exit code that the command line makes of it.
 
-    MnsweepError            2   wrong usage, bad value, bad file
-    ├── StoreError          2   results that can't be read, or don't belong together
-    └── UnavailableError    4   the machine or an optional part is not to be had now
+    MnsweepError            wrong usage, bad value, bad file              2
+    ├── StoreError          a results folder that cannot be used          2
+    └── UnavailableError    a runtime, machine or optional part missing   4
 
-The library raises these; the command line turns each into one line on stderr.
-Every message names the value, where it came from, and the mend.
+An error says what happened (`what`) and, apart, what to do about it (`fix`). Both name settings as Python does, in
+backticks: `max_designs`. The command line shows the option instead: --max-designs.
 """
 
 
 class MnsweepError(Exception):
-    """Wrong usage or a bad value; `exit_code` is what the command line ends with."""
+    """Bad input. `what` names the value and where it stands; `fix` is the next step, empty where `what` implies it."""
 
     exit_code = 2
 
-    def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))  # a user's value may hold line ends
+    def __init__(self, what: str, fix: str = "") -> None:
+        super().__init__(what, fix)
+        self.what, self.fix = what, fix
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.fix}" if self.fix else self.what
 
 
 class StoreError(MnsweepError):
-    """Stored results are damaged, of a newer schema, or of other settings. Nothing was changed."""
+    """A results folder or one of its files cannot be read or written as asked."""
 
 
 class UnavailableError(MnsweepError):
-    """Nothing is wrong with the request, but this machine can't serve it now."""
+    """Something that is needed is unavailable on this machine at the moment; `fix` says how to get it."""
 
     exit_code = 4

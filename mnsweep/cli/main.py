@@ -1,6 +1,7 @@
 """The `mnsweep` program: its commands, and errors turned into one line and an exit code."""
 
 import os
+import re
 import signal
 import sys
 import warnings
@@ -70,6 +71,11 @@ def _fail(message: object, exit_code: int) -> NoReturn:
     raise SystemExit(exit_code)
 
 
+def with_flags(text: str) -> str:
+    """The text with settings named as options: `max_designs` becomes --max-designs."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: "--" + name[1].replace("_", "-"), text)
+
+
 def _usage_message(error: Any) -> str:
     command = error.ctx.command_path if error.ctx else "mnsweep"
     return f"{error.format_message().rstrip('.')}; see '{command} --help'"
@@ -83,7 +89,7 @@ def main() -> NoReturn:
     try:
         exit_code = app(standalone_mode=False) or 0
     except MnsweepError as error:
-        _fail(error, error.exit_code)
+        _fail(with_flags(str(error)), error.exit_code)
     except UsageError as error:
         _fail(_usage_message(error), USAGE)
     except StoppedError as stopped:
