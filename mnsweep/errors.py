@@ -16,7 +16,7 @@ class MnsweepError(Exception):
 
     def __init__(self, what: str, fix: str = "") -> None:
         super().__init__(what, fix)
-        self.what, self.fix = what, fix
+        self.what, self.fix = " ".join(what.splitlines()), fix  # a user's value may hold line ends
 
     def __str__(self) -> str:
         return f"{self.what}; {self.fix}" if self.fix else self.what
