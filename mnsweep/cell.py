@@ -90,6 +90,10 @@ class Design:
             _check_comparison(self)
             object.__setattr__(self, "activation", "relu")  # all of them have it
 
+    @classmethod
+    def of(cls, *args: object, **kw: object) -> "Design":
+        return cls(*args, **kw)  # type: ignore[arg-type]
+
     @property
     def rho(self) -> float:
         """The paper's resolution multiplier: resolution / 224."""

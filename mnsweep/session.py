@@ -1,72 +1,238 @@
-"""The whole flow on one screen: plan, prepare, measure, store; what follows from it is derived (`derive.py`)."""
+"""One sweep, measured on this machine: what is known of it, what is left, and measuring it.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+    with open_session(sweep, results_dir, machine) as session:
+        session.measure(session.asked)
+    outcome = derive(session.folder)
+
+What was measured is on disk before the next block is timed, and stays in memory: nothing is read twice.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
+import msgspec
 import psutil
 
-from mnsweep.accuracy.published import published
 from mnsweep.arch.channel_padding import from_text, to_text
 from mnsweep.cell import Cell
-from mnsweep.choice.frontier import near_frontier
+from mnsweep.choice.targets import settling_targets
 from mnsweep.errors import UnavailableError
-from mnsweep.machine.facts import read_facts
+from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.campaign import Campaign, Status
-from mnsweep.measure.fit import Estimate, estimate
-from mnsweep.measure.plan import Group, groups, seconds
-from mnsweep.measure.record import Probe
+from mnsweep.machine.lock import measuring
+from mnsweep.measure.campaign import Campaign
+from mnsweep.measure.fit import Estimate
+from mnsweep.measure.plan import Plan, groups, seconds
+from mnsweep.measure.record import Probe, Records
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.stop_rule import has_settled, unsettled_reason
-from mnsweep.prepare.deploy import SEED, Prepared, prepare
-from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.measure.stop_rule import has_settled
+from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.offers import prepare
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
+from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.store import SWEEP, SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
-MEMORY_SHARE = 0.25  # of what is available, for the sessions that are open at once
-NEAR = 0.05  # latencies this close to the frontier or the budget decide what is picked
-ELSEWHERE = 2.0  # a cell away from both may be this much less certain
+MEMORY_SHARE = 0.25  # of what is available, for the sessions of runtimes that are open at once
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A sweep to measure, by which rules; `max_latency_ms` is the budget that the choice will be made for.
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """Measures cells of a sweep in its folder.
 
-    Of a sweep that predicts, only the cells `wanted` are measured; `beside` are measured cells to time again with them.
+    Made with the cells `asked` for now; its `sweep` holds them and those that the folder held before. `max_latency_ms` is
+    the budget that the choice will be made for. `new_worker` starts a worker process. `skipped` says by cell id, with
+    the reason, what does not run here: such cells leave both `sweep` and `asked` unless they were measured before.
+    Raises `StoreError` where the folder is damaged or another machine's. Nothing is written before `measure`.
     """
 
     sweep: Sweep
+    folder: SweepFolder
+    machine: Machine
     rules: Rules
     max_latency_ms: float | None = None
-    wanted: tuple[Cell, ...] = ()
-    beside: tuple[Cell, ...] = ()
+    listener: Listener = SILENT
+    new_worker: NewWorker | None = None
+    clock: Callable[[], float] = time.monotonic
+    asked: tuple[Cell, ...] = field(init=False)
+    skipped: dict[str, str] = field(init=False, default_factory=dict)
+    records: Records = field(init=False)
+    prepared: Prepared = field(init=False)
+    began: float = field(init=False)
+    _known: Knowledge | None = field(init=False, default=None)
+    _revision: int = field(init=False, default=-1)
 
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """The cells to measure."""
-        return self.sweep.cells if self.sweep.prediction is None else self.wanted
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+        self.folder.check_machine(self.machine)
+        self.records = self.folder.read()
+        self.asked = self.sweep.cells
+        self.sweep = merged(self.sweep, self.folder)
+        self.prepared = Prepared(
+            weight_bits=self.machine.int8_weight_bits,
+            channels={cell: from_text(text) for cell, text in self.records.padding.items()},
+            probes=dict(self.records.probes),
+        )
+
+    def known(self) -> Knowledge:
+        """What the records say by now."""
+        if self._known is None or self._known.sweep is not self.sweep or self._revision != self.records.revision:
+            self._known, self._revision = understand(self.sweep, self.records), self.records.revision
+        return self._known
+
+    def plan(self, cells: Sequence[Cell], *, beside: Sequence[Cell] = (), rules: Rules | None = None) -> Plan:
+        """What is left to measure of `cells`, with an estimate of the time; `beside` are timed again with them."""
+        rules, estimates = rules or self.rules, self.known().estimates
+        targets = self._targets(cells, rules, estimates)
+        pending = [cell for cell in cells if not has_settled(estimates.get(cell.id), targets[cell.id], rules)]
+        wanted = set(cells)
+        comparable = [cell for cell in self.sweep.cells if cell.id in estimates or cell in wanted]
+        left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
+        return Plan(
+            sweep=self.sweep.name,
+            groups=tuple(groups(pending, comparable, estimates, self._memory_bytes(), beside)),
+            seconds=min(left_s, self._time_left_s(rules)),
+            kept=len(cells) - len(pending),
+            began_at=self.records.processes[0].started_at if self.records.processes else None,
+        )
+
+    def measure(self, cells: Sequence[Cell], *, why: str = "", beside: Sequence[Cell] = (), rules: Rules | None = None) -> None:
+        """Measure `cells` as far as they have not settled, by the session's rules or by others.
+
+        `why` says what they are for. Each block is on disk before the next is timed; an interrupt loses none. Raises
+        `UnavailableError` where nothing of what was asked for runs here.
+        """
+        plan = self.plan(cells, beside=beside, rules=rules)
+        self.listener.planned(plan)
+        self.folder.write_machine(self.machine)
+        self._write(self.sweep)
+        if not plan.pending:
+            return
+        if why:
+            self.listener.stage(f"{len(plan.pending)} cells {why}, about {plan.seconds:.0f} s at least")
+        self._prepare(list(dict.fromkeys(chain.from_iterable(group.all for group in plan.groups))))
+        cells, beside = ([cell for cell in some if cell.id not in self.skipped] for some in (cells, beside))
+        self._time(self.plan(cells, beside=beside, rules=rules), cells, rules or self.rules)
+
+    def note(self, **cells: tuple[str, ...]) -> None:
+        """Write down which cells are `held_out` or `verified`, before they are measured."""
+        noted = self.sweep.prediction or Prediction()
+        self._write(replace(self.sweep, prediction=msgspec.structs.replace(noted, **cells)))
+
+    def _targets(self, cells: Sequence[Cell], rules: Rules, estimates: Mapping[str, Estimate]) -> dict[str, float]:
+        return settling_targets(
+            cells,
+            estimates,
+            ci_pct=rules.ci_pct,
+            quality_source=self.sweep.quality_source,
+            max_latency_ms=self.max_latency_ms,
+        )
+
+    def _time_left_s(self, rules: Rules) -> float:
+        return max(0.0, rules.time_budget_s - (self.clock() - self.began))
+
+    def _memory_bytes(self) -> float:
+        limit_bytes = (self.machine.memory_limit_gib or float("inf")) * 2**30
+        return min(psutil.virtual_memory().available, limit_bytes) * MEMORY_SHARE
+
+    def _prepare(self, cells: Sequence[Cell]) -> None:
+        """Ask the runtimes what must be known before the cells can be built, and drop those that do not run here."""
+        remarked = set(self.prepared.remarks)
+        prepare(self.prepared, cells, self._worker())
+        skipped = {cell.id: self.prepared.skipped[cell.id] for cell in cells if cell.id in self.prepared.skipped}
+        remarks = {cell: remark for cell, remark in self.prepared.remarks.items() if cell not in remarked}
+        if skipped or remarks:
+            self.listener.skipped(skipped, remarks)
+        if skipped:
+            self.skipped |= skipped
+            self._drop({_offer_key(cell) for cell in cells if cell.id in skipped}, next(iter(skipped.values())))
+
+    def _drop(self, unavailable: set[tuple[str, str]], reason: str) -> None:
+        """Take the cells out that were not measured, of runtimes and precisions that are unavailable here."""
+        measured = {block.cell for block in self.records.blocks}
+
+        def stays(cell: Cell) -> bool:
+            return _offer_key(cell) not in unavailable or cell.id in measured
+
+        self.asked = tuple(filter(stays, self.asked))
+        if not self.asked:
+            raise UnavailableError(reason)
+        self._write(replace(self.sweep, cells=tuple(filter(stays, self.sweep.cells))))
+
+    def _write(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.folder.replace(SWEEP, write_sweep(sweep))
+
+    def _worker(self) -> NewWorker:
+        return self.new_worker or partial(WorkerProcess, self.rules.cell_timeout_s)
+
+    def _time(self, plan: Plan, cells: Sequence[Cell], rules: Rules) -> None:
+        with self.folder.appending() as append:
+            for (runtime, precision), chain_ms in self.prepared.probes.items():
+                if (runtime, precision) not in self.records.probes:
+                    probe = Probe(runtime, precision, chain_ms)
+                    append(probe)
+                    self.records.add(probe)
+            campaign = Campaign(
+                records=self.records,
+                rules=replace(rules, time_budget_s=self._time_left_s(rules)),
+                append=append,
+                model_of=self.prepared.model_of,
+                targets=partial(self._targets, cells, rules),
+                on_status=self.listener.status,
+                new_worker=self._worker(),
+                settings={**self.prepared.versions, "seed": self.prepared.seed},
+                padding={cell: to_text(channels) for cell, channels in self.prepared.channels.items()},
+                clock=self.clock,
+            )
+            campaign.measure(plan.groups)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would do: groups of cells that are open together, with an estimate of the time."""
-
-    groups: tuple[Group, ...]
-    seconds: float
-    began_at: str | None  # when the first of the blocks there are was taken; None where there are none
-
-    @property
-    def pending(self) -> list[Cell]:
-        """The cells that have not settled yet."""
-        return list(chain.from_iterable(group.cells for group in self.groups))
+def _offer_key(cell: Cell) -> tuple[str, str]:
+    """What a runtime offers or does not."""
+    return cell.deployment.runtime, cell.deployment.precision
 
 
-def merge(sweep: Sweep, folder: SweepFolder) -> Sweep:
+@contextmanager
+def open_session(
+    sweep: Sweep,
+    results_dir: Path,
+    machine: Machine,
+    *,
+    rules: Rules,
+    wait: bool = False,
+    fresh: bool = False,
+    max_latency_ms: float | None = None,
+    listener: Listener = SILENT,
+    new_worker: NewWorker | None = None,
+) -> Iterator[Session]:
+    """A session that holds the machine's lock; with `fresh`, earlier results of the sweep are set aside first.
+
+    Raises `UnavailableError` while another process measures here, unless `wait`.
+    """
+    folder = SweepFolder(results_dir / sweep.name / machine.key)
+    with measuring(wait):
+        if fresh and (aside := folder.set_aside()):
+            listener.set_aside(aside)
+        yield Session(
+            sweep=sweep,
+            folder=folder,
+            machine=machine,
+            rules=rules,
+            max_latency_ms=max_latency_ms,
+            listener=listener,
+            new_worker=new_worker,
+        )
+
+
+def merged(sweep: Sweep, folder: SweepFolder) -> Sweep:
     """The sweep with the cells that its folder holds already in front; once it predicts, it goes on to."""
-    if not (folder.path / SWEEP).exists():
+    if not folder.has(SWEEP):
         return sweep
     kept = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
@@ -76,133 +242,4 @@ def merge(sweep: Sweep, folder: SweepFolder) -> Sweep:
 def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
     if kept is None or asked is None:
         return kept or asked
-    return replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)
-
-
-def plan(request: Request, folder: SweepFolder) -> Plan:
-    """What is left to measure, with an estimate of the time before anything is timed."""
-    records, rules = folder.read(), request.rules
-    found = estimate(records.blocks)
-    targets = settling_targets(request, found)
-    pending = [cell for cell in request.cells if not has_settled(found.get(cell.id), targets[cell.id], rules)]
-    began_at = records.processes[0].started_at if records.processes else None
-    limit_bytes = (read_facts().memory_limit_gib or float("inf")) * 2**30
-    memory_bytes = min(psutil.virtual_memory().available, limit_bytes) * MEMORY_SHARE
-    left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
-    wanted = set(request.cells)
-    known = [cell for cell in request.sweep.cells if cell.id in found or cell in wanted]
-    together = groups(pending, known, found, memory_bytes, request.beside)
-    return Plan(tuple(together), min(left_s, rules.time_budget_s), began_at)
-
-
-def begin(request: Request, folder: SweepFolder, machine: Machine) -> Plan:
-    """Take the folder for this machine and these cells; what is left to measure.
-
-    Raises `StoreError` when the folder is another machine's, or can't be written.
-    """
-    the_plan = plan(request, folder)  # reads everything: what is damaged is left as it is
-    folder.write_machine(machine)
-    folder.replace(SWEEP, write_sweep(request.sweep))
-    return the_plan
-
-
-def get_ready(
-    request: Request, the_plan: Plan, folder: SweepFolder, new_worker: Callable[[], Worker] | None = None
-) -> tuple[Request, Plan, Prepared]:
-    """Ask the runtimes what must be known before cells can be built; what is left without cells that do not run here.
-
-    Cells that were measured already stay, and keep their padding. Raises `UnavailableError` when nothing is left.
-    """
-    records = folder.read()
-    needed = tuple(dict.fromkeys(chain.from_iterable(group.all for group in the_plan.groups)))
-    kept = {cell: from_text(text) for cell, text in records.padding.items()}
-    prepared = prepare(new_worker or partial(Worker, request.rules.cell_timeout_s), needed, kept, records.probes)
-    if not prepared.skipped:
-        return request, the_plan, prepared
-    measured = {block.cell for block in records.blocks}
-    left = _only(request, lambda cell: cell.id not in prepared.skipped or cell.id in measured)
-    if not left.sweep.cells:
-        raise UnavailableError(next(iter(prepared.skipped.values())))
-    folder.replace(SWEEP, write_sweep(left.sweep))
-    return left, plan(_only(left, lambda cell: cell.id not in prepared.skipped), folder), prepared
-
-
-def _only(request: Request, wanted: Callable[[Cell], bool]) -> Request:
-    cells, wanted_cells = (tuple(filter(wanted, cells)) for cells in (request.sweep.cells, request.wanted))
-    return replace(request, sweep=replace(request.sweep, cells=cells), wanted=wanted_cells)
-
-
-def run(
-    request: Request,
-    the_plan: Plan,
-    prepared: Prepared,
-    folder: SweepFolder,
-    on_status: Callable[[Status], None],
-    new_worker: Callable[[], Worker] | None = None,
-) -> Outcome:
-    """Measure what the plan leaves open, then write everything derived; arguments as of `measure`."""
-    measure(request, the_plan, prepared, folder, on_status, new_worker)
-    return derive(folder)
-
-
-def measure(
-    request: Request,
-    the_plan: Plan,
-    prepared: Prepared,
-    folder: SweepFolder,
-    on_status: Callable[[Status], None],
-    new_worker: Callable[[], Worker] | None = None,
-) -> None:
-    """Measure what the plan leaves open.
-
-    Each block is on disk before the next is timed; an interrupt loses none, and the next run continues.
-    `new_worker` starts a worker process (another kind in tests).
-    """
-    if the_plan.groups:
-        records = folder.read()
-        with folder.appending() as append:
-            for (runtime, precision), chain_ms in prepared.probes.items():
-                if (runtime, precision) not in records.probes:
-                    append(Probe(runtime, precision, chain_ms))
-            campaign = Campaign(
-                records=records,
-                rules=request.rules,
-                append=append,
-                model_of=prepared.model_of,
-                targets=partial(settling_targets, request),
-                on_status=on_status,
-                new_worker=new_worker or partial(Worker, request.rules.cell_timeout_s),
-                settings={**prepared.versions, "seed": SEED},
-                padding={cell: to_text(channels) for cell, channels in prepared.channels.items()},
-            )
-            campaign.measure(the_plan.groups)
-
-
-def settling_targets(request: Request, found: Mapping[str, Estimate]) -> dict[str, float]:
-    """Half width at which each cell has settled, in %: narrow where the choice is made, wider elsewhere.
-
-    That is near the budget where there is one, else near the frontier. A cell whose quality is not known may
-    be on the frontier once it is.
-    """
-    latency = {cell.id: found[cell.id].p50_ms if cell.id in found else None for cell in request.cells}
-    budget = request.max_latency_ms
-    if budget is not None:
-        narrow = [ms is None or abs(ms / budget - 1) <= NEAR for ms in latency.values()]
-    else:
-        qualities = [published(cell, request.sweep.quality_source) for cell in request.cells]
-        points = [(ms, q.quality_pct if q else None) for ms, q in zip(latency.values(), qualities, strict=True)]
-        narrow = near_frontier(points, NEAR)
-    ci_pct = request.rules.ci_pct
-    return {key: ci_pct * (1.0 if near else ELSEWHERE) for key, near in zip(latency, narrow, strict=True)}
-
-
-def unsettled(request: Request, outcome: Outcome) -> dict[str, str]:
-    """The cells of the sweep that have not settled, each with the reason; failed ones apart."""
-    found = outcome.estimates
-    targets = settling_targets(request, found)
-    reasons = {
-        cell.id: unsettled_reason(found.get(cell.id), targets[cell.id], request.rules)
-        for cell in request.cells
-        if cell.id not in outcome.failures
-    }
-    return {cell: reason for cell, reason in reasons.items() if reason}
+    return msgspec.structs.replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)

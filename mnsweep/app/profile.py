@@ -1,19 +1,54 @@
-"""`mnsweep profile`: what a profile says, as a document, a plot and files."""
+"""`mnsweep profile`: where one cell's time goes, as a document, a plot and files."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from mnsweep.app.asking import the_cell
+from mnsweep.app.requests import ProfileRequest
 from mnsweep.arch.channel_padding import to_text
+from mnsweep.cell import Cell
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.lock import measuring
 from mnsweep.plots.roofline import collect, draw
 from mnsweep.profiling.lint import Finding
 from mnsweep.profiling.measure import Profile
+from mnsweep.profiling.measure import profile as profile_cell
 from mnsweep.profiling.roofline import Row
+from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 SCHEMA_VERSION = 1
 FOLDER = "profile"  # in the results folder, beside the sweeps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileOutcome:
+    """A profile, and the names of the files that were written of it into `folder`."""
+
+    profile: Profile
+    folder: SweepFolder
+    files: tuple[str, ...]
+
+
+def cell_to_profile(request: ProfileRequest) -> Cell:
+    """The only cell that the request is about; raises `MnsweepError` where it names several."""
+    return the_cell(request.space, read_machine())
+
+
+def profile(request: ProfileRequest, new_worker: NewWorker = WorkerProcess) -> ProfileOutcome:
+    """Measure where the time of one cell goes, and write it down; about ten seconds.
+
+    Raises `UnavailableError` where the cell does not run here, or while another process measures, unless `wait`.
+    """
+    machine = read_machine()
+    cell = the_cell(request.space, machine)
+    with measuring(request.turn.wait):
+        measured = profile_cell(cell, machine, new_worker)
+    folder = SweepFolder(results_dir_or_default(request.place.results_dir) / FOLDER / machine.key)
+    return ProfileOutcome(profile=measured, folder=folder, files=tuple(write(measured, folder)))
 
 
 def write(found: Profile, folder: SweepFolder) -> list[str]:

@@ -1,92 +1,60 @@
 """`mnsweep count`: the paper side alone."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from mnsweep.app.requests import CountRequest
 from mnsweep.cli import options as o
-from mnsweep.space import MAX_DESIGNS
-
-if TYPE_CHECKING:
-    from mnsweep.cell import Cell
-    from mnsweep.result import Result
+from mnsweep.options import OUTPUT, changed
 
 EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
+ABOUT = {"sweep": None, "machine": None, "results_dir": None}
 
 
+@o.takes(CountRequest)
 def count(
-    alpha: o.Alpha = None,
-    res: o.Res = None,
-    precision: o.Precision = None,
-    pad: o.CountPad = None,
+    request: CountRequest,
     layers: Annotated[bool, typer.Option("--layers", help="One design, layer by layer.")] = False,
     csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=o.OUTPUT)
+        bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=OUTPUT)
     ] = False,
-    variant: o.Variant = None,
-    task: o.Task = None,
-    classes: o.Classes = None,
-    width_rule: o.WidthRule = None,
-    conv_padding: o.ConvPadding = None,
-    activation: o.Activation = None,
-    quality_source: o.QualitySource = None,
-    max_designs: o.MaxDesigns = MAX_DESIGNS,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Count params, mult-adds, file size and activation memory; nothing is built or run.
 
     Mult-adds are multiply-accumulates per image of convolutions and the classifier; params include batch
-    norm's scale and shift; both are of the logical network. File size and activations, the most that is alive
-    at once for one image, are of the deployed one, where --pad and --precision say which.
+    norm's scale and shift; both are of the logical network. File size and activations (the largest sum that is alive
+    at once for one image) are of the deployed one, where --pad and --precision say which.
     """
-    from mnsweep.accuracy.published import DEFAULT_SOURCE
-    from mnsweep.cli.show import advise, console, results_table
-    from mnsweep.errors import MnsweepError
-    from mnsweep.result import to_csv, to_document
-    from mnsweep.space import Space
-    from mnsweep.sweep.table import count_table
+    from mnsweep.app.count import count as count_cells
+    from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
+    from mnsweep.sweep.cells_file import to_csv
 
-    axes = o.given(
-        alpha=alpha,
-        res=res,
-        precision=precision,
-        pad=pad,
-        variant=variant,
-        task=task,
-        classes=classes,
-        width_rule=width_rule,
-        conv_padding=conv_padding,
-        activation=activation,
-    )
-    cells = Space(**axes, max_designs=max_designs).cells()  # type: ignore[arg-type]
-    results = count_table(cells, quality_source or DEFAULT_SOURCE)
-    if layers and len(cells) > 1:
-        raise MnsweepError(f"--layers shows one design, this grid has {len(cells)}: give one --alpha and one --res")
-    about = {"sweep": None, "machine": None, "results_dir": None}
     if layers:
-        _print_layers(cells[0], results, json, csv)
-    elif json:
-        typer.echo(to_document(results, **about))
+        _print_layers(request, json, csv)
+        return
+    results = count_cells(request)
+    if json:
+        print_json({**ABOUT, "cells": cells_of(results)})
     elif csv:
         typer.echo(to_csv(results), nl=False)
     else:
         console().print(results_table(results, measured=False))
-        advise(f"next: mnsweep grid {o.as_flags(axes)}".rstrip(), quiet)
+        advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}".rstrip(), quiet)
 
 
-def _print_layers(cell: "Cell", results: "Sequence[Result]", json: bool, csv: bool) -> None:
-    from mnsweep.cli.show import console, layers_table
-    from mnsweep.result import to_document
-    from mnsweep.sweep.table import layer_rows
+def _print_layers(request: CountRequest, json: bool, csv: bool) -> None:
+    from mnsweep.app.count import count_layers
+    from mnsweep.cli.show import cells_of, console, layers_table, print_json
 
-    rows = layer_rows(cell)
+    results, rows = count_layers(request)
     if json:
-        typer.echo(to_document(results, sweep=None, machine=None, results_dir=None, layers=rows))
+        print_json({**ABOUT, "layers": rows, "cells": cells_of(results)})
     elif csv:
         typer.echo(",".join(rows[0]))
         for row in rows:
             typer.echo(",".join(map(str, row.values())))
     else:
-        console().print(layers_table(cell.id, rows))
+        console().print(layers_table(results[0].cell, rows))

@@ -3,17 +3,20 @@
 import shlex
 import sys
 from dataclasses import asdict
-from json import dumps
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
+from mnsweep.app.requests import PickRequest
 from mnsweep.cli import options as o
+from mnsweep.cli.export import warn_of
+from mnsweep.options import changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mnsweep.app.export import Exported
+    from mnsweep.app.pick import PickOutcome
     from mnsweep.choice.constraints import Constraints
     from mnsweep.choice.ranking import Choice
     from mnsweep.result import Result
@@ -21,139 +24,68 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep pick --max-latency-ms 20 --max-size-mb 10"
 NOTHING_FEASIBLE = 1
-BUDGETS = "Constraints (any combination)"
 
 
-def pick(
-    max_latency_ms: Annotated[
-        Optional[float], typer.Option(help="Budget for the upper end of the latency interval.", rich_help_panel=BUDGETS)
-    ] = None,
-    margin_pct: Annotated[float, typer.Option(help="Keep this much below the latency budget.", rich_help_panel=BUDGETS)] = 0.0,
-    min_top1: Annotated[
-        Optional[float], typer.Option(help="Least top-1 accuracy in %, or the task's own quality.", rich_help_panel=BUDGETS)
-    ] = None,
-    max_params_m: Annotated[
-        Optional[float], typer.Option(help="Most parameters, in millions.", rich_help_panel=BUDGETS)
-    ] = None,
-    max_mult_adds_m: Annotated[
-        Optional[float], typer.Option(help="Most mult-adds, in millions.", rich_help_panel=BUDGETS)
-    ] = None,
-    max_size_mb: Annotated[
-        Optional[float], typer.Option(help="Largest ONNX file, in 10⁶ bytes.", rich_help_panel=BUDGETS)
-    ] = None,
-    max_memory_mb: Annotated[
-        Optional[float], typer.Option(help="Most peak activation memory, in 10⁶ bytes.", rich_help_panel=BUDGETS)
-    ] = None,
-    max_memory_kb: Annotated[
-        Optional[float], typer.Option(help="The same in 10³ bytes, for microcontrollers.", rich_help_panel=BUDGETS)
-    ] = None,
-    precision: Annotated[
-        Optional[str], typer.Option(help="Only these precisions: fp32,int8. Default: any.", rich_help_panel=BUDGETS)
-    ] = None,
-    runtime: Annotated[
-        Optional[str], typer.Option(help="Only these runtimes: onnxruntime. Default: any.", rich_help_panel=BUDGETS)
-    ] = None,
-    task: Annotated[
-        Optional[str], typer.Option(help="Only networks for this task, as ssd. Default: any.", rich_help_panel=BUDGETS)
-    ] = None,
-    percentile: Annotated[
-        Optional[int],
-        typer.Option(help="Hold the budget against this percentile of measured runs: 90 or 99.", rich_help_panel=BUDGETS),
-    ] = None,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Answer from predictions; by default the choice is measured first.")
-    ] = False,
-    wait: o.Wait = False,
-    sweep: Annotated[Optional[str], typer.Option(help="Name or folder of the sweep. Default: newest of this machine.")] = None,
-    export: Annotated[Optional[Path], typer.Option(help="Also write the choice as an ONNX file.")] = None,
-    calibration: o.Calibration = None,
-    results_dir: o.ResultsDir = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-    verbose: o.Verbose = False,
-) -> None:
+@o.takes(PickRequest)
+def pick(request: PickRequest, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False) -> None:
     """Pick the most accurate MobileNet that meets every constraint.
 
     A cell meets a latency budget only when the upper end of its 95 % interval does. What `mnsweep explore`
-    predicted is measured before it is picked. With no upper bound on anything, as with --min-top1 alone, the
+    predicted is measured before it is picked. With no upper bound on anything, e.g. with --min-top1 alone, the
     fastest cell is picked. Exit status 1: none meets them.
     """
-    from mnsweep.choice.constraints import Constraints
-    from mnsweep.choice.ranking import pick as choose
+    from mnsweep.app.pick import pick as pick_cell
     from mnsweep.cli.show import advise
-    from mnsweep.machine.fingerprint import read_machine
-    from mnsweep.result import PREDICTED, from_csv
-    from mnsweep.sweep.store import CELLS, find_results, results_dir_or_default
+    from mnsweep.sweep.store import CELLS
 
-    bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
-    constraints = Constraints(*bounds, precision, runtime, percentile, task)
-    directory, machine = results_dir_or_default(results_dir), read_machine().key
-    folder = find_results(directory, machine, sweep)
-    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
-    if no_verify or all(r.latency_source != PREDICTED for r in results):
-        choice = choose(results, constraints)
-    else:
-        choice = _verified(results, constraints, folder, wait, quiet)
-    onnx_path = _export(choice, export, calibration)
-    _print(choice, onnx_path, json)
+    def verify(results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder") -> "Choice":
+        from mnsweep.app.verify import verified  # this path alone loads what measures
+        from mnsweep.cli.progress import Narrator
+
+        with Narrator(quiet) as listener:
+            return verified(results, constraints, folder, wait=request.turn.wait, listener=listener)
+
+    def write(choice: "Result") -> "Exported":
+        from mnsweep.app.export import export_choice
+
+        return export_choice(choice, request)
+
+    outcome = pick_cell(request, verify, write)
+    _print(outcome, json)
+    if outcome.exported:
+        warn_of(outcome.exported)
     if verbose:
-        advise(f"read {folder.path / CELLS}")
-    if choice.choice is None:
+        advise(f"read {outcome.folder.path / CELLS}")
+    if outcome.choice.choice is None:
         raise typer.Exit(NOTHING_FEASIBLE)
-    if sweep is None:
-        advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet)
-    if onnx_path is None:
-        given = {name: bound for name, bound in asdict(constraints).items() if bound}
-        asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **given})
-        advise(f"next: mnsweep pick {asked} --export model.onnx", quiet)
+    _advise_next(request, outcome, quiet)
 
 
-def _verified(
-    results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder", wait: bool, quiet: bool
-) -> "Choice":
-    """The choice with what it needs measured: this path alone loads a runtime."""
-    from mnsweep.app.exploration import verified
-    from mnsweep.cli.progress import progress
+def _advise_next(request: PickRequest, outcome: "PickOutcome", quiet: bool) -> None:
     from mnsweep.cli.show import advise
-    from mnsweep.machine.lock import measuring
 
-    with measuring(wait), progress(quiet) as on_status:
-        return verified(results, constraints, folder, on_status, lambda words: advise(words, quiet))
-
-
-def _export(choice: "Choice", path: Path | None, calibration: Path | None) -> Path | None:
-    """The chosen network as it was measured: at its precision, on its channels."""
-    if path is None or choice.choice is None:
-        return None
-    from mnsweep.arch.channel_padding import from_text
-    from mnsweep.cell import parse_cell
-    from mnsweep.cli.export import write_random_network
-    from mnsweep.result import UNPADDED
-
-    text = choice.choice.deployed_channels
-    channels = None if text is None else from_text("" if text == UNPADDED else text)
-    return write_random_network(parse_cell(choice.choice.cell), path, "--export", channels=channels, calibration=calibration)
+    name = outcome.folder.sweep
+    if request.sweep is None:
+        advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {name}", quiet)
+    if outcome.exported is None:
+        asked = {"sweep": name, **changed(request)}
+        advise(f"next: mnsweep pick {o.as_flags(asked)} --export model.onnx", quiet)
 
 
-def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:
+def _print(outcome: "PickOutcome", json: bool) -> None:
+    from mnsweep.cli.show import print_json, sentence, warn, with_flags
+
+    choice, reason = outcome.choice, with_flags(outcome.choice.reason)
+    path = outcome.exported and str(outcome.exported.path)
     if json:
-        document = {
-            "schema_version": 1,
-            "choice": choice.choice and asdict(choice.choice),
-            "runner_up": choice.runner_up and asdict(choice.runner_up),
-            "onnx_path": onnx_path and str(onnx_path),
-            "reason": choice.reason,
-        }
-        typer.echo(dumps(document, indent=2, allow_nan=False))
+        both = {"choice": choice.choice, "runner_up": choice.runner_up}
+        cells = {name: result and asdict(result) for name, result in both.items()}
+        print_json({**cells, "onnx_path": path, "reason": reason})
     elif choice.choice is None:
-        typer.echo(f"mnsweep: {choice.reason}", err=True)
+        warn(reason)
     else:
-        from mnsweep.cli.show import sentence
-
-        typer.echo(f"choice     {sentence(choice.choice)}")
-        typer.echo(
-            f"runner-up  {sentence(choice.runner_up) if choice.runner_up else 'none: no other cell meets the constraints'}"
-        )
-        typer.echo("why        " + choice.reason.replace("; ", ";\n           "))
-        if onnx_path:
-            typer.echo(f"file       {onnx_path}")
+        runner_up = sentence(choice.runner_up) if choice.runner_up else "none: no other cell meets the constraints"
+        typer.echo(f"choice     {sentence(choice.choice)}\nrunner-up  {runner_up}")
+        typer.echo("why        " + reason.replace("; ", ";\n           "))
+        if path:
+            typer.echo(f"file       {path}")

@@ -1,9 +1,10 @@
 """`mnsweep profile`: where one cell's time goes."""
 
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING
 
 import typer
 
+from mnsweep.app.requests import ProfileRequest
 from mnsweep.cli import options as o
 
 if TYPE_CHECKING:
@@ -14,107 +15,36 @@ if TYPE_CHECKING:
     from mnsweep.cell import Cell
     from mnsweep.profiling.measure import Profile
     from mnsweep.profiling.roofline import Row
-    from mnsweep.sweep.store import SweepFolder
 
 EXAMPLE = "Example: mnsweep profile --alpha 1.0 --res 224"
 WIDE = 110  # columns; a narrower terminal does not see which operators ran: 80 hold the rest
 MUCH_DISTURBED = 0.25  # of the blocks: then what was found says more of the disturbance than of the cell
 
-Alpha = Annotated[float, typer.Option(help="Width multiplier.")]
-Res = Annotated[int, typer.Option(help="Input resolution in pixels.")]
-Precision = Annotated[Optional[str], typer.Option(help="fp32 (default), bf16 or int8.", rich_help_panel=o.SETTINGS)]
-Runtime = Annotated[Optional[str], typer.Option(help="onnxruntime (default) or openvino.", rich_help_panel=o.SETTINGS)]
-Threads = Annotated[
-    Optional[str],
-    typer.Option(help="Threads of the runtime's pool, or auto (all CPUs). Default: 1.", rich_help_panel=o.SETTINGS),
-]
-Batch = Annotated[Optional[int], typer.Option(help="Images per call. Default: 1.", rich_help_panel=o.SETTINGS)]
-Pad = Annotated[
-    Optional[str],
-    typer.Option(
-        help="Zero-pad channels, same logits: auto (default: what pays here), none, or a multiple.", rich_help_panel=o.SETTINGS
-    ),
-]
 
-
-def profile(
-    alpha: Alpha,
-    res: Res,
-    precision: Precision = None,
-    runtime: Runtime = None,
-    threads: Threads = None,
-    batch: Batch = None,
-    pad: Pad = None,
-    variant: o.Variant = None,
-    task: o.Task = None,
-    classes: o.Classes = None,
-    width_rule: o.WidthRule = None,
-    conv_padding: o.ConvPadding = None,
-    activation: o.Activation = None,
-    wait: o.Wait = False,
-    results_dir: o.ResultsDir = None,
-    json: o.Json = False,
-    quiet: o.Quiet = False,
-) -> None:
+@o.takes(ProfileRequest)
+def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Show where the time of one MobileNet goes: by layer and by kind, beside its share of the work.
 
     Rates stand beside what this machine reaches on a matrix product and in
     copying memory (a roofline plot). The graph that really ran is searched
     for layers that left the runtime's fast path, with what to do about it.
     """
-    from mnsweep.app.profile import FOLDER, write
-    from mnsweep.cell import Cell, Deployment, Design
-    from mnsweep.cli.show import advise
+    from mnsweep.app.profile import cell_to_profile, to_document
+    from mnsweep.app.profile import profile as profile_cell
+    from mnsweep.cli.show import advise, print_json
     from mnsweep.profiling.measure import SECONDS
-    from mnsweep.profiling.measure import profile as measure
-    from mnsweep.sweep.store import SweepFolder, results_dir_or_default
 
-    design = o.given(
-        variant=variant,
-        task=task,
-        classes=classes,
-        width_rule=width_rule,
-        conv_padding=conv_padding,
-        activation=activation,
-    )
-    how = o.given(precision=precision, runtime=runtime, threads=_threads(threads), batch=batch, pad=pad)
-    cell = Cell(Design(alpha, res, **design), Deployment(**how))  # type: ignore[arg-type]
-    advise(f"profiling {cell.id}: about {SECONDS} s", quiet)
-    found = measure(cell, wait)
-    folder = SweepFolder(results_dir_or_default(results_dir) / FOLDER / found.machine.key)
-    files = write(found, folder)
+    advise(f"profiling {cell_to_profile(request).id}: about {SECONDS} s", quiet)
+    outcome = profile_cell(request)
+    found, path = outcome.profile, outcome.folder.path
     if json:
-        typer.echo(_document(found, files, folder))
+        print_json({**to_document(found, outcome.files), "results_dir": str(path)})
     else:
         _print(found)
-        typer.echo(f"files          {folder.path}: {', '.join(files)}")
+        typer.echo(f"files          {path}: {', '.join(outcome.files)}")
     if found.disturbed_blocks > MUCH_DISTURBED * found.blocks:
         advise(f"{found.disturbed_blocks} of {found.blocks} blocks were disturbed: look again when less else runs", quiet)
     advise(f"next: {_next(found)}", quiet)
-
-
-def _threads(asked: str | None) -> int | None:
-    from mnsweep.errors import MnsweepError
-    from mnsweep.machine.facts import read_facts
-
-    if asked is None:
-        return None
-    usable = read_facts().usable_threads
-    if asked == "auto":
-        return usable
-    if not (asked.isascii() and asked.isdigit()):
-        raise MnsweepError(f"--threads {asked}: a whole number, or auto")
-    if int(asked) > usable:
-        raise MnsweepError(f"--threads {asked}: this process may use {usable} CPUs here; 'auto' takes as many as that")
-    return int(asked)
-
-
-def _document(found: "Profile", files: "Sequence[str]", folder: "SweepFolder") -> str:
-    from json import dumps
-
-    from mnsweep.app.profile import to_document
-
-    return dumps({**to_document(found, files), "results_dir": str(folder.path)}, indent=2, allow_nan=False)
 
 
 def _print(found: "Profile") -> None:

@@ -1,23 +1,23 @@
-"""How far a sweep is: a bar on a terminal, a line for each round elsewhere.
+"""How measuring goes, on stderr: a bar on a terminal, a line for each round elsewhere.
 
 Drawn between rounds, while the worker waits: nothing redraws while a block is being timed.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-if TYPE_CHECKING:
-    from mnsweep.measure.campaign import Status
+from mnsweep.cli.show import advise, warn
+from mnsweep.listener import Listener
+from mnsweep.measure.campaign import Status
+from mnsweep.measure.plan import Plan
 
-OnStatus = Callable[["Status"], None]
 
-
-def describe(status: "Status") -> str:
+def describe(status: Status) -> str:
     """One status in words."""
     widest = "" if status.widest_pct is None else f", widest ± {status.widest_pct:.1f} %"
     return (
@@ -26,23 +26,95 @@ def describe(status: "Status") -> str:
     )
 
 
-@contextmanager
-def progress(quiet: bool) -> Iterator[OnStatus]:
-    """A function that shows a status on stderr."""
-    console = Console(stderr=True, highlight=False)
-    if quiet:
-        yield lambda status: None
-    elif not console.is_terminal:
-        yield lambda status: typer.echo(describe(status), err=True)
-    else:
-        with Progress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"), console=console, auto_refresh=False, transient=True
-        ) as bar:
-            task = bar.add_task("warming up", total=1.0)
-            bar.refresh()
+class Narrator(Listener):
+    """Says what happens; `quiet` says only what did not run. A context manager: leaving it removes the bar."""
 
-            def draw(status: "Status") -> None:
-                bar.update(task, description=describe(status), completed=status.settled, total=status.cells)
-                bar.refresh()
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.console = Console(stderr=True, highlight=False)
+        self.bar: Progress | None = None
+        self.task = TaskID(0)
 
-            yield draw
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._remove_bar()
+
+    def set_aside(self, folder: Path) -> None:
+        """Say where earlier results are."""
+        self._advise(f"earlier results are in {folder}")
+
+    def stage(self, text: str) -> None:
+        """Say what comes next."""
+        self._advise(text)
+
+    def skipped(self, reasons: Mapping[str, str], remarks: Mapping[str, str]) -> None:
+        """Name every cell that does not run here: its reason once, then the cells."""
+        self._remove_bar()
+        for reason in dict.fromkeys(reasons.values()):
+            cells = [cell for cell, why in reasons.items() if why == reason]
+            warn(f"skipped {', '.join(cells)}: {reason}")
+        for cell, remark in remarks.items():
+            warn(f"{cell}: {remark}")
+
+    def status(self, status: Status) -> None:
+        """Draw the bar, or say a line."""
+        if self.quiet:
+            return
+        if not self.console.is_terminal:
+            advise(describe(status))
+            return
+        if self.bar is None:
+            columns = BarColumn(bar_width=24), TextColumn("{task.description}")
+            self.bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
+            self.bar.start()
+            self.task = self.bar.add_task("")
+        self.bar.update(self.task, description=describe(status), completed=status.settled, total=status.cells)
+        self.bar.refresh()
+
+    def _advise(self, text: str) -> None:
+        self._remove_bar()
+        advise(text, self.quiet)
+
+    def _remove_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+class GridNarrator(Narrator):
+    """Says first what there is to measure of a grid."""
+
+    def planned(self, plan: Plan) -> None:
+        """Say how many cells are left, and how long they take."""
+        pending = len(plan.pending)
+        if not pending:
+            there = f"all {plan.kept} cells are in sweep {plan.sweep} already, measured since {plan.began_at}"
+            self._advise(f"{there}; to measure afresh: --fresh")
+            return
+        earlier = f", {plan.kept} measured earlier (since {plan.began_at})" if plan.began_at else ""
+        self._advise(f"sweep {plan.sweep}: {pending} cells to measure{earlier}, about {plan.seconds:.0f} s at least")
+
+
+class PaperNarrator(Narrator):
+    """Says first which networks there are to time; `most_s` is the budget of both passes."""
+
+    def __init__(self, quiet: bool, most_s: float) -> None:
+        super().__init__(quiet)
+        self.most_s = most_s
+        self.announced = False
+
+    def planned(self, plan: Plan) -> None:
+        """Say how many networks are left, before the first of two passes."""
+        if self.announced:
+            return
+        self.announced = True
+        left = len(plan.pending)
+        if not left:
+            self._advise(f"every network was measured already, since {plan.began_at}; to measure afresh: --fresh")
+            return
+        begun = f", begun {plan.began_at}" if plan.began_at else ""
+        self._advise(
+            f"{left} networks to measure{begun}: about {plan.seconds:.0f} s, and at most {self.most_s:.0f} s of timing"
+        )

@@ -1,6 +1,5 @@
 """`mnsweep rebuild`: make everything derived again."""
 
-from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -20,17 +19,13 @@ def rebuild(
 
     Text comes back byte for byte; pictures too, with the same versions of the plotting library and fonts.
     """
-    from mnsweep.cli.show import advise
-    from mnsweep.errors import MnsweepError
-    from mnsweep.sweep.derive import derive
-    from mnsweep.sweep.store import BLOCKS, SweepFolder
+    from mnsweep.app.rebuild import rebuild as rebuild_folders
+    from mnsweep.cli.show import advise, count_of, print_json
 
-    found = sorted({path.parent for folder in folders for path in folder.glob(f"**/{BLOCKS}")})
-    if not found:
-        raise MnsweepError(f"{folders[0]}: no {BLOCKS} in or below it; name the folder of a sweep, as in results/grid")
-    for path in found:
-        outcome = derive(SweepFolder(path))
-        advise(f"{path}: {len(outcome.results)} cells", quiet or json)
+    rebuilt = []
+    for outcome in rebuild_folders(folders):
+        rebuilt.append(str(outcome.folder.path))
+        advise(f"{outcome.folder.path}: {count_of(len(outcome.results), 'cell')}", quiet or json)
     if json:
-        typer.echo(dumps({"schema_version": 1, "rebuilt": [str(path) for path in found]}, indent=2))
-    advise(f"next: mnsweep pick --sweep {found[0]} --max-latency-ms 10", quiet)
+        print_json({"rebuilt": rebuilt})
+    advise(f"next: mnsweep pick --sweep {rebuilt[0]} --max-latency-ms 10", quiet)

@@ -1,7 +1,11 @@
 """Results as text for people: tables on stdout, advice on stderr."""
 
+import json
+import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -11,6 +15,10 @@ from rich.table import Table
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
+if TYPE_CHECKING:
+    from mnsweep.sweep.derive import Outcome
+
+SCHEMA_VERSION = 1
 PIPED_WIDTH = 140  # where nobody says how wide the paper is
 
 
@@ -23,6 +31,66 @@ def advise(text: str, quiet: bool = False) -> None:
     """One line of advice on stderr."""
     if not quiet:
         typer.echo(text, err=True)
+
+
+def with_flags(text: str) -> str:
+    """The text with settings named as options: `max_designs` becomes --max-designs."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: "--" + name[1].replace("_", "-"), text)
+
+
+def warn(text: str) -> None:
+    """One line on stderr that quiet does not silence."""
+    typer.echo(f"mnsweep: {with_flags(text)}", err=True)
+
+
+def advise_list(lines: Sequence[str], shown: int | None, more: str, quiet: bool) -> None:
+    """Some of many lines of advice, and how many `more` there are."""
+    for line in lines[:shown]:
+        advise(line, quiet)
+    if shown is not None and len(lines) > shown:
+        advise(f"and {len(lines) - shown} {more}", quiet)
+
+
+def advise_speed(derived: "Outcome", quiet: bool) -> None:
+    """How far the machine's own speed moved."""
+    movement = derived.known.movement
+    moved = f"from {movement.faster_pct:.1f} % faster to {movement.slower_pct:.1f} % slower than typical"
+    advise(f"the machine's own speed moved {moved} in 95 % of the rounds", quiet)
+
+
+def advise_files(derived: "Outcome", quiet: bool) -> None:
+    """Where the files of a sweep are, and what to do next."""
+    folder = derived.folder
+    model = ", model.json" * bool(derived.known.sweep.prediction)
+    pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
+    advise(f"files are in {folder.path}: cells.csv{model}, {pictures}", quiet)
+    advise(f"next: mnsweep pick --sweep {folder.sweep} --max-latency-ms 10", quiet)
+
+
+def print_json(content: Mapping[str, Any]) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False))
+
+
+def about_sweep(derived: "Outcome") -> dict[str, Any]:
+    """What a document says of a sweep before its cells."""
+    folder, movement = derived.folder, derived.known.movement
+    return {
+        "sweep": folder.sweep,
+        "machine": folder.machine,
+        "results_dir": str(folder.path),
+        "machine_speed": {"slower_pct": movement.slower_pct, "faster_pct": movement.faster_pct},
+    }
+
+
+def cells_of(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """The cells of a document."""
+    return [asdict(result) for result in results]
+
+
+def count_of(number: int, noun: str) -> str:
+    """`1 cell`, `2 cells`."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:

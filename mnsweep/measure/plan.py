@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from mnsweep.cell import Cell
 from mnsweep.counting import count
@@ -78,3 +79,22 @@ def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
     run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
     block_s = run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
     return rounds * block_s + rules.least_processes * (rules.warmup_ms / 1e3 + OPEN_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run of a `sweep` would do: groups of cells that are open together, with an estimate of the time.
+
+    `kept` cells have settled earlier; `began_at` is when the first of all blocks was taken (UTC), None where there is none.
+    """
+
+    sweep: str
+    groups: tuple[Group, ...]
+    seconds: float
+    kept: int
+    began_at: str | None
+
+    @property
+    def pending(self) -> list[Cell]:
+        """The cells that have not settled yet."""
+        return list(chain.from_iterable(group.cells for group in self.groups))

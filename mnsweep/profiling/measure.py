@@ -5,7 +5,7 @@ it as well, in blocks that take turns with matrix products. The fastest of those
 machine can do, where a latency is what it mostly does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
@@ -15,13 +15,13 @@ from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.matrix_product import FORMS, MULT_ADDS, build_product
-from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.machine.lock import measuring
-from mnsweep.prepare.deploy import Prepared, prepare
+from mnsweep.machine.fingerprint import Machine
+from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.offers import prepare
 from mnsweep.profiling.lint import Finding, lint
 from mnsweep.profiling.roofline import Kind, Operator, Roof, Row, kinds, rows
 from mnsweep.worker.base import NodeTime
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.proxy import CellError, NewWorker, Worker, WorkerLostError
 from mnsweep.worker.timing import Timing
 
 ROUNDS = 5
@@ -75,26 +75,25 @@ class _Taken:
     bandwidth: float | None
 
 
-def profile(cell: Cell, wait: bool = False, new_worker: Callable[[], Worker] = Worker) -> Profile:
-    """Measure where the time of `cell` goes; about ten seconds. `new_worker` starts a worker process (another in tests).
+def profile(cell: Cell, machine: Machine, new_worker: NewWorker) -> Profile:
+    """Measure where the time of `cell` goes on this `machine`; about ten seconds.
 
-    Raises `UnavailableError` where the cell does not run here, and unless `wait` where another mnsweep is measuring.
+    Raises `UnavailableError` where the cell does not run here.
     """
-    machine = read_machine()
-    with measuring(wait):
-        prepared = prepare(new_worker, [cell], kept={})
-        if reason := prepared.skipped.get(cell.id):
-            raise UnavailableError(reason)
-        try:
-            taken = _measured(new_worker, cell, prepared.model_of(cell))
-        except CellError as error:
-            raise UnavailableError(f"{cell.id} does not run: {error}") from None
+    prepared = Prepared(weight_bits=machine.int8_weight_bits)
+    prepare(prepared, [cell], new_worker)
+    if reason := prepared.skipped.get(cell.id):
+        raise UnavailableError(reason)
+    try:
+        taken = _measured(new_worker, cell, prepared.model_of(cell))
+    except CellError as error:
+        raise UnavailableError(f"{cell.id} does not run: {error}") from None
     return _profile_of(cell, machine, prepared, taken)
 
 
 def _profile_of(cell: Cell, machine: Machine, prepared: Prepared, taken: _Taken) -> Profile:
     how, latency_ms = cell.deployment, _ms(taken.cell)
-    found = rows(prepared.layers_of(cell), _typical(taken.operators), how.precision, how.batch)
+    found = rows(prepared.deployed_layers(cell), _typical(taken.operators), how.precision, how.batch)
     rates = [2 * MULT_ADDS / median(block.samples_ns) for blocks in taken.products.values() for block in blocks]
     roof = Roof(max(rates, default=None), taken.bandwidth and taken.bandwidth / 1e9)
     blocks = [*taken.cell, *(block for each in taken.products.values() for block in each)]
@@ -103,14 +102,14 @@ def _profile_of(cell: Cell, machine: Machine, prepared: Prepared, taken: _Taken)
     return Profile(cell, machine, version, channels, latency_ms, roof, found, lint(found, how, roof), len(blocks), disturbed)
 
 
-def _measured(new_worker: Callable[[], Worker], cell: Cell, model: bytes) -> _Taken:
+def _measured(new_worker: NewWorker, cell: Cell, model: bytes) -> _Taken:
     try:
         return _measure(new_worker, cell, model, FORMS)
     except WorkerLostError:  # a product that ends the process must not hide the cell
         return _measure(new_worker, cell, model, ())
 
 
-def _measure(new_worker: Callable[[], Worker], cell: Cell, model: bytes, forms: Sequence[str]) -> _Taken:
+def _measure(new_worker: NewWorker, cell: Cell, model: bytes, forms: Sequence[str]) -> _Taken:
     how = cell.deployment
     with new_worker() as worker:
         worker.pin(how.threads)

@@ -1,44 +1,39 @@
 """Sweep files: what to sweep, in TOML, with the names of the flags as keys.
 
-    name = "paper"
-    alpha = [0.25, 0.5, 0.75, 1.0]      # a list, a number, or a range as a string: "0.25:1.0:0.05"
-    res = "128,160,192,224"
-    designs = [[0.33, 200]]             # single designs beside the axes
-    cells = ["a0.25_r96_t2"]            # single cells, by their ids
-    [prediction]                        # predict what is not measured
-    extrapolate = false                 # accuracies beyond the range of the source too
-
-A sweep is named by a path, or by a name that is looked up in ./sweeps, then among the files bundled with
-the package, then in the results folder.
+name = "paper"
+alpha = [0.25, 0.5, 0.75, 1.0]      # a list, a number, or a range as a string: "0.25:1.0:0.05"
+res = "128,160,192,224"
+designs = [[0.33, 200]]             # single designs beside the axes
+cells = ["a0.25_r96_t2"]            # single cells, by their ids
+[prediction]                        # predict what is not measured
+extrapolate = false                 # accuracies beyond the range of the source too
 """
 
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from importlib.resources import files
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import tomli_w
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
 from mnsweep.cell import Cell, Design, parse_cell
+from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
-from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, WORDS, Space
-from mnsweep.sweep.store import is_file
+from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
 SCHEMA_VERSION = 1
-KEYS = ("schema_version", "name", *SPACE_KEYS, "designs", "cells", "quality_source", "prediction")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Cells of the sweep that are not measured are predicted.
 
     `extrapolate` predicts accuracies beyond the range of their source as well. Cells `verified` were measured because they
-    were believed to be on the frontier. No model is fitted to the cells `held_out`, so that they can tell how good it is.
+    were predicted to be on the frontier. No model is fitted to the cells `held_out`, so that they can tell how good it is.
     """
 
     extrapolate: bool = False
@@ -56,74 +51,31 @@ class Sweep:
     prediction: Prediction | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
+        if not SWEEP_NAME.fullmatch(self.name):
             raise MnsweepError(f"sweep name {self.name!r}: use at most 100 letters, digits, '.', '_' and '-'")
         if self.quality_source not in sources():
-            raise MnsweepError(f"--quality-source {self.quality_source}: unknown; choose from {', '.join(sources())}")
+            text = f"`quality_source` {self.quality_source}: is unknown"
+            raise MnsweepError(text, f"choose from {', '.join(sources())}")
 
 
-def ask_for_sweep(
-    sweep: str | None,
-    name: str | None,
-    axes: Mapping[str, Any],
-    quality_source: str | None,
-    results_dir: Path,
-    max_designs: int = MAX_DESIGNS,
-    usable_threads: int | None = None,
-) -> Sweep:
-    """The sweep of a file or its name, or else the grid that `axes` span; `name` and `quality_source` win over the file.
+class _Beside(msgspec.Struct, frozen=True):
+    """What a sweep file may hold beside the settings of a `Space`."""
 
-    `usable_threads` are this machine's: what `auto` threads come to, and the most there may be. Raises
-    `MnsweepError` when a file and axes are both given, or when a cell wants more threads.
-    """
-    asked = _ask_for_sweep(sweep, name, axes, quality_source, results_dir, max_designs, usable_threads)
-    most = max(cell.deployment.threads for cell in asked.cells)
-    if usable_threads is not None and most > usable_threads:
-        raise MnsweepError(f"--threads {most}: this process may use {usable_threads} CPUs here; 'auto' takes as many as that")
-    return asked
+    schema_version: int = SCHEMA_VERSION
+    name: str | None = None
+    designs: tuple[tuple[float, int], ...] = ()
+    cells: tuple[str, ...] = ()
+    quality_source: str = DEFAULT_SOURCE
+    prediction: Prediction | None = None
 
 
-def _ask_for_sweep(
-    sweep: str | None,
-    name: str | None,
-    axes: Mapping[str, Any],
-    quality_source: str | None,
-    results_dir: Path,
-    max_designs: int,
-    usable_threads: int | None,
-) -> Sweep:
-    if sweep is None:
-        space = Space(**axes, max_designs=max_designs, auto_threads=usable_threads)
-        return Sweep(name or "grid", space.cells(), quality_source or DEFAULT_SOURCE)
-    if axes:
-        flag = "--" + next(iter(axes)).replace("_", "-")
-        raise MnsweepError(f"--sweep {sweep} and {flag} contradict each other: put the value into the file, or drop --sweep")
-    read = read_sweep(find_sweep_file(sweep, results_dir), max_designs, usable_threads)
-    return replace(read, name=name or read.name, quality_source=quality_source or read.quality_source)
-
-
-def find_sweep_file(name: str, results_dir: Path) -> Path:
-    """The file that `name` stands for; raises `MnsweepError` that says where it looked."""
-    if name.endswith(".toml") or "/" in name or "\\" in name:
-        if is_file(Path(name)):
-            return Path(name)
-        raise MnsweepError(f"--sweep {name}: no such file")
-    folders = [Path("sweeps"), *bundled_folders()]
-    if _NAME.fullmatch(name):
-        kept = sorted((results_dir / name).glob("*/sweep.toml"))
-        for candidate in [*(folder / f"{name}.toml" for folder in folders), *kept]:
-            if candidate.is_file():
-                return candidate
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
-    raise MnsweepError(
-        f"--sweep {name}: no such sweep in ./sweeps, in the package or in {results_dir}; known: {', '.join(known)}"
-    )
-
-
-def bundled_folders() -> list[Path]:
-    """Where the package's own sweep files are: inside an installed wheel, beside the package in a checkout."""
-    package = Path(str(files("mnsweep")))
-    return [folder for folder in (package / "sweeps", package.parent / "sweeps") if folder.is_dir()]
+_SETTINGS: list[tuple[str, Any, Any]] = [
+    (name, hint | msgspec.UnsetType, msgspec.UNSET) for name, hint in get_type_hints(Space).items() if name in SPACE_KEYS
+]
+# The keys of a sweep file: a setting that is added to `Space` is a key as well.
+_File: Any = msgspec.defstruct("_File", _SETTINGS, bases=(_Beside,), frozen=True, kw_only=True, forbid_unknown_fields=True)
+KEYS = tuple(sorted(_File.__struct_fields__, key=lambda name: name in SPACE_KEYS))
+_OF_DESIGNS = tuple(f.name for f in fields(Design) if f.name not in ("alpha", "resolution"))
 
 
 def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
@@ -144,82 +96,43 @@ def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_thre
     a wrong type or a bad value.
     """
     try:
-        return _sweep(tomllib.loads(text), path.stem, max_designs, auto_threads)
+        content = tomllib.loads(text)
     except (ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise MnsweepError(f"{path}: is not TOML: {error}") from None
+    try:
+        return _sweep(_checked(content), path.stem, max_designs, auto_threads)
     except MnsweepError as error:
-        raise MnsweepError(f"{path}: {error}") from None
+        raise MnsweepError(f"{path}: {error.what}", error.fix) from None
 
 
-def _sweep(content: Mapping[str, Any], stem: str, max_designs: int, auto_threads: int | None) -> Sweep:
-    for key in content:
-        if key not in KEYS:
-            raise MnsweepError(f"unknown key {key!r}; known keys are {', '.join(KEYS)}")
+def _checked(content: Mapping[str, Any]) -> Any:
+    """The content with known keys and the right types."""
     if (version := content.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
-        raise MnsweepError(f"schema_version {version!r} is not the {SCHEMA_VERSION} that this mnsweep reads")
-    settings = {key: _checked(key, value) for key, value in content.items() if key in SPACE_KEYS}
-    settings["auto_threads"] = auto_threads
-    listed = [*_designs(content, settings), *_cells(content)]
-    spans_axes = "alpha" in content or "res" in content or not listed
-    cells = [*(Space(**settings, max_designs=max_designs).cells() if spans_axes else ()), *listed]
-    name, source = _checked("name", content.get("name", stem)), content.get("quality_source", DEFAULT_SOURCE)
-    return Sweep(name, tuple(dict.fromkeys(cells)), source, _prediction(content))
+        raise MnsweepError(f"schema_version {version!r} is not the {SCHEMA_VERSION} that this mnsweep reads", "upgrade mnsweep")
+    if unknown := [key for key in content if key not in KEYS]:
+        raise MnsweepError(f"unknown key {unknown[0]!r}", f"known keys are {', '.join(KEYS)}")
+    try:
+        return from_builtins(content, _File)
+    except DamagedError as error:
+        raise MnsweepError(error.what) from None
 
 
-def _prediction(content: Mapping[str, Any]) -> Prediction | None:
-    if (value := content.get("prediction")) is None:
-        return None
-    known = {"extrapolate": False, "held_out": [], "verified": []} | (value if isinstance(value, dict) else {"": value})
-    extrapolate, *lists = known.values()
-    if len(lists) != 2 or not isinstance(extrapolate, bool) or not all(isinstance(cells, list) for cells in lists):
-        raise MnsweepError(
-            f"prediction = {value!r:.60}: expected a table of extrapolate (true or false), and held_out and verified "
-            "(lists of cells)"
-        )
-    return Prediction(extrapolate, *(tuple(parse_cell(str(text)).id for text in cells) for cells in lists))
+def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) -> Sweep:
+    settings = {key: value for key in SPACE_KEYS if (value := getattr(content, key)) is not msgspec.UNSET}
+    space = Space(**settings, max_designs=max_designs, auto_threads=auto_threads)
+    listed = [*_designs(content.designs, settings, space), *map(parse_cell, content.cells)]
+    spans_axes = not listed or not {"alpha", "res"}.isdisjoint(settings)
+    cells = tuple(dict.fromkeys([*(space.cells() if spans_axes else ()), *listed]))
+    for cell in (*content.prediction.held_out, *content.prediction.verified) if content.prediction else ():
+        parse_cell(cell)
+    name = stem if content.name is None else content.name
+    return Sweep(name, cells, content.quality_source, content.prediction)
 
 
-_AXES = ("alpha", "res", "threads", "batch", *WORDS)
-
-
-def _checked(key: str, value: object) -> Any:
-    """The value, of the type that `Space` takes for `key`."""
-    if key == "classes":
-        fits, expected = type(value) is int, "a whole number"
-    elif key in _AXES:
-        fits, expected = (
-            isinstance(value, str | int | float | list) and not isinstance(value, bool),
-            "a number, a list or a string",
-        )
-    else:
-        fits, expected = isinstance(value, str), "a string"
-    if not fits:
-        raise MnsweepError(f"{key} = {value!r} is not {expected}")
-    return value
-
-
-def _list(content: Mapping[str, Any], key: str) -> list[Any]:
-    value = content.get(key, [])
-    if not isinstance(value, list):
-        raise MnsweepError(f"{key} = {value!r} is not a list")
-    return value
-
-
-def _designs(content: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Cell]:
-    others = {key: settings[key] for key in settings if key not in (*_AXES, "auto_threads")}
-    deployments = Space(**settings).deployments()
-    cells = []
-    for pair in _list(content, "designs"):
-        match pair:
-            case [int() | float() as alpha, int() as resolution] if bool not in map(type, pair):
-                cells += [Cell(Design(float(alpha), resolution, **others), d) for d in deployments]
-            case _:
-                raise MnsweepError(f"designs: {pair!r} is not a pair [alpha, resolution]")
-    return cells
-
-
-def _cells(content: Mapping[str, Any]) -> list[Cell]:
-    return [parse_cell(str(text)) for text in _list(content, "cells")]
+def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], space: Space) -> list[Cell]:
+    of_designs = {key: settings[key] for key in _OF_DESIGNS if key in settings}
+    designs = [Design.of(alpha, resolution, **of_designs) for alpha, resolution in pairs]
+    return [Cell(design, deployment) for design in designs for deployment in space.deployments()]
 
 
 def write_sweep(sweep: Sweep) -> str:
@@ -231,5 +144,5 @@ def write_sweep(sweep: Sweep) -> str:
         "cells": [cell.id for cell in sweep.cells],
     }
     if sweep.prediction:
-        content["prediction"] = asdict(sweep.prediction)
+        content["prediction"] = to_builtins(sweep.prediction)
     return tomli_w.dumps(content, indent=2)

@@ -14,14 +14,30 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
-_ASIDE = ".aside-"
+ASIDE = ".aside-"  # in the name of a folder that was set aside
+
+
+class _MachineFile(msgspec.Struct):
+    """`machine.json`."""
+
+    schema_version: int
+    checked: dict[str, str | int]
+    informative: dict[str, str | int | float]
+    key: str = ""
+
+
+_NEEDED: dict[str, type] = {"cpu": str, "logical_cpus": int}  # of what is checked: every machine has them
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +59,21 @@ class SweepFolder:
         """The key of the machine."""
         return self.path.name
 
+    def has(self, name: str) -> bool:
+        """Whether the folder holds a file of that name."""
+        return (self.path / name).exists()
+
     def read(self) -> Records:
         """Everything recorded. A last line without its end was cut short by a crash: dropped, with a warning."""
         blocks, records = self.path / BLOCKS, Records()
-        text = self.read_text(BLOCKS) if blocks.exists() else ""
-        *lines, torn = text.split("\n")
+        *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
         if torn:
             warnings.warn(f"{blocks}: the last line was cut short by a crash and is dropped", stacklevel=2)
         for number, line in enumerate(lines, 1):
             try:
                 records.add(from_line(line))
-            except StoreError as error:
-                raise StoreError(f"{blocks}: line {number}: {error}; nothing was changed") from None
+            except DamagedError as error:
+                raise StoreError(f"{blocks}: line {number}: {error}", "nothing was changed") from None
         return records
 
     @contextmanager
@@ -69,7 +88,7 @@ class SweepFolder:
             def append(record: Record) -> None:
                 with _naming(blocks):
                     if os.fstat(file.fileno()).st_nlink == 0:
-                        raise StoreError(f"{blocks}: was removed during the sweep; run the same command again")
+                        raise StoreError(f"{blocks}: was removed during the sweep", "run the same command again")
                     line = to_line(record).encode()
                     while line:  # a disk that fills up takes a part
                         line = line[file.write(line) :]
@@ -81,12 +100,14 @@ class SweepFolder:
 
     def read_text(self, name: str) -> str:
         """The text of one file of the folder."""
-        with _naming(self.path / name):
-            data = (self.path / name).read_bytes()
         try:
-            return data.decode()
+            return self._read_bytes(name).decode()
         except UnicodeDecodeError:
-            raise StoreError(f"{self.path / name}: is not text; nothing was changed") from None
+            raise StoreError(f"{self.path / name}: is not text", "nothing was changed") from None
+
+    def _read_bytes(self, name: str) -> bytes:
+        with _naming(self.path / name):
+            return (self.path / name).read_bytes()
 
     def replace(self, name: str, content: str | bytes) -> None:
         """Put `content` in the place of one derived file, whole or not at all."""
@@ -110,78 +131,37 @@ class SweepFolder:
         if not self.path.exists():
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        aside = self.path.with_name(f"{self.path.name}{_ASIDE}{stamp}")
+        aside = self.path.with_name(f"{self.path.name}{ASIDE}{stamp}")
         with _naming(self.path):
             self.path.rename(aside)
         return aside
 
+    def check_machine(self, machine: Machine) -> None:
+        """Raise `StoreError` where the folder is another machine's."""
+        if self.has(MACHINE) and (kept := self.read_machine()).checked != machine.checked:
+            differing = [name for name in machine.checked if machine.checked[name] != kept.checked.get(name)]
+            text = f"{self.path}: was measured on another machine (differs in {', '.join(differing)})"
+            raise StoreError(text, "give this sweep another `name`")
+
     def write_machine(self, machine: Machine) -> None:
         """Write `machine.json`; raise `StoreError` where the folder is another machine's."""
-        if (self.path / MACHINE).exists() and (kept := self.read_machine()).checked != machine.checked:
-            differing = [name for name in machine.checked if machine.checked[name] != kept.checked.get(name)]
-            raise StoreError(f"{self.path}: was measured on another machine (differs in {', '.join(differing)}); use --name")
-        content = {"schema_version": SCHEMA_VERSION, "key": machine.key, **asdict(machine)}
+        self.check_machine(machine)
+        content: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "key": machine.key, **asdict(machine)}
         self.replace(MACHINE, json.dumps(content, indent=2) + "\n")
 
     def read_machine(self) -> Machine:
         """The machine that `machine.json` describes."""
+        path = self.path / MACHINE
         try:
-            content = json.loads(self.read_text(MACHINE))
-            if content["schema_version"] > SCHEMA_VERSION:
-                raise StoreError(f"{self.path / MACHINE}: schema version is newer than this mnsweep reads: upgrade mnsweep")
-            if not isinstance(content["checked"] | content["informative"], dict):
-                raise TypeError
-            return Machine(content["checked"], content["informative"])
-        except (ValueError, KeyError, TypeError):
-            raise StoreError(f"{self.path / MACHINE}: is damaged; nothing was changed") from None
-
-
-def results_dir_or_default(results_dir: str | Path | None) -> Path:
-    """`results_dir`, or else $MNSWEEP_RESULTS, or else ./results."""
-    return Path(results_dir or os.environ.get("MNSWEEP_RESULTS") or "results")
-
-
-def find_results(results_dir: Path, machine_key: str, name: str | None = None) -> SweepFolder:
-    """The folder of sweep `name` on this machine, or of its newest sweep.
-
-    `name` may be a path to the folder of any machine. Committed reference runs lie a level deeper and
-    are found by name alone. Raises `StoreError` that says what to run when there is none.
-    """
-    if name is None:
-        found = [path.parent for path in results_dir.glob(f"*/{machine_key}/{CELLS}")]
-        if begun := sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")) if not found else ():
-            raise StoreError(
-                f"{begun[0].parent} was interrupted before its table was written: run the same 'mnsweep grid' again to "
-                f"continue, or 'mnsweep rebuild {begun[0].parent}' to use what is there"
-            )
-        if not found:
-            raise StoreError(f"no sweep of this machine in {results_dir}; run 'mnsweep grid' first, or name one with --sweep")
-        return SweepFolder(max(found, key=lambda path: (path / CELLS).stat().st_mtime))
-    for path in (Path(name), results_dir / name / machine_key):
-        if name and is_file(path / CELLS):
-            return SweepFolder(path)
-    roots = [root for root in (Path(name), results_dir / name) if name and is_directory(root)]
-    found = [path.parent for root in roots for path in root.glob(f"*/{CELLS}")]
-    if others := sorted(path for path in found if _ASIDE not in path.name):
-        raise StoreError(f"sweep {name} was measured on another machine only; to choose for that one: --sweep {others[0]}")
-    raise StoreError(f"no results of a sweep {name!r} in {results_dir}; run 'mnsweep grid --name {Path(name).name}' first")
-
-
-def is_file(path: Path) -> bool:
-    """Whether `path` is a file; a name that no file system takes is none."""
-    return _holds(path.is_file)
-
-
-def is_directory(path: Path) -> bool:
-    """Whether `path` is a folder; a name that no file system takes is none."""
-    return _holds(path.is_dir)
-
-
-def _holds(question: Callable[[], bool]) -> bool:
-    try:
-        return question()
-    except (OSError, ValueError):
-        return False
+            content = from_json(self._read_bytes(MACHINE), _MachineFile)
+        except DamagedError as error:
+            raise StoreError(f"{path}: {error}", "nothing was changed") from None
+        if content.schema_version > SCHEMA_VERSION:
+            raise StoreError(f"{path}: its schema version is newer than this mnsweep reads", "upgrade mnsweep")
+        for name, kind in _NEEDED.items():
+            if not isinstance(content.checked.get(name), kind):
+                raise StoreError(f"{path}: checked.{name}: expected {kind.__name__}", "nothing was changed")
+        return Machine(content.checked, content.informative)
 
 
 def _cut_torn_line(file: FileIO) -> None:
@@ -204,6 +184,5 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror}; nothing measured so far is lost; use --results-dir for another place"
-        ) from None
+        fix = "nothing measured so far is lost; use `results_dir` for another place"
+        raise StoreError(f"{path}: {error.strerror}", fix) from None

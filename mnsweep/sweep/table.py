@@ -6,27 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from mnsweep.accuracy.published import Quality, published
 from mnsweep.accuracy.surface import quality_of
-from mnsweep.arch.channel_padding import Channels, padding, to_text
-from mnsweep.arch.cost import layer_activation_bytes, layer_mult_adds, layer_params
-from mnsweep.arch.expand import expand
+from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.choice.frontier import pareto
-from mnsweep.counting import deployed_cost
 from mnsweep.measure.fit import Estimate, Movement
 from mnsweep.prediction.deployments import Models, Predicted, predict
-from mnsweep.result import MEASURED, PREDICTED, UNPADDED, Result
+from mnsweep.result import MEASURED, PREDICTED, Result
+from mnsweep.sweep.counts import PCT_DIGITS, count_table, quality_columns, rounded
 
-MS_DIGITS, PCT_DIGITS, RATE_DIGITS = 6, 4, 3  # a nanosecond, and a hundredth of the last digit anyone quotes
-
-
-def count_table(cells: Sequence[Cell], quality_source: str, channels: Mapping[str, Channels] | None = None) -> list[Result]:
-    """What paper says of every cell: counts, and the accuracy that `quality_source` printed.
-
-    `channels` says by cell id what padding came to; where `auto` is not found out, the unpadded network is counted.
-    """
-    return [_counted(cell, quality_source, (channels or {}).get(cell.id)) for cell in cells]
+MS_DIGITS, RATE_DIGITS = 6, 3  # a nanosecond
 
 
 def measured_table(
@@ -59,36 +48,12 @@ def with_predictions(
     filled = []
     for r in results:
         latency = _predicted_latency(predicted[r.cell], r.batch, movement) if r.cell in predicted else {}
-        quality = _quality(quality_of(by_id[r.cell], quality_source, extrapolate)) if r.cell in by_id else {}
+        quality = quality_columns(quality_of(by_id[r.cell], quality_source, extrapolate)) if r.cell in by_id else {}
         filled.append(replace(r, **latency, **quality))
     frontier = _frontier(filled, [True] * len(filled))
     return [
         replace(r, predicted_on_frontier=on if _has_both(r) else None)
         for r, on in zip(with_frontier(filled), frontier, strict=True)
-    ]
-
-
-def layer_rows(cell: Cell) -> list[dict[str, int | str]]:
-    """One design layer by layer: shapes in channels and pixels, counts per image, activations in fp32."""
-    return [
-        {
-            "name": layer.name,
-            "kind": layer.kind,
-            "input": "+".join(layer.inputs),
-            "in_channels": layer.in_channels,
-            "in_size": layer.in_size,
-            "out_channels": layer.out_channels,
-            "out_size": layer.out_size,
-            "kernel": layer.kernel_shape[0],
-            "kernel_width": layer.kernel_shape[1],
-            "stride": layer.stride,
-            "padding_before": layer.padding[0],
-            "padding_after": layer.padding[1],
-            "params": layer_params(layer),
-            "mult_adds": layer_mult_adds(layer),
-            "activation_bytes": layer_activation_bytes(layer),
-        }
-        for layer in expand(cell.design)
     ]
 
 
@@ -114,46 +79,14 @@ def _has_both(r: Result) -> bool:
     return r.latency_p50_ms is not None and r.quality_pct is not None
 
 
-def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Result:
-    settings: dict[str, Any] = cell.settings()
-    if channels is None and cell.deployment.pad != "auto":
-        channels = padding(expand(cell.design), cell.deployment.pad, {})
-    logical = deployed_cost(cell.design)
-    deployed = deployed_cost(cell.design, channels, cell.deployment.precision)
-    return Result(
-        cell=cell.id,
-        **settings,
-        params=logical.params,
-        mult_adds=logical.mult_adds,
-        deployed_mult_adds=deployed.mult_adds,
-        onnx_bytes=deployed.onnx_bytes,
-        peak_activation_bytes=deployed.peak_activation_bytes * cell.deployment.batch,
-        deployed_channels=None if channels is None else to_text(channels) or UNPADDED,
-        **_quality((published(cell, quality_source), None)),
-    )
-
-
-def _quality(known: tuple[Quality | None, float | None] | None) -> dict[str, Any]:
-    quality, deviation = known or (None, None)
-    if quality is None:
-        return {}
-    return {
-        "quality_metric": quality.metric,
-        "quality_pct": round(quality.quality_pct, PCT_DIGITS),
-        "quality_sd_pct": _rounded(deviation, PCT_DIGITS),
-        "quality_source": quality.provenance,
-        "top5_pct": quality.top5_pct,
-    }
-
-
 def _latency(estimate: Estimate, batch: int) -> dict[str, Any]:
     return {
         "latency_p50_ms": round(estimate.p50_ms, MS_DIGITS),
         "latency_ci_low_ms": round(estimate.ci_low_ms, MS_DIGITS),
         "latency_ci_high_ms": round(estimate.ci_high_ms, MS_DIGITS),
-        "relative_ci_pct": _rounded(estimate.relative_ci_pct, PCT_DIGITS),
-        "latency_p90_ms": _rounded(estimate.p90_ms, MS_DIGITS),
-        "latency_p99_ms": _rounded(estimate.p99_ms, MS_DIGITS),
+        "relative_ci_pct": rounded(estimate.relative_ci_pct, PCT_DIGITS),
+        "latency_p90_ms": rounded(estimate.p90_ms, MS_DIGITS),
+        "latency_p99_ms": rounded(estimate.p99_ms, MS_DIGITS),
         "samples": estimate.samples,
         "rounds": estimate.rounds,
         "stability": estimate.stability,
@@ -173,7 +106,3 @@ def _predicted_latency(predicted: Predicted, batch: int, movement: Movement) -> 
         "latency_source": PREDICTED,
         "images_per_s": round(batch / predicted.ms * 1e3, RATE_DIGITS),
     }
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -1,0 +1,92 @@
+"""From a request to the cells that it asks for, on this machine."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from mnsweep.accuracy.published import DEFAULT_SOURCE
+from mnsweep.accuracy.surface import quality_of, surface_for
+from mnsweep.app.requests import ExploreRequest, GridRequest
+from mnsweep.cell import Cell
+from mnsweep.errors import MnsweepError
+from mnsweep.machine.fingerprint import Machine
+from mnsweep.options import changed
+from mnsweep.prediction.latency_model import FEWEST
+from mnsweep.space import Space
+from mnsweep.sweep.file import Prediction, Sweep, read_sweep
+from mnsweep.sweep.find import find_sweep_file
+
+
+def asked_cells(space: Space, machine: Machine) -> tuple[Cell, ...]:
+    """The cells that a space spans on this machine; raises `MnsweepError` where they want more threads than there are."""
+    cells = replace(space, auto_threads=machine.usable_threads).cells()
+    check_threads(cells, machine)
+    return cells
+
+
+def the_cell(space: Space, machine: Machine) -> Cell:
+    """The only cell of a space; raises `MnsweepError` where it spans several."""
+    cells = asked_cells(space, machine)
+    if len(cells) > 1:
+        raise MnsweepError(f"one network is wanted, these are {len(cells)}", "give one `alpha`, one `res`, one of each setting")
+    return cells[0]
+
+
+def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
+    """Raise `MnsweepError` where a cell wants more threads than this process may use."""
+    most = max(cell.deployment.threads for cell in cells)
+    if most > machine.usable_threads:
+        text = f"`threads` {most}: this process may use {machine.usable_threads} CPUs here"
+        raise MnsweepError(text, "'auto' takes as many as that")
+
+
+def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sweep:
+    """The sweep of a file or its name, or else the grid that the axes span; `name` and `quality_source` win over the file.
+
+    Raises `MnsweepError` when a file and axes are both given, or when a cell wants more threads than there are.
+    """
+    source = request.accuracies.quality_source
+    if request.sweep is None:
+        cells = asked_cells(request.space, machine)
+        return Sweep(request.name or "grid", cells, source or DEFAULT_SOURCE)
+    axes = [name for name in changed(request.space) if name != "max_designs"]
+    if axes:
+        text = f"`sweep` {request.sweep} and `{axes[0]}` contradict each other"
+        raise MnsweepError(text, "put the value into the file, or drop `sweep`")
+    path = find_sweep_file(request.sweep, results_dir)
+    sweep = read_sweep(path, request.space.max_designs, machine.usable_threads)
+    check_threads(sweep.cells, machine)
+    return replace(sweep, name=request.name or sweep.name, quality_source=source or sweep.quality_source)
+
+
+def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
+    """The space to explore on this machine; raises `MnsweepError` where it cannot be explored."""
+    source = request.accuracies.quality_source or DEFAULT_SOURCE
+    sweep = Sweep(request.name, asked_cells(request.space, machine), source, Prediction(extrapolate=request.extrapolate))
+    for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
+        designs = sum(cell.deployment == deployment for cell in sweep.cells)
+        if designs <= FEWEST:
+            text = (
+                f"{designs} design{'s' * (designs != 1)} to explore: a model needs {FEWEST} measured ones and others to predict"
+            )
+            raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
+    for cell in sweep.cells:
+        if quality_of(cell, source, request.extrapolate) is None:
+            raise _no_quality(cell, source)
+    return sweep
+
+
+def _no_quality(cell: Cell, source: str) -> MnsweepError:
+    if (surface := surface_for(cell, source)) is None:
+        precision = cell.deployment.precision
+        return MnsweepError(f"`quality_source` {source}: has no accuracies in {precision} to predict others from")
+    design = cell.design
+    if surface.covers(design.alpha, design.resolution):
+        text = f"{cell.id}: {source} has no accuracies of networks with such settings"
+        return MnsweepError(text, "explore plain designs, or use 'mnsweep grid'")
+    (low, high), (least, most) = surface.alphas, surface.resolutions
+    return MnsweepError(
+        f"α {design.alpha} at {design.resolution} px is outside of {source}, which has α {low:g} to {high:g} at {least} to "
+        f"{most} px",
+        "stay within, or let `extrapolate` predict accuracies beyond it",
+    )

@@ -1,0 +1,60 @@
+"""`mnsweep explore`: measure a few designs of a fine grid, predict the others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mnsweep.app.asking import asked_space
+from mnsweep.app.exploration import RULES, Aims
+from mnsweep.app.exploration import explore as explore_space
+from mnsweep.app.grid import rules_of
+from mnsweep.app.requests import ExploreRequest
+from mnsweep.listener import SILENT, Listener
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.measure.rounds import Rules
+from mnsweep.session import open_session
+from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.sweep.file import Sweep
+from mnsweep.sweep.find import results_dir_or_default
+from mnsweep.worker.proxy import NewWorker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreOutcome:
+    """A space after it was explored; by cell id, with the reason, what does not run here."""
+
+    derived: Outcome
+    skipped: Mapping[str, str]
+
+
+def plan_exploration(request: ExploreRequest) -> tuple[Sweep, Aims]:
+    """What would be explored, and how much of it measured."""
+    aims = _aims(request)
+    return asked_space(request, read_machine()), aims
+
+
+def explore(
+    request: ExploreRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
+) -> ExploreOutcome:
+    """Measure, fit, verify and validate what was not done before, then write everything that follows from it."""
+    aims, machine = _aims(request), read_machine()
+    with open_session(
+        asked_space(request, machine),
+        results_dir_or_default(request.place.results_dir),
+        machine,
+        rules=rules_of(request.measuring, rules or RULES),
+        wait=request.turn.wait,
+        fresh=request.measuring.fresh,
+        listener=listener,
+        new_worker=new_worker,
+    ) as session:
+        explore_space(session, aims)
+        return ExploreOutcome(derived=derive(session.folder), skipped=session.skipped)
+
+
+def _aims(request: ExploreRequest) -> Aims:
+    return Aims(
+        measure=request.measure,
+        verify=request.verify,
+        validate=request.validate,
+        max_latency_ms=request.measuring.max_latency_ms,
+    )

@@ -1,0 +1,87 @@
+"""`mnsweep export`: one network as an ONNX file."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnsweep.app.asking import the_cell
+from mnsweep.app.requests import ExportRequest, PickRequest
+from mnsweep.arch.channel_padding import Channels, from_text
+from mnsweep.cell import Cell, parse_cell
+from mnsweep.errors import MnsweepError
+from mnsweep.machine.fingerprint import Machine, read_machine
+from mnsweep.prepare.models import SEED, Prepared
+from mnsweep.prepare.offers import prepare_export
+from mnsweep.result import UNPADDED, Result
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
+
+SYMBOLIC = "symbolic"
+RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
+SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
+SYNTHETIC_IMAGES = "{path} is quantized for synthetic images: fit for timing alone; real ones: `calibration` FOLDER"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A file that was written; `notes` say what it is good for."""
+
+    path: Path
+    cell: Cell
+    onnx_bytes: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileRequest:
+    """Where the file goes, and what goes into it beside the cell; `setting` is the one that names the path.
+
+    `channels` are those that the cell was measured with, where it was; `symbolic` makes the batch size open.
+    """
+
+    path: Path
+    setting: str
+    seed: int = SEED
+    symbolic: bool = False
+    channels: Channels | None = None
+    calibration: Path | None = None
+
+
+def export(request: ExportRequest, new_worker: NewWorker = WorkerProcess) -> Exported:
+    """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or where the disk refuses."""
+    symbolic, machine = request.batch == SYMBOLIC, read_machine()
+    if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
+        raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
+    cell = the_cell(replace(request.space, batch="1" if symbolic else request.batch), machine)
+    wanted = FileRequest(path=request.out, setting="out", seed=request.seed, symbolic=symbolic, calibration=request.calibration)
+    return write_network(cell, wanted, machine, new_worker)
+
+
+def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker = WorkerProcess) -> Exported:
+    """Write the chosen network as it was measured: at its precision, on its channels."""
+    if request.export is None:
+        raise MnsweepError("`export` names the file to write")
+    text = choice.deployed_channels
+    wanted = FileRequest(
+        path=request.export,
+        setting="export",
+        channels=None if text is None else from_text("" if text == UNPADDED else text),
+        calibration=request.calibration,
+    )
+    return write_network(parse_cell(choice.cell), wanted, read_machine(), new_worker)
+
+
+def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker = WorkerProcess) -> Exported:
+    """Write the network of a cell with seeded random weights."""
+    int8 = cell.deployment.precision == "int8"
+    if wanted.calibration and not int8:
+        raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
+    channels = {} if wanted.channels is None else {cell.id: wanted.channels}
+    prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels)
+    prepare_export(prepared, cell, new_worker, wanted.calibration)
+    path = wanted.path
+    try:
+        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic))
+    except OSError as error:
+        raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
+    notes = [RANDOM_WEIGHTS]
+    notes += [SEVEN_BITS] * (int8 and prepared.weight_bits == 7) + [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
+    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(path=path) for note in notes))

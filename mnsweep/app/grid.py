@@ -1,0 +1,115 @@
+"""`mnsweep grid`: measure a grid here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mnsweep.app.asking import asked_sweep
+from mnsweep.app.requests import GridRequest, Measuring
+from mnsweep.choice.targets import settling_targets, unsettled
+from mnsweep.listener import SILENT, Listener
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.measure.plan import Plan
+from mnsweep.measure.rounds import Rules, quick
+from mnsweep.result import Result
+from mnsweep.session import Session, open_session
+from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.sweep.find import results_dir_or_default
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.worker.proxy import NewWorker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridPlan:
+    """What `grid` would measure, and where."""
+
+    folder: Path
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GridOutcome:
+    """A sweep after it was measured: `results` of the cells asked for, `others` that the sweep held before.
+
+    By cell id, with the reason: what does not run here (`skipped`), what failed, what did not settle.
+    """
+
+    derived: Outcome
+    results: tuple[Result, ...]
+    others: tuple[Result, ...]
+    skipped: Mapping[str, str]
+    unsettled: Mapping[str, str]
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The cells asked for that failed, with the reason."""
+        shown = {result.cell for result in self.results}
+        return {cell: reason for cell, reason in self.derived.known.failures.items() if cell in shown}
+
+
+def rules_of(measuring: Measuring, rules: Rules) -> Rules:
+    """The rules with what the request says."""
+    budget_s = rules.time_budget_s if measuring.time_budget_s is None else measuring.time_budget_s
+    return replace(rules, ci_pct=measuring.ci_pct, time_budget_s=budget_s, cell_timeout_s=measuring.cell_timeout_s)
+
+
+def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
+    """What a run would do; nothing is measured or written."""
+    machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
+    sweep = asked_sweep(request, directory, machine)
+    session = Session(
+        sweep=sweep,
+        folder=SweepFolder(directory / sweep.name / machine.key),
+        machine=machine,
+        rules=_rules(request, rules),
+        max_latency_ms=request.measuring.max_latency_ms,
+    )
+    return GridPlan(folder=session.folder.path, plan=session.plan(session.asked))
+
+
+def grid(
+    request: GridRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
+) -> GridOutcome:
+    """Measure what was asked for as far as it was not measured before, then write everything that follows from it.
+
+    `rules` are those to start from where the request says nothing. Raises `UnavailableError` where nothing runs here.
+    """
+    machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
+    session_rules = _rules(request, rules)
+    with open_session(
+        asked_sweep(request, directory, machine),
+        directory,
+        machine,
+        rules=session_rules,
+        wait=request.turn.wait,
+        fresh=request.measuring.fresh,
+        max_latency_ms=request.measuring.max_latency_ms,
+        listener=listener,
+        new_worker=new_worker,
+    ) as session:
+        session.measure(session.asked)
+        derived = derive(session.folder)
+    return _outcome(request, session, derived)
+
+
+def _rules(request: GridRequest, rules: Rules | None) -> Rules:
+    chosen = replace(rules_of(request.measuring, rules or Rules()), sustain_s=request.sustain_s)
+    return quick(chosen) if request.quick else chosen
+
+
+def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOutcome:
+    asked = {cell.id for cell in (session.sweep.cells if request.show_all else session.asked)}
+    targets = settling_targets(
+        session.asked,
+        derived.known.estimates,
+        ci_pct=session.rules.ci_pct,
+        quality_source=session.sweep.quality_source,
+        max_latency_ms=session.max_latency_ms,
+    )
+    return GridOutcome(
+        derived=derived,
+        results=tuple(r for r in derived.results if r.cell in asked),
+        others=tuple(r for r in derived.results if r.cell not in asked),
+        skipped=session.skipped,
+        unsettled=unsettled(targets, derived.known.estimates, derived.known.failures, session.rules),
+    )

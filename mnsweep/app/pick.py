@@ -1,0 +1,48 @@
+"""`mnsweep pick`: choose among the cells of a sweep.
+
+Measuring and writing a model are handed in: a choice among measured cells loads neither a runtime nor a plot.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from mnsweep.app.requests import PickRequest
+from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.ranking import Choice
+from mnsweep.choice.ranking import pick as choose
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.result import PREDICTED, Result, from_csv
+from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.store import CELLS, SweepFolder
+
+if TYPE_CHECKING:
+    from mnsweep.app.export import Exported
+
+Verify: TypeAlias = Callable[[Sequence[Result], Constraints, SweepFolder], Choice]  # `mnsweep.app.verify.verified`
+Write: TypeAlias = Callable[[Result], "Exported"]  # the chosen network, as it was measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PickOutcome:
+    """The choice, the folder that it was made from, and the file that was written of it, if one was."""
+
+    choice: Choice
+    folder: SweepFolder
+    exported: "Exported | None" = None
+
+
+def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
+    """The best cell that meets the constraints; what was only predicted is verified first, unless `no_verify`.
+
+    Raises `StoreError` where there are no results.
+    """
+    directory = results_dir_or_default(request.place.results_dir)
+    folder = find_results(directory, read_machine().key, request.sweep)
+    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    if request.no_verify or all(r.latency_source != PREDICTED for r in results):
+        choice = choose(results, request.constraints)
+    else:
+        choice = verify(results, request.constraints, folder)
+    written = write(choice.choice) if request.export and choice.choice else None
+    return PickOutcome(choice=choice, folder=folder, exported=written)

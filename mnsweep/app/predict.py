@@ -1,0 +1,30 @@
+"""`mnsweep predict`: what the models of an exploration say of any cells; nothing is measured."""
+
+from mnsweep.app.requests import PredictRequest
+from mnsweep.errors import StoreError
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.prediction.latency_model import from_json
+from mnsweep.prepare.offers import deployed_channels
+from mnsweep.result import Result
+from mnsweep.sweep.counts import count_table
+from mnsweep.sweep.derive import read
+from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.store import MODEL
+from mnsweep.sweep.table import with_predictions
+
+
+def predict(request: PredictRequest) -> list[Result]:
+    """A result for each cell, with predicted latency and accuracy; a cell whose deployment has no model has no latency.
+
+    Raises `StoreError` where there is no model, or one of another version.
+    """
+    directory = results_dir_or_default(request.place.results_dir)
+    folder = find_results(directory, read_machine().key, request.sweep)
+    if not folder.has(MODEL):
+        raise StoreError(f"{folder.path}: holds no latency models", "run 'mnsweep explore' first, or name its `sweep`")
+    models, known = from_json(folder.read_text(MODEL), folder.path / MODEL), read(folder)
+    cells = request.space.cells()
+    channels = deployed_channels(cells, {}, known.records.probes)
+    source = known.sweep.quality_source
+    counted = count_table(cells, source, channels)
+    return with_predictions(counted, cells, models, channels, known.movement, source, request.extrapolate)

@@ -1,0 +1,167 @@
+"""What can be asked for: a request for each command, made of settings that are declared here or where they belong."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnsweep.choice.constraints import Constraints
+from mnsweep.options import AXES, MEASURING, NETWORK, OUTPUT, group, option
+from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
+
+OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # not asked for: nothing else is predicted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where results are."""
+
+    results_dir: Path | None = option(
+        None, "Folder of all results. Default: ./results.", panel=OUTPUT, environment="MNSWEEP_RESULTS"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracies:
+    """Whose accuracies stand beside latencies."""
+
+    quality_source: str | None = option(
+        None, "Published accuracies: slim-2018-08 or paper. Default: slim-2018-08.", panel=NETWORK
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What to do while another process measures on this machine."""
+
+    wait: bool = option(False, "Wait for another mnsweep that is measuring here.", panel=MEASURING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """How much is measured, and when it is enough."""
+
+    fresh: bool = option(False, "Set earlier results of this sweep aside and start over.")
+    ci_pct: float = option(1.0, "Half width of the interval at which a cell has settled, in %.", panel=MEASURING, low=0.01)
+    time_budget_s: float | None = option(None, "Stop measuring after this many seconds.", panel=MEASURING, low=0.0)
+    max_latency_ms: float | None = option(
+        None, "Your latency budget: cells near it get the narrowest intervals.", panel=MEASURING, low=0.0
+    )
+    cell_timeout_s: float = option(60.0, "Give up a cell that does not answer for this long.", panel=MEASURING, low=0.1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRequest:
+    """A grid to count."""
+
+    space: Space = group(
+        Space,
+        without=("runtime", "threads", "batch"),
+        pad=option("auto", "Channels as deployed: none or a multiple; auto is known once measured.", panel=AXES),
+    )
+    accuracies: Accuracies = group(Accuracies)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridRequest:
+    """A grid, or the sweep of a file, to measure here; `show_all` also shows what the sweep held before."""
+
+    space: Space = group(Space)
+    sweep: str | None = option(None, "Sweep file, or the name of one, instead of axes.")
+    name: str | None = option(None, "Name of the sweep; cells add up under one name. Default: grid.")
+    show_all: bool = option(False, "Show all cells of the sweep, not only those asked for now.", panel=OUTPUT, flag="--all")
+    measuring: Measuring = group(Measuring)
+    turn: Turn = group(Turn)
+    quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING)
+    sustain_s: float = option(0.0, "Load the cores for this long first, on machines that throttle.", panel=MEASURING, low=0.0)
+    accuracies: Accuracies = group(Accuracies)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreRequest:
+    """A fine grid, of which a few designs are measured and all others predicted."""
+
+    space: Space = group(
+        Space,
+        without=OF_EXPLORED_DESIGNS,
+        alpha=option(FINE_ALPHAS, "Width multipliers: 0.25,0.5 or a range.", panel=AXES),
+        res=option(FINE_RESOLUTIONS, "Input resolutions in pixels: 128,160 or a range.", panel=AXES),
+    )
+    measure: int = option(20, "Designs to measure and learn from, in each deployment.", panel=MEASURING)
+    verify: int = option(10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING)
+    validate: int = option(0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING)
+    name: str = option("explore", "Name of the sweep; cells add up under one name.")
+    extrapolate: bool = option(
+        False, "Predict accuracies beyond the range of their source, with wider intervals.", panel=NETWORK
+    )
+    measuring: Measuring = group(Measuring)
+    turn: Turn = group(Turn)
+    accuracies: Accuracies = group(Accuracies)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """Cells to predict with the saved models of an exploration."""
+
+    space: Space = group(Space, without=OF_EXPLORED_DESIGNS)
+    sweep: str | None = option(None, "Name or folder of the exploration. Default: newest sweep of this machine.")
+    extrapolate: bool = option(
+        False, "Predict accuracies beyond the range of their source, with wider intervals.", panel=NETWORK
+    )
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickRequest:
+    """A choice among the cells of a sweep; what was only predicted is measured first, unless `no_verify`."""
+
+    constraints: Constraints = group(Constraints)
+    no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.")
+    sweep: str | None = option(None, "Name or folder of the sweep. Default: newest of this machine.")
+    export: Path | None = option(None, "Also write the choice as an ONNX file.")
+    calibration: Path | None = option(None, "Folder of pictures to find int8 scales on. Default: synthetic images.")
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportRequest:
+    """One network to write as an ONNX file."""
+
+    space: Space = group(
+        Space,
+        without=("threads", "batch"),
+        alpha=option(None, "Width multiplier.", panel=AXES),
+        res=option(None, "Input resolution in pixels.", panel=AXES),
+        precision=option("fp32", "fp32, or int8: quantize/dequantize pairs.", panel=AXES),
+        runtime=option("onnxruntime", "The runtime that auto padding is tuned for.", panel=AXES),
+        pad=option("none", "Channels: none, a multiple (e.g. 16), or auto: what pays on this CPU.", panel=AXES),
+    )
+    out: Path = option(..., "File to write.")
+    batch: str = option("1", "Images per call, or 'symbolic' for any number.")
+    calibration: Path | None = option(None, "Folder of pictures to find int8 scales on. Default: synthetic images.")
+    seed: int = option(0, "Seed of the random weights.", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileRequest:
+    """One cell whose time is to be broken down."""
+
+    space: Space = group(
+        Space,
+        alpha=option(None, "Width multiplier.", panel=AXES),
+        res=option(None, "Input resolution in pixels.", panel=AXES),
+    )
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaperRequest:
+    """Tables of the paper to check, and whether to time their networks here."""
+
+    table: int | None = option(None, "One table by its number. Default: all.")
+    measure: bool = option(False, "Also time every network here: at most 5 minutes.")
+    fresh: bool = option(False, "With --measure: set earlier results aside and start over.")
+    turn: Turn = group(Turn)
+    place: Place = group(Place)

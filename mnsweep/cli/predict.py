@@ -1,0 +1,24 @@
+"""`mnsweep predict`: what an exploration says of any cells."""
+
+from mnsweep.app.requests import PredictRequest
+from mnsweep.cli import options as o
+
+EXAMPLE = "Example: mnsweep predict --alpha 0.3:0.4:0.01 --res 200"
+
+
+@o.takes(PredictRequest)
+def predict(request: PredictRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
+    """Predict latency and accuracy of any cells from the models of `mnsweep explore`; nothing is measured.
+
+    A cell whose deployment was not explored has no latency.
+    """
+    from mnsweep.app.predict import predict as predict_cells
+    from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
+    from mnsweep.options import changed
+
+    results = predict_cells(request)
+    if json:
+        print_json({"sweep": request.sweep, "machine": None, "results_dir": None, "cells": cells_of(results)})
+    else:
+        console().print(results_table(results, measured=True))
+    advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}, to measure them".replace(" ,", ","), quiet)

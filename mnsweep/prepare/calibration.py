@@ -1,0 +1,43 @@
+"""The values that every feature map of an int8 design takes: what its scales are made from."""
+
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+
+from mnsweep.arch.expand import expand
+from mnsweep.cell import Cell, Design
+from mnsweep.graph.file_size import SYNTHETIC
+from mnsweep.graph.onnx_file import build_open_onnx
+from mnsweep.graph.weights import random_weights
+from mnsweep.prepare.images import read_images, synthetic_images
+from mnsweep.prepare.models import Prepared
+from mnsweep.worker.proxy import CellError, NewWorker
+
+
+def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, folder: Path | None = None) -> None:
+    """Find the ranges of the int8 designs among `cells`: over the pictures in `folder`, or over seeded synthetic images.
+
+    A fraction of a second for each design. A design that fails is noted in `prepared.failures`. Raises `MnsweepError`
+    where a picture cannot be read.
+    """
+    wanted = [cell for cell in cells if cell.deployment.precision == "int8" and cell.design not in prepared.ranges]
+    wanted = [cell for cell in wanted if not prepared.obstacle(cell)]
+    if not wanted:
+        return
+    images = cache(synthetic_images if folder is None else partial(read_images, folder))
+    first = images(wanted[0].design.resolution)  # what cannot be read is said before a process starts
+    prepared.calibration = SYNTHETIC if folder is None else f"{len(first)} images"
+    with new_worker() as worker:
+        worker.pin(1)
+        for cell in wanted:
+            try:
+                if cell.design not in prepared.ranges:
+                    model = _open_model(cell.design, prepared.seed)
+                    prepared.ranges[cell.design] = worker.ranges(model, images(cell.design.resolution))
+            except CellError as error:
+                prepared.failures[cell.id] = f"while calibrating: {error}"
+
+
+def _open_model(design: Design, seed: int) -> bytes:
+    layers = expand(design)
+    return build_open_onnx(layers, random_weights(layers, seed))

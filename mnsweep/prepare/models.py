@@ -1,0 +1,74 @@
+"""The ONNX file of a cell, from what was found out about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mnsweep.arch.channel_padding import Channels, pad_channels
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer
+from mnsweep.cell import Cell, Design
+from mnsweep.graph.file_size import SYNTHETIC
+from mnsweep.graph.lowering import Range
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.weights import padded, random_weights
+from mnsweep.worker.base import Offer
+from mnsweep.worker.proxy import CellError
+
+SEED = 0  # of the random weights and images
+Ranges: TypeAlias = Mapping[str, Range]  # by feature map
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """What cells need beside their settings, found out before anything is timed.
+
+    `weight_bits` is how many bits int8 weights take on this processor, `seed` that of the random weights, `calibration`
+    says on what images `ranges` (by design) were found. By cell id: `channels`, the resolved padding; with the reason,
+    what does not run here (`skipped`) and what failed meanwhile (`failures`); and `remarks`, what the user would want
+    to know of a setting. `offers` are those of the runtimes that were asked, `probes` what `auto` padding is resolved from.
+    """
+
+    weight_bits: int
+    seed: int = SEED
+    calibration: str = SYNTHETIC
+    channels: dict[str, Channels] = field(default_factory=dict)
+    offers: dict[str, Offer] = field(default_factory=dict)
+    probes: dict[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)  # by runtime and precision
+    probe_failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    ranges: dict[Design, Ranges] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The version of each runtime that runs here."""
+        return {runtime: offer.version for runtime, offer in self.offers.items() if not offer.obstacle}
+
+    def obstacle(self, cell: Cell) -> str | None:
+        """Why the cell cannot be built; None where it can."""
+        return self.failures.get(cell.id) or self.skipped.get(cell.id)
+
+    def deployed_layers(self, cell: Cell) -> tuple[Layer, ...]:
+        """The layers of the deployed network."""
+        return pad_channels(expand(cell.design), self.channels[cell.id])
+
+    def model_of(self, cell: Cell, *, symbolic: bool = False) -> bytes:
+        """The ONNX file that is timed: the network with seeded random weights; with `symbolic`, for any batch.
+
+        Raises `CellError` for a cell that failed already, or does not run here.
+        """
+        if reason := self.obstacle(cell):
+            raise CellError(reason)
+        logical = expand(cell.design)
+        deployed = pad_channels(logical, self.channels[cell.id])
+        weights = padded(random_weights(logical, self.seed), deployed)
+        return build_onnx(
+            deployed,
+            weights,
+            batch=None if symbolic else cell.deployment.batch,
+            ranges=self.ranges[cell.design] if cell.deployment.precision == "int8" else None,
+            calibration=self.calibration,
+            weight_bits=self.weight_bits,
+        )

@@ -1,0 +1,144 @@
+"""What only a runtime can tell: what it offers here, and which channel counts it prefers.
+
+It is asked of worker processes before anything is timed: one for each runtime, so that one that crashes takes nothing
+else with it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mnsweep.arch.channel_padding import NARROW, WIDE, Channels, chain, gains, padding
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer
+from mnsweep.cell import PADS, Cell, Deployment
+from mnsweep.errors import UnavailableError
+from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.quantize import assumed_ranges
+from mnsweep.graph.weights import random_weights
+from mnsweep.measure.probe import probe
+from mnsweep.prepare.calibration import calibrate
+from mnsweep.prepare.models import SEED, Prepared
+from mnsweep.worker.base import Offer
+from mnsweep.worker.proxy import CellError, NewWorker, Worker
+
+
+def prepare(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker) -> None:
+    """Find out what is not known yet of `cells`; those with channels in `prepared` keep them, as do earlier probes.
+
+    About a second for each runtime and precision with `auto` padding, and a fraction of one for each int8 design.
+    """
+    for runtime in dict.fromkeys(cell.deployment.runtime for cell in cells):
+        _ask(prepared, runtime, [cell for cell in cells if cell.deployment.runtime == runtime], new_worker)
+    calibrate(prepared, cells, new_worker)
+
+
+def prepare_export(prepared: Prepared, cell: Cell, new_worker: NewWorker, folder: Path | None = None) -> None:
+    """What the file of one cell needs; a runtime is asked only where its padding or its int8 scales need one.
+
+    `folder` holds pictures to calibrate on. Raises `UnavailableError` when the runtime cannot tell.
+    """
+    pad = cell.deployment.pad
+    if cell.id not in prepared.channels and pad != "auto":
+        prepared.channels[cell.id] = padding(expand(cell.design), pad, {})
+    if cell.id not in prepared.channels:
+        _ask(prepared, cell.deployment.runtime, [cell], new_worker)
+    calibrate(prepared, [cell], new_worker, folder)
+    if reason := prepared.obstacle(cell):
+        raise UnavailableError(f"{cell.id}: {reason}")
+
+
+def not_offered(cells: Iterable[Cell], offer: Offer) -> dict[str, str]:
+    """The cells of one runtime that do not run here, by id, with the reason and the fix."""
+    if offer.obstacle:
+        return {cell.id: offer.obstacle for cell in cells}
+    has = ", ".join(offer.precisions)
+    return {
+        cell.id: f"{cell.deployment.runtime} {offer.version} offers no {cell.deployment.precision} on this CPU (it has {has})"
+        for cell in cells
+        if cell.deployment.precision not in offer.precisions
+    }
+
+
+def chains(precision: str) -> dict[int, bytes]:
+    """The networks that a probe times, by their channel count."""
+    return {count: _chain(chain(count), precision) for count in (*NARROW, *WIDE)}
+
+
+def _chain(layers: Sequence[Layer], precision: str) -> bytes:
+    ranges = assumed_ranges(layers) if precision == "int8" else None
+    return build_onnx(layers, random_weights(layers, SEED), ranges=ranges)
+
+
+def _ask(prepared: Prepared, runtime: str, cells: Sequence[Cell], new_worker: NewWorker) -> None:
+    """Ask one runtime what it offers, and its channel counts where a cell needs them; nothing is asked twice."""
+    unresolved = [cell for cell in cells if cell.id not in prepared.channels]
+    if runtime not in prepared.offers or any(_lacks_probe(prepared, cell.deployment) for cell in unresolved):
+        with new_worker() as worker:
+            worker.pin(1)
+            if runtime not in prepared.offers:
+                prepared.offers[runtime] = _offer(worker, runtime)
+            prepared.skipped |= not_offered(cells, prepared.offers[runtime])
+            for cell in unresolved:
+                if cell.id not in prepared.skipped and _lacks_probe(prepared, cell.deployment):
+                    _probe(prepared, cell.deployment, worker)
+    prepared.skipped |= not_offered(cells, prepared.offers[runtime])
+    for cell in unresolved:
+        if cell.id not in prepared.skipped:
+            _resolve(prepared, cell)
+
+
+def _offer(worker: Worker, runtime: str) -> Offer:
+    try:
+        return worker.offer(runtime)
+    except CellError as error:  # it raised, or ended the process that loaded it
+        return Offer(obstacle=f"{runtime} cannot be loaded: {error}")
+
+
+def _lacks_probe(prepared: Prepared, deployment: Deployment) -> bool:
+    key = deployment.runtime, deployment.precision
+    return deployment.pad != "none" and key not in prepared.probes and key not in prepared.probe_failures
+
+
+def _probe(prepared: Prepared, deployment: Deployment, worker: Worker) -> None:
+    """Time the chains of one runtime and precision; a failure is said of every cell that needs it, and not tried again."""
+    key = runtime, precision = deployment.runtime, deployment.precision
+    try:
+        prepared.probes[key] = probe(worker, chains(precision), Deployment(precision, runtime))
+    except CellError as error:
+        prepared.probe_failures[key] = str(error)
+
+
+def _resolve(prepared: Prepared, cell: Cell) -> None:
+    """The channels of a cell, or why they are unknown."""
+    deployment = cell.deployment
+    key = deployment.runtime, deployment.precision
+    if deployment.pad == "auto" and key in prepared.probe_failures:
+        prepared.failures[cell.id] = f"while probing channel counts: {prepared.probe_failures[key]}"
+        return
+    chain_ms = prepared.probes.get(key, {})
+    channels = padding(expand(cell.design), deployment.pad, chain_ms)
+    prepared.channels[cell.id] = channels
+    if chain_ms and deployment.pad not in PADS and not gains(channels, chain_ms):
+        gained = f"{deployment.runtime} gains nothing from --pad {deployment.pad} in {deployment.precision} by the probe"
+        prepared.remarks[cell.id] = f"{gained}; it is measured all the same"
+
+
+def deployed_channels(
+    cells: Iterable[Cell], kept: Mapping[str, Channels], probes: Mapping[tuple[str, str], Mapping[int, float]]
+) -> dict[str, Channels]:
+    """PLACEHOLDER until core merges."""
+    of_width: dict[tuple[object, ...], Channels] = {}  # channels do not depend on the resolution
+    found: dict[str, Channels] = {}
+    for cell in cells:
+        design, how = cell.design, cell.deployment
+        chain_ms = probes.get((how.runtime, how.precision))
+        width = (design.alpha, design.variant, design.task, design.width_rule, design.classes)
+        key = (*width, how.runtime, how.precision, how.pad)
+        cell_id = cell.id
+        if cell_id in kept:
+            found[cell_id] = kept[cell_id]
+        elif how.pad != "auto" or chain_ms:
+            if key not in of_width:
+                of_width[key] = padding(expand(design), how.pad, chain_ms or {})
+            found[cell_id] = of_width[key]
+    return found

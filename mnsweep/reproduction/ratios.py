@@ -1,0 +1,85 @@
+"""What the paper's ratios of work come to in measured time."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+from mnsweep.cell import Cell, Design
+from mnsweep.reproduction.computed import UNITS, counts
+from mnsweep.reproduction.judge import Row
+from mnsweep.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times less `model` takes than `against`: of mult-adds as printed and as counted, and of measured time."""
+
+    model: str
+    against: str
+    mult_adds_ratio_paper: float | None
+    mult_adds_ratio_computed: float
+    latency_ratio: float | None
+
+
+def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
+    """Every network that the rows are about, once, the largest file first: fp32, on one thread."""
+    designs = dict.fromkeys(row.design for row in rows if row.design is not None)
+    return tuple(Cell(design) for design in sorted(designs, key=lambda design: -counts(design)["params"]))
+
+
+def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Result]:
+    """What was measured of the networks of `rows`."""
+    by_cell = {result.cell: result for result in results if result.latency_p50_ms is not None}
+    return {cell.design: by_cell[cell.id] for cell in cells(rows) if cell.id in by_cell}
+
+
+def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio]:
+    """Of one table: its MobileNets against each other network, or, where it has no other, all against the heaviest."""
+    counted = [
+        _Counted(row.model, _printed(row), counts(row.design)["mult_adds"], _latency_ms(measured.get(row.design)), row.design)
+        for row in rows
+        if row.design and row.metric.startswith("mult_adds")
+    ]
+    return [
+        Ratio(
+            ours.model,
+            other.model,
+            _quotient(other.printed, ours.printed),
+            other.mult_adds / ours.mult_adds,
+            _quotient(other.ms, ours.ms),
+        )
+        for ours, other in _pairs(counted)
+    ]
+
+
+class _Counted(NamedTuple):
+    """One network of a table: its work as printed and as counted, and its latency."""
+
+    model: str
+    printed: float | None
+    mult_adds: int
+    ms: float | None
+    design: Design
+
+
+def _printed(row: Row) -> float | None:
+    return float(row.text) * UNITS[row.unit] if row.unit in UNITS else None  # an erratum in the unit gives no ratio
+
+
+def _latency_ms(result: Result | None) -> float | None:
+    return result.latency_p50_ms if result else None
+
+
+def _quotient(above: float | None, below: float | None) -> float | None:
+    return above / below if above and below else None
+
+
+def _pairs(counted: Sequence[_Counted]) -> Iterator[tuple[_Counted, _Counted]]:
+    ours = [one for one in counted if one.design.variant == "mobilenet"]
+    others = [one for one in counted if one not in ours]
+    if ours and others:
+        yield from product(ours, others)
+    elif counted:
+        heaviest = max(counted, key=lambda one: one.mult_adds)
+        yield from ((one, heaviest) for one in counted if one is not heaviest)

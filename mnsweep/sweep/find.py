@@ -1,0 +1,89 @@
+"""Where things are: the results of a sweep on this machine, and sweep files."""
+
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+
+from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.sweep.file import SWEEP_NAME
+from mnsweep.sweep.store import ASIDE, BLOCKS, CELLS, SWEEP, SweepFolder
+
+
+def results_dir_or_default(results_dir: str | Path | None) -> Path:
+    """`results_dir`, or else $MNSWEEP_RESULTS, or else ./results."""
+    return Path(results_dir or os.environ.get("MNSWEEP_RESULTS") or "results")
+
+
+def find_results(results_dir: Path, machine_key: str, name: str | None = None) -> SweepFolder:
+    """The folder of sweep `name` on this machine, or of its newest sweep.
+
+    `name` may be a path to the folder of any machine. Committed reference runs lie a level deeper and
+    are found by name alone. Raises `StoreError` that says what to run when there is none.
+    """
+    return _newest(results_dir, machine_key) if name is None else _named(results_dir, machine_key, name)
+
+
+def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
+    finished = [path.parent for path in results_dir.glob(f"*/{machine_key}/{CELLS}")]
+    if finished:
+        return SweepFolder(max(finished, key=lambda path: (path / CELLS).stat().st_mtime))
+    for blocks in sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")):
+        fix = f"run the same 'mnsweep grid' again to continue, or 'mnsweep rebuild {blocks.parent}' to use what is there"
+        raise StoreError(f"{blocks.parent}: was interrupted before its table was written", fix)
+    raise StoreError(f"no sweep of this machine in {results_dir}", "run 'mnsweep grid' first, or name one with `sweep`")
+
+
+def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
+    for path in (Path(name), results_dir / name / machine_key):
+        if name and is_file(path / CELLS):
+            return SweepFolder(path)
+    roots = [root for root in (Path(name), results_dir / name) if name and is_directory(root)]
+    elsewhere = sorted(path.parent for root in roots for path in root.glob(f"*/{CELLS}") if ASIDE not in path.parent.name)
+    if elsewhere:
+        fix = f"to choose for that one: `sweep` {elsewhere[0]}"
+        raise StoreError(f"sweep {name} was measured on another machine only", fix)
+    raise StoreError(f"no results of a sweep {name!r} in {results_dir}", f"run 'mnsweep grid --name {Path(name).name}' first")
+
+
+def is_file(path: Path) -> bool:
+    """Whether `path` is a file; a name that no file system takes is none."""
+    return _holds(path.is_file)
+
+
+def is_directory(path: Path) -> bool:
+    """Whether `path` is a folder; a name that no file system takes is none."""
+    return _holds(path.is_dir)
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    try:
+        return question()
+    except (OSError, ValueError):
+        return False
+
+
+def find_sweep_file(name: str, results_dir: Path) -> Path:
+    """The sweep file that `name` stands for: a path, or a name in ./sweeps, in the package or among the results.
+
+    Raises `MnsweepError` that says where it looked.
+    """
+    if name.endswith(".toml") or "/" in name or "\\" in name:
+        if is_file(Path(name)):
+            return Path(name)
+        raise MnsweepError(f"`sweep` {name}: no such file")
+    folders = [Path("sweeps"), *bundled_folders()]
+    if SWEEP_NAME.fullmatch(name):
+        kept = sorted((results_dir / name).glob(f"*/{SWEEP}"))
+        for candidate in [*(folder / f"{name}.toml" for folder in folders), *kept]:
+            if candidate.is_file():
+                return candidate
+    known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
+    text = f"`sweep` {name}: no such sweep in ./sweeps, in the package or in {results_dir}"
+    raise MnsweepError(text, f"known: {', '.join(known)}")
+
+
+def bundled_folders() -> list[Path]:
+    """Where the package's own sweep files are: inside an installed wheel, beside the package in a checkout."""
+    package = Path(str(files("mnsweep")))
+    return [folder for folder in (package / "sweeps", package.parent / "sweeps") if folder.is_dir()]

@@ -1,0 +1,82 @@
+"""What the records of a sweep say: latencies, failures, padding, latency models. Pure: nothing is read or written."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from mnsweep.arch.channel_padding import Channels, from_text
+from mnsweep.cell import Cell
+from mnsweep.choice.verification import Verification, verify
+from mnsweep.measure.fit import Estimate, Fit, Movement, fit
+from mnsweep.measure.record import Records
+from mnsweep.prediction.deployments import Models, fit_models, predict
+from mnsweep.prepare.offers import deployed_channels
+from mnsweep.sweep.file import Prediction, Sweep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowledge:
+    """What is known of a sweep.
+
+    `fit` has an estimate of every measured cell and how far the machine's speed moved. `failures` are the cells of the
+    sweep that failed, with the reason; `channels` the resolved padding of every cell, as far as it is known; `models`,
+    where the sweep predicts, a latency model of each deployment with enough measured cells.
+    """
+
+    sweep: Sweep
+    records: Records
+    fit: Fit
+    failures: Mapping[str, str]
+    channels: Mapping[str, Channels]
+    models: Models
+
+    @property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """An estimate of every measured cell, by its id."""
+        return self.fit.estimates
+
+    @property
+    def movement(self) -> Movement:
+        """How far the machine's own speed moved."""
+        return self.fit.movement
+
+    @property
+    def latency_ms(self) -> dict[str, float]:
+        """Median latency of every measured cell, by its id."""
+        return {cell: estimate.p50_ms for cell, estimate in self.fit.estimates.items()}
+
+    @property
+    def prediction(self) -> Prediction:
+        """What the sweep says of predictions; the default where it says nothing."""
+        return self.sweep.prediction or Prediction()
+
+    def cells(self, ids: Collection[str]) -> list[Cell]:
+        """The cells of the sweep with these ids."""
+        wanted = set(ids)
+        return [cell for cell in self.sweep.cells if cell.id in wanted]
+
+    def was_tried(self, cell: Cell) -> bool:
+        """Whether it was measured, or could not be."""
+        return cell.id in self.estimates or cell.id in self.failures
+
+    def verification(self, qualities: Mapping[str, float]) -> Verification | None:
+        """What was predicted of the cells that were verified, from the other cells, against what is known with them."""
+        apart = {*self.prediction.verified, *self.prediction.held_out}
+        latency_ms = self.latency_ms
+        of_others = {key: ms for key, ms in latency_ms.items() if key not in apart}
+        beliefs = fit_models(self.sweep.cells, of_others, self.channels)
+        left = [cell for cell in self.sweep.cells if cell.id not in self.failures]
+        before, after = ({key: p.ms for key, p in predict(m, left, self.channels).items()} for m in (beliefs, self.models))
+        checked = [key for key in self.prediction.verified if key in latency_ms and key in before]
+        return verify(checked, before | of_others, after | latency_ms, qualities)
+
+
+def understand(sweep: Sweep, records: Records) -> Knowledge:
+    """What the records say of the sweep."""
+    kept = {cell: from_text(text) for cell, text in records.padding.items()}
+    channels = deployed_channels(sweep.cells, kept, records.probes)
+    fitted = fit(records.blocks)
+    ids = {cell.id for cell in sweep.cells}
+    failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}
+    latency_ms = {cell: estimate.p50_ms for cell, estimate in fitted.estimates.items()}
+    models = fit_models(sweep.cells, latency_ms, channels, sweep.prediction.held_out) if sweep.prediction else {}
+    return Knowledge(sweep=sweep, records=records, fit=fitted, failures=failures, channels=channels, models=models)
