@@ -66,9 +66,7 @@ def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
         if designs <= FEWEST:
-            text = (
-                f"{designs} design{'s' * (designs != 1)} to explore: a model needs {FEWEST} measured ones and others to predict"
-            )
+            text = f"{designs} design{'s' * (designs != 1)} to explore: a model needs {FEWEST} measured ones, and others"
             raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
     for cell in sweep.cells:
         if quality_of(cell, source, request.extrapolate) is None:

@@ -66,6 +66,7 @@ def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Resu
 
 
 def quality_columns(known: tuple[Quality | None, float | None] | None) -> dict[str, Any]:
+    """The columns of a quality, with its standard deviation in points where it is predicted; none where it is unknown."""
     quality, deviation = known or (None, None)
     if quality is None:
         return {}
@@ -79,4 +80,5 @@ def quality_columns(known: tuple[Quality | None, float | None] | None) -> dict[s
 
 
 def rounded(value: float | None, digits: int) -> float | None:
+    """The value with that many digits; None stays None."""
     return None if value is None else round(value, digits)
