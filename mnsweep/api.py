@@ -201,7 +201,7 @@ def export(
     the folder `calibration`, or from synthetic ones. `settings` are the other fields of `Design`. Returns the path.
     Raises `MnsweepError` on a bad value and `OSError` when the file can't be written.
     """
-    cell = Cell(Design(alpha, res, **settings), Deployment(precision, batch=batch or 1, pad=pad))
+    cell = Cell(Design.of(alpha, res, **settings), Deployment(precision, batch=batch or 1, pad=pad))
     prepared = prepare_export(Worker, cell, seed, folder=None if calibration is None else Path(calibration))
     path = Path(out)
     path.write_bytes(prepared.model_of(cell, batch))

@@ -56,7 +56,7 @@ def export(
     )
     symbolic = batch == "symbolic"
     deployment = Deployment(precision, runtime, batch=1 if symbolic else _whole(batch), pad=pad)
-    cell = Cell(Design(alpha, res, **settings), deployment)  # type: ignore[arg-type]
+    cell = Cell(Design.of(alpha, res, **settings), deployment)  # type: ignore[arg-type]
     path = write_random_network(cell, out, "--out", seed, symbolic, calibration=calibration)
     if json:
         about = {"schema_version": 1, "cell": cell.id, "onnx_path": str(path), "onnx_bytes": path.stat().st_size}

@@ -78,7 +78,7 @@ def profile(
         activation=activation,
     )
     how = o.given(precision=precision, runtime=runtime, threads=_threads(threads), batch=batch, pad=pad)
-    cell = Cell(Design(alpha, res, **design), Deployment(**how))  # type: ignore[arg-type]
+    cell = Cell(Design.of(alpha, res, **design), Deployment(**how))  # type: ignore[arg-type]
     advise(f"profiling {cell.id}: about {SECONDS} s", quiet)
     found = measure(cell, wait)
     folder = SweepFolder(results_dir_or_default(results_dir) / FOLDER / found.machine.key)
@@ -215,8 +215,8 @@ def _lint_lines(found: "Profile") -> list[str]:
     lines = []
     for finding in found.findings:
         lines.append(f"graph          {finding.text}")
-        if finding.mend:
-            lines.append(f"               → {finding.mend}")
+        if finding.fix:
+            lines.append(f"               → {finding.fix}")
     return lines
 
 
@@ -225,11 +225,11 @@ def _next(found: "Profile") -> str:
 
     Runtimes and precisions are compared by measuring them in turns, as `grid` does. A detector has one precision.
     """
-    from mnsweep.cell import DETECTION
+    from mnsweep.names import TASKS, runtime_named
 
     how = found.cell.deployment
-    other = ("runtime", "onnxruntime" if how.runtime == "openvino" else "openvino")
-    otherwise = other if found.cell.design.task in DETECTION else ("precision", "fp32,int8")
+    other = ("runtime", runtime_named(how.runtime).compare_with)
+    otherwise = other if TASKS[found.cell.design.task].detects else ("precision", "fp32,int8")
     name, value = next((change for finding in found.findings for change in finding.changes), otherwise)
     if name == "pad":
         return f"mnsweep profile {_flags(found.cell, {name: value})}"

@@ -21,6 +21,7 @@ from mnsweep.graph.weights import padded, random_weights
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.probe import probe
 from mnsweep.measure.record import Probes
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.images import read_images, synthetic_images
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError, Worker
@@ -64,7 +65,7 @@ class Prepared:
             raise CellError(reason)
         deployed = self.layers_of(cell)
         weights = padded(random_weights(expand(cell.design), self.seed), deployed)
-        ranges = self.ranges[cell.design] if cell.deployment.precision == "int8" else None
+        ranges = self.ranges[cell.design] if PRECISIONS[cell.deployment.precision].quantized else None
         images = cell.deployment.batch if batch == 0 else batch
         return build_onnx(deployed, weights, images, ranges, self.calibration, self.weight_bits)
 
@@ -82,7 +83,7 @@ def prepare(
         with new_worker() as worker:
             worker.pin(1)
             _ask_runtime(worker, runtime, its, prepared)
-    quantized = [c for c in cells if c.deployment.precision == "int8" and c.id not in prepared.skipped]
+    quantized = [c for c in cells if PRECISIONS[c.deployment.precision].quantized and c.id not in prepared.skipped]
     if quantized:
         calibrate(new_worker, quantized, prepared)
     return prepared
@@ -123,7 +124,7 @@ def prepare_export(
             _ask_runtime(worker, how.runtime, [cell], prepared)
     else:
         prepared.channels[cell.id] = padding(layers, how.pad, {}) if kept is None else kept
-    if how.precision == "int8" and not prepared.skipped:
+    if PRECISIONS[how.precision].quantized and not prepared.skipped:
         calibrate(new_worker, [cell], prepared, folder)
     if reason := prepared.skipped.get(cell.id) or prepared.failures.get(cell.id):
         raise UnavailableError(f"{cell.id}: {reason}")
@@ -148,7 +149,7 @@ def chains(precision: str) -> dict[int, bytes]:
 
 
 def _chain(layers: Sequence[Layer], precision: str) -> bytes:
-    ranges = assumed_ranges(layers) if precision == "int8" else None
+    ranges = assumed_ranges(layers) if PRECISIONS[precision].quantized else None
     return build_onnx(layers, random_weights(layers, SEED), ranges=ranges)
 
 

@@ -17,6 +17,7 @@ from mnsweep.errors import UnavailableError
 from mnsweep.graph.matrix_product import FORMS, MULT_ADDS, build_product
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.deploy import Prepared, prepare
 from mnsweep.profiling.lint import Finding, lint
 from mnsweep.profiling.roofline import Kind, Operator, Roof, Row, kinds, rows
@@ -128,7 +129,7 @@ def _measure(new_worker: Callable[[], Worker], cell: Cell, model: bytes, forms: 
 def _opens(worker: Worker, form: str, cell: Cell) -> bool:
     """Whether the runtime takes the product: where it does not, the peak is another form's, or unknown."""
     try:
-        worker.open(form, build_product(form, cell.deployment.precision == "int8"), cell.deployment)
+        worker.open(form, build_product(form, PRECISIONS[cell.deployment.precision].quantized), cell.deployment)
     except WorkerLostError:
         raise
     except CellError:

@@ -212,7 +212,7 @@ def _designs(content: Mapping[str, Any], settings: Mapping[str, Any]) -> list[Ce
     for pair in _list(content, "designs"):
         match pair:
             case [int() | float() as alpha, int() as resolution] if bool not in map(type, pair):
-                cells += [Cell(Design(float(alpha), resolution, **others), d) for d in deployments]
+                cells += [Cell(Design.of(float(alpha), resolution, **others), d) for d in deployments]
             case _:
                 raise MnsweepError(f"designs: {pair!r} is not a pair [alpha, resolution]")
     return cells
