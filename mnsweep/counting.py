@@ -7,11 +7,12 @@ from operator import add, mul
 from typing import Any
 
 from mnsweep.arch.channel_padding import Channels, pad_channels
-from mnsweep.arch.cost import FP32_BYTES, MAP_BYTES, layer_mult_adds, layer_params, peak_activation_bytes
+from mnsweep.arch.cost import FP32_BYTES, layer_mult_adds, layer_params, peak_activation_bytes
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
-from mnsweep.cell import DETECTION, MOBILENETS, Design
+from mnsweep.cell import Design
 from mnsweep.graph.file_size import onnx_bytes
+from mnsweep.names import PRECISIONS, TASKS, VARIANTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ def cost(layers: Sequence[Layer], precision: str = "fp32") -> Cost:
     return Cost(
         sum(map(layer_params, layers)),
         sum(map(layer_mult_adds, layers)),
-        onnx_bytes(layers, precision == "int8"),
+        onnx_bytes(layers, PRECISIONS[precision].quantized),
         peak_activation_bytes(layers, precision),
     )
 
@@ -45,14 +46,14 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
     In a MobileNet channels depend on α alone and map sizes on the resolution alone, so each count is
     one product of the two. A property test holds this against the rows. Of other networks the rows are counted.
     """
-    if design.variant not in MOBILENETS or design.task in DETECTION:
+    if VARIANTS[design.variant].compares or TASKS[design.task].detects:
         return _of_rows(design, tuple(sorted((channels or {}).items())), precision)
     file_size = 224 if design.resolution >= 128 else 32  # ONNX writes an input size below 128 in one byte less
     width = replace(design, resolution=file_size, conv_padding="same")
     padding = tuple(sorted((channels or {}).items()))
-    params, file_bytes, pixel_mult_adds, image, *maps, logits = _of_width(width, padding, precision == "int8")
+    params, file_bytes, pixel_mult_adds, image, *maps, logits = _of_width(width, padding, PRECISIONS[precision].quantized)
     pixels, image_pixels, *map_pixels, logit_pixels = _of_resolution(design.resolution, design.conv_padding, design.variant)
-    map_bytes = [MAP_BYTES[precision] * n for n in map(mul, maps, map_pixels)]
+    map_bytes = [PRECISIONS[precision].item_bytes * n for n in map(mul, maps, map_pixels)]
     in_out = [FP32_BYTES * image * image_pixels, *map_bytes, FP32_BYTES * logits * logit_pixels]
     peak_bytes = max(map(add, in_out, in_out[1:]))
     return Cost(params, sum(map(mul, pixel_mult_adds, pixels)), file_bytes, peak_bytes)
@@ -74,5 +75,5 @@ def _of_width(design: Design, padding: tuple[tuple[int, int], ...], int8: bool) 
 @lru_cache(maxsize=4096)
 def _of_resolution(resolution: int, conv_padding: str, variant: str) -> tuple[Any, ...]:
     """Pixels of what each row writes as a list; then of the image and the same again, one by one."""
-    pixels = [layer.out_size**2 for layer in expand(Design(1.0, resolution, variant, conv_padding=conv_padding))]
+    pixels = [layer.out_size**2 for layer in expand(Design.of(1.0, resolution, variant=variant, conv_padding=conv_padding))]
     return pixels, resolution**2, *pixels

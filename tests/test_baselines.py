@@ -13,7 +13,7 @@ from torch.nn import functional
 from mnsweep.arch.channel_padding import ALIGNMENTS, NARROW, WIDE, multiples_of, pad_channels, padding
 from mnsweep.arch.cost import layer_mult_adds
 from mnsweep.arch.expand import Layer, expand
-from mnsweep.cell import NATIVE_RESOLUTION, Design
+from mnsweep.cell import Design
 from mnsweep.counting import cost
 from mnsweep.graph.lowering import Range, map_names
 from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
@@ -23,6 +23,7 @@ from mnsweep.graph.weights import Array, Weights, random_weights
 from mnsweep.prepare.images import synthetic_images
 from mnsweep.worker.ranges import ranges
 from mnsweep.worker.runtimes import load
+from tests.families import NATIVE_RESOLUTION
 from tests.test_build import one_thread, run_onnx, run_torch
 from tests.test_quantize import session_of
 
@@ -41,7 +42,7 @@ SMALL = ("squeezenet", "googlenet", "inception-v3")  # drawing the weights of th
 
 
 def rows_of(variant: str, classes: int | None = None) -> tuple[Layer, ...]:
-    return expand(Design(1.0, NATIVE_RESOLUTION[variant], variant, classes=classes))  # type: ignore[arg-type]
+    return expand(Design.of(1.0, NATIVE_RESOLUTION[variant], variant=variant, classes=classes))
 
 
 @cache

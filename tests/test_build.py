@@ -22,9 +22,9 @@ from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.torch_net import Conv, TorchNet, from_torch, to_torch
 from mnsweep.graph.weights import Array, Weights, folded, random_weights
 
-PAPER_DESIGNS = [Design(alpha, resolution) for alpha in (0.25, 0.5, 0.75, 1.0) for resolution in (128, 160, 192, 224)]
+PAPER_DESIGNS = [Design.of(alpha, resolution) for alpha in (0.25, 0.5, 0.75, 1.0) for resolution in (128, 160, 192, 224)]
 SMALL_DESIGNS = st.builds(
-    Design,
+    Design.of,
     st.floats(0.01, 0.5),
     st.integers(32, 100),
     variant=st.sampled_from(["mobilenet", "conv-bias"]),
@@ -33,8 +33,8 @@ SMALL_DESIGNS = st.builds(
     conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
     activation=st.sampled_from(["relu6", "relu"]),
 )
-ODD_KERAS = Design(0.35, 75, classes=10, conv_padding="keras", activation="relu")
-TINY = Design(0.25, 40, classes=5)
+ODD_KERAS = Design.of(0.35, 75, classes=10, conv_padding="keras", activation="relu")
+TINY = Design.of(0.25, 40, classes=5)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -211,7 +211,7 @@ def test_a_folded_graph_computes_what_torch_does_in_eval_mode(epsilon: float) ->
     np.testing.assert_allclose(run_onnx(build_onnx(layers, weights), image), expected, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("design", [TINY, ODD_KERAS, Design(0.3, 33, conv_padding="symmetric")], ids=repr)
+@pytest.mark.parametrize("design", [TINY, ODD_KERAS, Design.of(0.3, 33, conv_padding="symmetric")], ids=repr)
 @pytest.mark.parametrize("batch", [1, None])
 def test_the_file_passes_onnxs_full_check(design: Design, batch: int | None) -> None:
     layers = expand(design)
@@ -338,7 +338,7 @@ def test_random_weights_are_their_seed() -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(
     "design",
-    [Design(1.0, 64), Design(0.25, 128), Design(0.1, 96), Design(2.0, 32), Design(0.35, 75, activation="relu")],
+    [Design.of(1.0, 64), Design.of(0.25, 128), Design.of(0.1, 96), Design.of(2.0, 32), Design.of(0.35, 75, activation="relu")],
     ids=lambda d: f"{d.alpha}-{d.resolution}",
 )
 def test_activations_of_random_weights_stay_in_range_in_every_layer(design: Design, seed: int) -> None:
@@ -358,7 +358,7 @@ def denormals(array: Array) -> int:
 
 
 def test_no_weight_in_the_file_is_denormal() -> None:
-    layers = expand(Design(0.5, 64))
+    layers = expand(Design.of(0.5, 64))
     graph = onnx.load_from_string(build_onnx(layers, random_weights(layers))).graph
     arrays = [onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer]
     assert len(arrays) == 2 + 2 * 28
@@ -367,6 +367,6 @@ def test_no_weight_in_the_file_is_denormal() -> None:
 
 
 def test_only_uneven_padding_costs_a_layer_of_its_own() -> None:
-    net = TorchNet(expand(Design(0.25, 200)))
+    net = TorchNet(expand(Design.of(0.25, 200)))
     padded = [name for name, row in net.rows.items() if isinstance(row, Conv) and isinstance(row.pad, nn.ZeroPad2d)]
     assert padded == ["stem", "depthwise2", "depthwise4"]  # 200, 100 and 50 pixels are even, 25 and 13 odd

@@ -7,34 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.cell import (
-    CHOICES,
-    CLASSIFICATION,
-    DETECTION,
-    MOBILENETS,
-    NATIVE_RESOLUTION,
-    TASK_CLASSES,
-    Cell,
-    Deployment,
-    Design,
-    parse_cell,
-)
+from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
+from mnsweep.names import choices
+from tests.families import CLASSIFICATION, DETECTION, MOBILENETS, NATIVE_RESOLUTION, TASK_CLASSES
 
+DESIGN = Design.of(1.0, 224)
 ALPHAS = st.floats(0, 2, exclude_min=True) | st.integers(1, 200).map(lambda hundredths: hundredths / 100)
 MOBILENET_DESIGNS = st.builds(
-    Design,
+    Design.of,
     ALPHAS,
     st.integers(32, 1024),
     variant=st.sampled_from(MOBILENETS),
-    task=st.sampled_from(CHOICES["task"]),
+    task=st.sampled_from(choices("task")),
     classes=st.integers(1, 10**6) | st.none(),
     width_rule=st.sampled_from(["paper", "round8"]),
     conv_padding=st.sampled_from(["same", "keras", "symmetric"]),
     activation=st.sampled_from(["relu6", "relu"]),
 )
 OTHER_DESIGNS = st.builds(
-    lambda variant, **more: Design(1.0, NATIVE_RESOLUTION[variant], variant, **more),
+    lambda variant, **more: Design.of(1.0, NATIVE_RESOLUTION[variant], variant=variant, **more),
     st.sampled_from(sorted(NATIVE_RESOLUTION)),
     task=st.sampled_from(CLASSIFICATION),
     classes=st.integers(1, 10**6) | st.none(),
@@ -80,24 +72,24 @@ def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
 @pytest.mark.parametrize(
     ("cell", "expected"),
     [
-        (Cell(Design(0.25, 128)), "a0.25_r128"),
-        (Cell(Design(1.0, 224), Deployment(threads=2, batch=8)), "a1.0_r224_t2_b8"),
-        (Cell(Design(0.3, 224), Deployment("int8", "openvino", pad="none")), "a0.3_r224_int8_openvino_pnone"),
-        (Cell(Design(0.3, 224), Deployment(pad="16")), "a0.3_r224_p16"),
+        (Cell(Design.of(0.25, 128)), "a0.25_r128"),
+        (Cell(Design.of(1.0, 224), Deployment(threads=2, batch=8)), "a1.0_r224_t2_b8"),
+        (Cell(Design.of(0.3, 224), Deployment("int8", "openvino", pad="none")), "a0.3_r224_int8_openvino_pnone"),
+        (Cell(Design.of(0.3, 224), Deployment(pad="16")), "a0.3_r224_p16"),
         (
-            Cell(Design(0.3, 224), Deployment(runtime="onnxruntime:CUDAExecutionProvider", pad="8")),
+            Cell(Design.of(0.3, 224), Deployment(runtime="onnxruntime:CUDAExecutionProvider", pad="8")),
             "a0.3_r224_onnxruntime-CUDAExecutionProvider_p8",
         ),
         (
-            Cell(Design(0.35, 200, classes=10, width_rule="round8", conv_padding="keras", activation="relu")),
+            Cell(Design.of(0.35, 200, classes=10, width_rule="round8", conv_padding="keras", activation="relu")),
             "a0.35_r200_c10_round8_keras_relu",
         ),
-        (Cell(Design(1.0, 224, "full-conv")), "a1.0_r224_full-conv"),
-        (Cell(Design(0.5, 300, task="ssd"), Deployment(threads=2)), "a0.5_r300_ssd_t2"),
-        (Cell(Design(0.5, 192, task="dogs", classes=120)), "a0.5_r192_dogs"),
-        (Cell(Design(0.5, 192, task="dogs", classes=1000)), "a0.5_r192_dogs_c1000"),
-        (Cell(Design(1.0, 224, "vgg16", activation="relu6"), Deployment("int8")), "a1.0_r224_vgg16_int8"),
-        (Cell(Design(0.25, 96, "conv-bias", classes=2, activation="relu")), "a0.25_r96_conv-bias_c2_relu"),
+        (Cell(Design.of(1.0, 224, variant="full-conv")), "a1.0_r224_full-conv"),
+        (Cell(Design.of(0.5, 300, task="ssd"), Deployment(threads=2)), "a0.5_r300_ssd_t2"),
+        (Cell(Design.of(0.5, 192, task="dogs", classes=120)), "a0.5_r192_dogs"),
+        (Cell(Design.of(0.5, 192, task="dogs", classes=1000)), "a0.5_r192_dogs_c1000"),
+        (Cell(Design.of(1.0, 224, variant="vgg16", activation="relu6"), Deployment("int8")), "a1.0_r224_vgg16_int8"),
+        (Cell(Design.of(0.25, 96, variant="conv-bias", classes=2, activation="relu")), "a0.25_r96_conv-bias_c2_relu"),
     ],
 )
 def test_an_id_shows_what_is_not_the_default(cell: Cell, expected: str) -> None:
@@ -105,7 +97,7 @@ def test_an_id_shows_what_is_not_the_default(cell: Cell, expected: str) -> None:
 
 
 def test_a_whole_alpha_is_one_cell_with_one_id_however_it_is_written() -> None:
-    assert Cell(Design(1, 224)).id == "a1.0_r224"
+    assert Cell(Design.of(1, 224)).id == "a1.0_r224"
 
 
 NO_IDS = [
@@ -180,20 +172,20 @@ def test_any_text_is_an_id_or_refused(text: str) -> None:
 @pytest.mark.parametrize("alpha", [0, 0.0, -0.5, 2.0000001, float("nan"), float("inf"), float("-inf"), "0.5", None], ids=repr)
 def test_a_bad_alpha_is_named(alpha: float) -> None:
     with pytest.raises(MnsweepError, match=re.escape(f"alpha {alpha!r}")):
-        Design(alpha, 224)
+        replace(DESIGN, alpha=alpha)
 
 
 @pytest.mark.parametrize("resolution", [0, 31, 1025, -224, 224.0, 224.5, "224", True, None], ids=repr)
 def test_a_bad_resolution_is_named(resolution: int) -> None:
     with pytest.raises(MnsweepError, match=re.escape(f"resolution {resolution!r}")):
-        Design(1.0, resolution)
+        replace(DESIGN, resolution=resolution)
 
 
 @pytest.mark.parametrize("name", ["variant", "task", "width_rule", "conv_padding", "activation"])
 @pytest.mark.parametrize("value", ["nonsense", "", "RELU6", None, []], ids=repr)
 def test_a_bad_choice_of_a_design_is_named(name: str, value: object) -> None:
     with pytest.raises(MnsweepError, match=re.escape(f"{name} {value!r}")):
-        Design(1.0, 224, **{name: value})  # type: ignore[arg-type]
+        replace(DESIGN, **{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["precision", "runtime", "pad"])
@@ -204,9 +196,8 @@ def test_a_bad_choice_of_a_deployment_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, "1", True, None], ids=repr)
 def test_a_bad_count_is_named(count: int) -> None:
-    if count is not None:  # which asks for as many as the task has
-        with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
-            Design(1.0, 224, classes=count)
+    with pytest.raises(MnsweepError, match=re.escape(f"classes {count!r}")):
+        replace(DESIGN, classes=count)
     with pytest.raises(MnsweepError, match=re.escape(f"threads {count!r}")):
         Deployment(threads=count)
     with pytest.raises(MnsweepError, match=re.escape(f"batch {count!r}")):
@@ -215,30 +206,58 @@ def test_a_bad_count_is_named(count: int) -> None:
 
 @pytest.mark.parametrize(("alpha", "resolution"), [(2.0, 32), (5e-324, 1024)])
 def test_the_ends_of_both_ranges_belong_to_them(alpha: float, resolution: int) -> None:
-    assert Design(alpha, resolution).rho == resolution / 224
+    assert Design.of(alpha, resolution).rho == resolution / 224
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("task", choices("task"))
 def test_a_task_has_as_many_outputs_as_it_needs(task: str) -> None:
-    assert Design(1.0, 300, task=task).classes == TASK_CLASSES[task]
-    assert Design(1.0, 300, task=task, classes=7).classes == 7
+    assert Design.of(1.0, 300, task=task).classes == TASK_CLASSES[task]
+    assert Design.of(1.0, 300, task=task, classes=7).classes == 7
 
 
 @pytest.mark.parametrize("variant", NATIVE_RESOLUTION)
 def test_a_network_to_compare_with_has_one_form(variant: str) -> None:
     native = NATIVE_RESOLUTION[variant]
-    assert Design(1.0, native, variant).activation == "relu"
+    assert Design.of(1.0, native, variant=variant).activation == "relu"
     wrong: list[dict[str, object]] = [{"alpha": 0.5}, {"resolution": native + 1}, {"width_rule": "round8"}]
     wrong.append({"conv_padding": "keras"})
-    wrong.extend({"task": task} for task in CHOICES["task"] if task not in CLASSIFICATION)
+    wrong.extend({"task": task} for task in choices("task") if task not in CLASSIFICATION)
     for settings_of in wrong:
-        with pytest.raises(MnsweepError, match=f"{variant}.*: (write|leave)"):
-            Design(**{"alpha": 1.0, "resolution": native, "variant": variant, **settings_of})  # type: ignore[arg-type]
+        with pytest.raises(MnsweepError, match=f"{variant}.*; (write|leave)"):
+            Design.of(**{"alpha": 1.0, "resolution": native, "variant": variant, **settings_of})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("task", DETECTION)
 def test_a_detector_takes_one_image_in_fp32(task: str) -> None:
-    design = Design(1.0, 300, task=task)
+    design = Design.of(1.0, 300, task=task)
     for deployment in (Deployment("int8"), Deployment("bf16", "openvino"), Deployment(batch=2)):
         with pytest.raises(MnsweepError, match=f"task {task}"):
             Cell(design, deployment)
+
+
+@pytest.mark.parametrize(("size", "missing"), [((), "alpha"), ((0.5,), "resolution"), ((None, 224), "alpha")])
+@pytest.mark.parametrize("variant", MOBILENETS)
+def test_a_mobilenet_needs_a_size(size: tuple[float, ...], missing: str, variant: str) -> None:
+    with pytest.raises(MnsweepError, match=f"{variant} has no {missing} of its own"):
+        Design.of(*size, variant=variant)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("variant", NATIVE_RESOLUTION)
+def test_a_network_to_compare_with_knows_its_size(variant: str) -> None:
+    assert Design.of(variant=variant) == Design.of(1.0, NATIVE_RESOLUTION[variant], variant=variant)
+
+
+def test_a_design_fills_nothing_in() -> None:
+    with pytest.raises(TypeError, match="classes"):
+        Design(alpha=1.0, resolution=224, variant="mobilenet", task="dogs", width_rule="paper", conv_padding="same",
+               activation="relu6")  # type: ignore[call-arg]  # fmt: skip
+    with pytest.raises(MnsweepError, match="alpha 1 "):
+        replace(DESIGN, alpha=1)
+    with pytest.raises(MnsweepError, match="vgg16 has no activation to choose; leave `activation` out"):
+        replace(Design.of(variant="vgg16"), activation="relu6")
+
+
+@pytest.mark.parametrize(("name", "value"), [("variant", None), ("task", []), ("width_rule", "nonsense"), ("activation", "x")])
+def test_a_bad_choice_is_named_before_anything_is_filled_in(name: str, value: object) -> None:
+    with pytest.raises(MnsweepError, match=re.escape(f"{name} {value!r} is unknown")):
+        Design.of(1.0, 224, **{name: value})  # type: ignore[arg-type]

@@ -50,9 +50,9 @@ def weights_of(design: Design, trained: bool) -> Weights:
 
 
 @given(designs(st.floats(0.01, 0.5), max_resolution=96), st.integers(2, 64), st.booleans())
-@example(Design(2.0, 48), 48, False)
-@example(Design(1.1, 96, activation="relu"), 64, False)
-@example(Design(0.3, 33, classes=9, conv_padding="keras"), 64, True)  # as many classes as channels in the stem
+@example(Design.of(2.0, 48), 48, False)
+@example(Design.of(1.1, 96, activation="relu"), 64, False)
+@example(Design.of(0.3, 33, classes=9, conv_padding="keras"), 64, True)  # as many classes as channels in the stem
 @settings(max_examples=15)
 def test_a_padded_network_gives_the_same_logits(design: Design, k: int, trained: bool) -> None:
     layers, weights, image = expand(design), weights_of(design, trained), image_of(design)
@@ -77,7 +77,7 @@ def test_every_count_is_the_next_multiple_and_the_rows_still_fit_each_other(desi
 
 
 def test_padded_weights_are_the_own_ones_and_zeros() -> None:
-    layers = expand(Design(0.3, 32, classes=10))
+    layers = expand(Design.of(0.3, 32, classes=10))
     own, deployed = random_weights(layers).arrays, pad_channels(layers, multiples_of(16, layers))
     for name, array in padded(random_weights(layers), deployed).arrays.items():
         np.testing.assert_array_equal(array[tuple(map(slice, own[name].shape))], own[name])
@@ -99,26 +99,26 @@ def blocks_of(k: int, penalty: float = 3.0) -> dict[int, float]:
 
 @pytest.mark.parametrize("k", [2, 4, 8, 16])
 def test_a_runtime_with_blocks_gets_its_multiples(k: int) -> None:
-    layers = expand(Design(0.3, 32))  # 9, 19, 38, 76, 153, 307 channels
+    layers = expand(Design.of(0.3, 32))  # 9, 19, 38, 76, 153, 307 channels
     assert where_it_pays(layers, blocks_of(k)) == multiples_of(k, layers)
-    assert where_it_pays(expand(Design(0.5, 32)), blocks_of(k)) == {}, "16, 32, 64 … are multiples already"
+    assert where_it_pays(expand(Design.of(0.5, 32)), blocks_of(k)) == {}, "16, 32, 64 … are multiples already"
 
 
 def test_a_penalty_below_the_cost_of_the_padding_is_borne() -> None:
     """9 channels become 16 for 1.5 times the time: too much; 19 become 24, and 38 become 40, for less than they gain."""
-    assert where_it_pays(expand(Design(0.3, 32)), blocks_of(8, 1.5)) == {19: 24, 38: 40, 76: 80, 153: 160, 307: 312}
+    assert where_it_pays(expand(Design.of(0.3, 32)), blocks_of(8, 1.5)) == {19: 24, 38: 40, 76: 80, 153: 160, 307: 312}
 
 
 def test_a_wider_layer_must_gain_more_than_the_margin() -> None:
     """38 channels take 1.04, 40 about as little as anything wider, 1.02 and 1: that is not 3 % less."""
     at = {1: 2.0, 2: 1.04, 4: 1.04, 8: 1.02, 16: 1.0, 32: 1.0}
     chain_ms = table(*[lambda count: at[min(count & -count, 32)]] * 2)
-    assert where_it_pays(expand(Design(0.3, 32)), chain_ms) == {9: 16, 19: 24, 76: 80, 153: 160, 307: 312}
+    assert where_it_pays(expand(Design.of(0.3, 32)), chain_ms) == {9: 16, 19: 24, 76: 80, 153: 160, 307: 312}
 
 
 @given(ALPHAS, st.floats(0, 2), st.floats(1e-3, 1e3))
 def test_nothing_is_padded_where_alignment_does_not_matter(alpha: float, growth: float, scale: float) -> None:
-    layers = expand(Design(alpha, 32))
+    layers = expand(Design.of(alpha, 32))
     assert where_it_pays(layers, table(*[lambda count: scale * count**growth] * 2)) == {}
 
 
@@ -134,7 +134,7 @@ def runtimes(draw: st.DrawFn) -> Costs:
 @given(runtimes(), runtimes(), ALPHAS)
 @settings(max_examples=300)
 def test_the_choice_is_the_one_of_a_search_through_all_wider_counts(narrow: Costs, wide: Costs, alpha: float) -> None:
-    layers = expand(Design(alpha, 32))
+    layers = expand(Design.of(alpha, 32))
     channels = where_it_pays(layers, table(narrow, wide))
     for count in {layer.out_channels for layer in layers[:-1]}:
         cost_of, chosen = narrow if count <= NARROW_UP_TO else wide, channels.get(count, count)
@@ -162,27 +162,27 @@ def by_work(growth: float, penalty: float = 1.0) -> dict[int, float]:
 @given(st.floats(0.3, 2.0), st.integers(2, 256), ALPHAS)
 @example(1.0, 128, 0.25)  # narrow layers grow into the range of the wide chain, whose maps are smaller
 def test_padding_gains_nothing_where_alignment_does_not_matter(growth: float, k: int, alpha: float) -> None:
-    assert not gains(multiples_of(k, expand(Design(alpha, 32))), by_work(growth))
+    assert not gains(multiples_of(k, expand(Design.of(alpha, 32))), by_work(growth))
 
 
 @pytest.mark.parametrize(("penalty", "pays"), [(0.99, False), (1.01, True)])
 def test_padding_gains_when_it_is_faster_than_the_margin_over_all_layers(penalty: float, pays: bool) -> None:
     """At 1 for a channel the padded layers cost Π after / before, against the penalty that each of them pays unpadded."""
-    channels = multiples_of(8, expand(Design(0.3, 32)))
+    channels = multiples_of(8, expand(Design.of(0.3, 32)))
     growth = float(np.prod([after / before for before, after in channels.items()])) ** (1 / len(channels))
     assert gains(channels, blocks_of(8, penalty * growth / (1 - MARGIN))) == pays
 
 
 @pytest.mark.parametrize("k", [8, 16, 64, 256])
 def test_padding_to_its_blocks_gains(k: int) -> None:
-    layers = expand(Design(0.3, 32))
+    layers = expand(Design.of(0.3, 32))
     assert gains(multiples_of(k, layers), by_work(1.0, penalty=100))
     assert not gains(multiples_of(7, layers), by_work(1.0, penalty=100))
     assert not gains({}, by_work(1.0, penalty=100))
 
 
 def test_padding_is_as_it_is_asked_for() -> None:
-    layers, chain_ms = expand(Design(0.3, 32)), blocks_of(8)
+    layers, chain_ms = expand(Design.of(0.3, 32)), blocks_of(8)
     assert padding(layers, "none", {}) == {}
     assert padding(layers, "16", {}) == {9: 16, 19: 32, 38: 48, 76: 80, 153: 160, 307: 320}
     assert padding(layers, "auto", chain_ms) == where_it_pays(layers, chain_ms) == multiples_of(8, layers)
@@ -207,7 +207,7 @@ def test_text_that_says_no_channels_is_refused(text: str) -> None:
 @pytest.mark.parametrize("count", PROBED)
 def test_a_chain_is_a_network_of_one_width_that_runs(count: int) -> None:
     rows = chain(count)
-    image, size = Design(1.0, rows[0].in_size), CHAIN_SIZES[NARROW if count in NARROW else WIDE]
+    image, size = Design.of(1.0, rows[0].in_size), CHAIN_SIZES[NARROW if count in NARROW else WIDE]
     assert {row.out_channels for row in rows[:-1]} == {count} and {row.out_size for row in rows[:-2]} == {size}
     assert all((a.out_channels, a.out_size) == (b.in_channels, b.in_size) for a, b in pairwise(rows))
     assert all(row.out_size == (row.in_size + sum(row.padding) - row.kernel) // row.stride + 1 for row in rows)
@@ -221,8 +221,8 @@ def test_each_alignment_is_probed_in_narrow_and_in_wide_layers() -> None:
 
 
 @given(designs(), st.integers(1, 256), st.sampled_from(["fp32", "bf16", "int8"]))
-@example(Design(1.0, 127), 16, "int8")
-@example(Design(1.0, 128, activation="relu"), 1, "int8")
+@example(Design.of(1.0, 127), 16, "int8")
+@example(Design.of(1.0, 128, activation="relu"), 1, "int8")
 @settings(max_examples=200)
 def test_the_short_count_is_the_count_of_the_deployed_rows(design: Design, k: int, precision: str) -> None:
     channels = multiples_of(k, expand(design))
@@ -230,12 +230,12 @@ def test_the_short_count_is_the_count_of_the_deployed_rows(design: Design, k: in
 
 
 FILES = [
-    Design(0.25, 64, activation="relu"),
-    Design(0.3, 127, classes=127),
-    Design(0.3, 128, classes=128, conv_padding="keras"),
-    Design(0.35, 224, width_rule="round8"),
-    Design(0.01, 1024, classes=1),
-    Design(0.5, 32, classes=20_000),
+    Design.of(0.25, 64, activation="relu"),
+    Design.of(0.3, 127, classes=127),
+    Design.of(0.3, 128, classes=128, conv_padding="keras"),
+    Design.of(0.35, 224, width_rule="round8"),
+    Design.of(0.01, 1024, classes=1),
+    Design.of(0.5, 32, classes=20_000),
 ]
 
 

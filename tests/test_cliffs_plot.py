@@ -26,7 +26,7 @@ WRITTEN_MS, PADDED_MS = (3.66, 3.0, 2.6, 6.7, 8.1), (1.664, 2.1, 2.61, 4.2, 5.1)
 
 
 def cell(alpha: float, resolution: int = 224, **settings: Any) -> str:
-    return Cell(Design(alpha, resolution), Deployment(**settings)).id
+    return Cell(Design.of(alpha, resolution), Deployment(**settings)).id
 
 
 def curve(

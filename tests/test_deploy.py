@@ -20,7 +20,7 @@ from mnsweep.worker.base import Array, Offer
 from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
 from tests.test_sweep import FakeWorker, fake
 
-UNEVEN, EVEN = Design(0.3, 32, classes=10), Design(0.5, 32, classes=10)
+UNEVEN, EVEN = Design.of(0.3, 32, classes=10), Design.of(0.5, 32, classes=10)
 PROBED = (*NARROW, *WIDE)
 AT_8 = multiples_of(8, expand(UNEVEN))  # what the fake worker likes
 PADS = ("auto", "8")
@@ -196,7 +196,7 @@ def test_a_worker_that_is_lost_in_one_runtime_leaves_the_others() -> None:
 
 
 def test_a_design_is_calibrated_once_and_with_the_weights_that_run() -> None:
-    hows = [Deployment("int8", runtime, threads) for runtime in ("onnxruntime", "openvino") for threads in (1, 2)]
+    hows = [Deployment("int8", runtime, threads=threads) for runtime in ("onnxruntime", "openvino") for threads in (1, 2)]
     seen: list[bytes] = []
 
     class Noting(fake()):  # type: ignore[misc]

@@ -22,7 +22,7 @@ from tests.test_cli import Run, assert_refused, run
 from tests.test_sweep import fake, measure
 
 __all__ = ["run"]  # a fixture
-UNEVEN, EVEN = Design(0.3, 32), Design(0.5, 32)
+UNEVEN, EVEN = Design.of(0.3, 32), Design.of(0.5, 32)
 # tensorflow/models, research/slim/nets/mobilenet_v1.md, quantized TFLite models of 2018-08-02.
 QUANTIZED = {
     (1.0, 224): 70.1, (1.0, 192): 69.2, (1.0, 160): 67.2, (1.0, 128): 63.4,
@@ -45,7 +45,7 @@ def test_the_deployments_of_a_grid_are_the_product_of_their_axes() -> None:
     space = Space("0.5", "32", precision="fp32,int8", runtime=["onnxruntime", "openvino"], threads="1,2", pad="none,16,16")
     found = space.deployments()
     assert len(found) == len(set(found)) == 2 * 2 * 2 * 2
-    assert Deployment("int8", "openvino", 2, 1, "16") in found
+    assert Deployment("int8", "openvino", threads=2, batch=1, pad="16") in found
     assert found[0] == Deployment(pad="none")
 
 
@@ -53,13 +53,13 @@ def test_auto_threads_are_the_machines() -> None:
     assert [d.threads for d in Space(threads="1,auto", auto_threads=6).deployments()] == [1, 6]
     assert [d.threads for d in Space(threads=["auto"], auto_threads=6).deployments()] == [6]
     assert [d.threads for d in Space(threads="auto,6", auto_threads=6).deployments()] == [6]
-    with pytest.raises(MnsweepError, match="--threads auto"):
+    with pytest.raises(MnsweepError, match="`threads` auto"):
         Space(threads="auto").deployments()
 
 
 @pytest.mark.parametrize("axes", [{"precision": "fp32,"}, {"pad": []}, {"runtime": [None]}], ids=str)
 def test_an_axis_of_names_that_is_none_is_refused(axes: dict[str, Any]) -> None:
-    with pytest.raises(MnsweepError, match=f"--{next(iter(axes))}"):
+    with pytest.raises(MnsweepError, match=f"`{next(iter(axes))}`"):
         Space(**axes).deployments()
 
 
@@ -92,7 +92,7 @@ def test_more_threads_than_the_machine_has_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("alpha", "resolution"), QUANTIZED)
 def test_int8_has_the_accuracy_of_a_network_trained_with_quantization(alpha: float, resolution: int) -> None:
-    design = Design(alpha, resolution)
+    design = Design.of(alpha, resolution)
     quality, as_fp32 = published(Cell(design, Deployment("int8"))), published(Cell(design))
     assert quality and as_fp32
     assert quality.quality_pct == QUANTIZED[alpha, resolution] != as_fp32.quality_pct
@@ -103,11 +103,11 @@ def test_int8_has_the_accuracy_of_a_network_trained_with_quantization(alpha: flo
 
 
 def test_bf16_inherits_and_says_so() -> None:
-    quality, as_fp32 = published(Cell(Design(1.0, 224), Deployment("bf16"))), published(Cell(Design(1.0, 224)))
+    quality, as_fp32 = published(Cell(Design.of(1.0, 224), Deployment("bf16"))), published(Cell(Design.of(1.0, 224)))
     assert quality and as_fp32
     assert (quality.quality_pct, quality.top5_pct) == (as_fp32.quality_pct, as_fp32.top5_pct)
     assert quality.provenance == "inherited from fp32, published: slim-2018-08"
-    assert published(Cell(Design(0.33, 224), Deployment("bf16"))) is None
+    assert published(Cell(Design.of(0.33, 224), Deployment("bf16"))) is None
 
 
 def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
@@ -121,7 +121,7 @@ def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
     assert {p.padding.get(auto.id) for p in folder.read().processes} == {widths}
     assert not any(none.id in p.padding for p in folder.read().processes)
     other = fake(chain_ns=staticmethod(lambda count: 1000 * count))
-    (more,) = cells(Deployment(), design=Design(0.35, 32))
+    (more,) = cells(Deployment(), design=Design.of(0.35, 32))
     again = {r.cell: r for r in measure(folder, (more,), worker=other).results}
     assert again[auto.id].deployed_channels == widths
     assert again[more.id].deployed_channels == to_text(multiples_of(8, expand(more.design)))

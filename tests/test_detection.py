@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnsweep.arch.anchors import GRID_ANCHORS, grid_anchors, ssd_anchors
 from mnsweep.arch.detection import CROP_SIZE, DETECTIONS, PROPOSALS
 from mnsweep.arch.expand import Layer, expand
-from mnsweep.cell import MOBILENETS, Design
+from mnsweep.cell import Design
 from mnsweep.counting import cost
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.lowering import to_graph
@@ -21,12 +21,13 @@ from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
 from mnsweep.graph.torch_net import TorchNet, to_torch
 from mnsweep.graph.weights import Array, Weights, random_weights
 from mnsweep.worker.runtimes import load
+from tests.families import MOBILENETS
 from tests.test_build import image_of, one_thread, run_torch
 
 __all__ = ["one_thread"]  # a fixture
 Numbers = NDArray[np.floating]
-SSD = Design(0.25, 96, task="ssd", classes=5)
-RCNN = Design(0.25, 96, task="faster-rcnn", classes=5)
+SSD = Design.of(0.25, 96, task="ssd", classes=5)
+RCNN = Design.of(0.25, 96, task="faster-rcnn", classes=5)
 BOTH = pytest.mark.parametrize("design", [SSD, RCNN], ids=["ssd", "faster-rcnn"])
 
 
@@ -160,7 +161,7 @@ def test_proposals_are_those_of_plain_numpy(seed: int) -> None:
 
 
 def test_more_anchors_than_candidates_leave_the_likeliest_6000() -> None:
-    design = Design(0.1, 400, task="faster-rcnn", classes=2)
+    design = Design.of(0.1, 400, task="faster-rcnn", classes=2)
     maps = everything(design)
     offsets, scores = listed(maps, ["proposal_boxes"], 4), softmax(listed(maps, ["proposal_scores"], 2))[:, 1]
     assert len(scores) == 12 * 25**2 > 6000
@@ -218,7 +219,7 @@ def test_an_image_with_nothing_in_it_has_no_detections(design: Design) -> None:
 @BOTH
 @pytest.mark.parametrize("variant", MOBILENETS)
 def test_the_file_is_valid_and_its_size_is_counted(design: Design, variant: str) -> None:
-    rows = expand(Design(0.2, 96, variant, design.task, classes=3))
+    rows = expand(Design.of(0.2, 96, variant=variant, task=design.task, classes=3))
     file = build_onnx(rows, random_weights(rows))
     assert len(file) == cost(rows).onnx_bytes
     onnx.checker.check_model(onnx.load_from_string(file), full_check=True)
@@ -266,7 +267,7 @@ def test_both_stages_of_faster_rcnn_are_the_modules() -> None:
 
 
 def test_ssd_300_has_the_maps_of_its_configuration() -> None:
-    rows = {row.name: row for row in expand(Design(1.0, 300, task="ssd"))}
+    rows = {row.name: row for row in expand(Design.of(1.0, 300, task="ssd"))}
     maps = [rows[rows[f"boxes{i}"].inputs[0]] for i in range(1, 7)]
     assert [(m.name, m.out_size, m.out_channels) for m in maps[:2]] == [("pointwise11", 19, 512), ("pointwise13", 10, 1024)]
     assert [(m.out_size, m.out_channels) for m in maps[2:]] == [(5, 512), (3, 256), (2, 256), (1, 128)]
@@ -275,8 +276,8 @@ def test_ssd_300_has_the_maps_of_its_configuration() -> None:
 
 
 def test_faster_rcnns_second_stage_is_the_rest_of_the_network() -> None:
-    plain = {row.name: row for row in expand(Design(1.0, 300))}
-    rows = {row.name: row for row in expand(Design(1.0, 300, task="faster-rcnn"))}
+    plain = {row.name: row for row in expand(Design.of(1.0, 300))}
+    rows = {row.name: row for row in expand(Design.of(1.0, 300, task="faster-rcnn"))}
     for name in ("depthwise12", "pointwise12", "depthwise13", "pointwise13"):
         assert rows[name].weight_shape == plain[name].weight_shape
         assert (rows[name].maps, rows[name].out_size, rows[name].stride) == (300, 7, plain[name].stride)
@@ -287,7 +288,7 @@ def test_faster_rcnns_second_stage_is_the_rest_of_the_network() -> None:
 
 @given(st.integers(32, 700), st.sampled_from(["same", "keras", "symmetric"]), st.sampled_from(["ssd", "faster-rcnn"]))
 def test_a_detector_has_maps_at_every_resolution_or_one_line_says_why_not(px: int, conv_padding: str, task: str) -> None:
-    design = Design(0.1, px, task=task, classes=2, conv_padding=conv_padding)
+    design = Design.of(0.1, px, task=task, classes=2, conv_padding=conv_padding)
     try:
         rows = expand(design)
     except MnsweepError as error:
@@ -308,13 +309,13 @@ def test_a_detector_has_maps_at_every_resolution_or_one_line_says_why_not(px: in
 )
 def test_too_small_an_image_is_named_with_the_mend(px: int, task: str, reason: str) -> None:
     with pytest.raises(MnsweepError, match=f"task {task} at {px} px: .*{reason}"):
-        expand(Design(1.0, px, task=task))
+        expand(Design.of(1.0, px, task=task))
 
 
 @BOTH
 def test_a_detector_needs_a_class_beside_the_background(design: Design) -> None:
     with pytest.raises(MnsweepError, match=r"classes 1: .* at least 2"):
-        expand(Design(1.0, 300, task=design.task, classes=1))
+        expand(Design.of(1.0, 300, task=design.task, classes=1))
 
 
 @BOTH

@@ -168,7 +168,7 @@ def test_synthetic_images_are_coarse_as_well_as_fine() -> None:
 
 @pytest.mark.parametrize("activation", ["relu6", "relu"])
 def test_ranges_are_the_least_and_greatest_values_that_torch_sees(activation: str) -> None:
-    layers = expand(Design(0.3, 40, classes=10, activation=activation))
+    layers = expand(Design.of(0.3, 40, classes=10, activation=activation))
     weights, images = random_weights(layers), synthetic_images(40)
     seen: dict[str, list[torch.Tensor]] = {"image": [torch.from_numpy(image) for image in images]}
 

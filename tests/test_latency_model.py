@@ -26,7 +26,7 @@ NS = {  # what each term costs on a made-up machine
     "stem": 0.05, "depthwise": 0.12, "pointwise": 0.02, "head": 0.03, "maps": 0.004, "weights": 0.01,
     "depthwise off fours": 0.2, "pointwise off fours": 0.01, "pointwise off sixteens": 0.005, "constant": 40_000.0,
 }  # fmt: skip
-SPACE = [Cell(Design(a / 100, r)) for a in range(25, 101, 3) for r in range(128, 225, 16)]
+SPACE = [Cell(Design.of(a / 100, r)) for a in range(25, 101, 3) for r in range(128, 225, 16)]
 SHRINKAGES: tuple[float | None, ...] = (None, 1.0, 0.1, 0.01)
 
 

@@ -49,7 +49,7 @@ TABLE_1 = """
 """
 
 DESIGNS = st.builds(
-    Design,
+    Design.of,
     st.floats(0.01, 2),
     st.integers(32, 1024),
     width_rule=st.sampled_from(["paper", "round8"]),
@@ -73,11 +73,11 @@ def as_printed(layer: Layer) -> list[str]:
 
 
 def test_the_full_network_is_table_1() -> None:
-    assert [as_printed(layer) for layer in expand(Design(1.0, 224))] == [line.split() for line in TABLE_1.split("\n")[1:-1]]
+    assert [as_printed(layer) for layer in expand(Design.of(1.0, 224))] == [line.split() for line in TABLE_1.split("\n")[1:-1]]
 
 
 def test_the_last_depthwise_layer_has_stride_1_and_keeps_its_map() -> None:
-    last = next(layer for layer in expand(Design(1.0, 224)) if layer.name == "depthwise13")
+    last = next(layer for layer in expand(Design.of(1.0, 224)) if layer.name == "depthwise13")
     assert (last.stride, last.in_size, last.out_size) == (1, 7, 7)
 
 
@@ -103,7 +103,7 @@ def test_convolutions_have_batch_norm_and_the_activation_and_the_classifier_a_bi
 
 
 def test_convolutions_are_depthwise_in_turn() -> None:
-    layers = [layer for layer in expand(Design(0.5, 96)) if layer.op == "conv"]
+    layers = [layer for layer in expand(Design.of(0.5, 96)) if layer.op == "conv"]
     assert [layer.groups for layer in layers[1::2]] == [layer.in_channels for layer in layers[1::2]]
     assert {layer.groups for layer in [layers[0], *layers[2::2]]} == {1}
 
@@ -138,14 +138,17 @@ def test_the_network_of_mlperf_tiny_has_a_bias_beside_every_batch_norm(design: D
 
 
 def test_rows_are_of_the_kinds_that_table_2_knows_and_of_a_few_more() -> None:
-    kinds = {row.name: row.kind for row in (*expand(Design(1.0, 227, "alexnet")), *expand(Design(1.0, 224, "googlenet")))}
+    kinds = {
+        row.name: row.kind
+        for row in (*expand(Design.of(1.0, 227, variant="alexnet")), *expand(Design.of(1.0, 224, variant="googlenet")))
+    }
     names = ("conv1", "norm1", "conv2", "pool1", "inception3a_1a", "inception3a_2b", "inception3a", "fc1", "classifier")
     expected = ["stem", "norm", "pointwise", "pool", "pointwise", "conv", "concat", "head", "head"]
     assert [
         kinds[name] for name in names
     ] == expected  # conv2 is GoogLeNet's 1 × 1; AlexNet's, in two groups, is no depthwise one
-    assert {row.kind for row in expand(Design(1.0, 227, "alexnet")) if row.groups == 2} == {"conv"}
-    assert [row.kind for row in expand(Design(1.0, 300, task="ssd"))][-1] == "boxes"
+    assert {row.kind for row in expand(Design.of(1.0, 227, variant="alexnet")) if row.groups == 2} == {"conv"}
+    assert [row.kind for row in expand(Design.of(1.0, 300, task="ssd"))][-1] == "boxes"
 
 
 def windows(size: int, before: int, after: int, stride: int) -> list[range]:
@@ -192,7 +195,7 @@ def test_a_pointwise_convolution_is_never_padded(convention: str) -> None:
 
 def test_keras_makes_12_of_an_odd_map_of_25_where_tensorflow_makes_13() -> None:
     out_sizes = {
-        convention: [layer.out_size for layer in expand(Design(1.0, 200, conv_padding=convention)) if layer.stride == 2]
+        convention: [layer.out_size for layer in expand(Design.of(1.0, 200, conv_padding=convention)) if layer.stride == 2]
         for convention in ("same", "keras", "symmetric")
     }
     assert out_sizes == {"same": [100, 50, 25, 13, 7], "keras": [100, 50, 25, 12, 6], "symmetric": [100, 50, 25, 13, 7]}
@@ -201,7 +204,7 @@ def test_keras_makes_12_of_an_odd_map_of_25_where_tensorflow_makes_13() -> None:
 @pytest.mark.parametrize("convention", ["same", "keras", "symmetric"])
 def test_no_map_vanishes_at_any_resolution(convention: str) -> None:
     for resolution in range(32, 1025):
-        assert min(layer.out_size for layer in expand(Design(0.25, resolution, conv_padding=convention))) == 1
+        assert min(layer.out_size for layer in expand(Design.of(0.25, resolution, conv_padding=convention))) == 1
 
 
 def widths(design: Design) -> list[int]:
@@ -222,13 +225,13 @@ def widths(design: Design) -> list[int]:
     ],
 )
 def test_channels_of_both_width_rules(alpha: float, rule: str, expected: list[int]) -> None:
-    assert widths(Design(alpha, 64, width_rule=rule)) == expected
+    assert widths(Design.of(alpha, 64, width_rule=rule)) == expected
 
 
 @pytest.mark.parametrize("rule", ["paper", "round8"])
 @pytest.mark.parametrize("alpha", [0.25, 0.5, 0.75, 1.0])
 def test_both_width_rules_agree_where_the_paper_measured(alpha: float, rule: str) -> None:
-    assert widths(Design(alpha, 64, width_rule=rule)) == [int(alpha * width) for width in widths(Design(1.0, 64))]
+    assert widths(Design.of(alpha, 64, width_rule=rule)) == [int(alpha * width) for width in widths(Design.of(1.0, 64))]
 
 
 def nearest_multiple_of_8(width: Fraction) -> int:

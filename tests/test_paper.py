@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from mnsweep.arch.cost import layer_mult_adds, layer_params
 from mnsweep.arch.expand import BLOCKS, expand
-from mnsweep.cell import DETECTION, TASK_CLASSES, Design
+from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
 from mnsweep.reproduction.judge import VERDICTS, Row, decimals, judge, matches, paper_tables
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import TITLES, Erratum, Printed, errata, printed
+from tests.families import DETECTION, TASK_CLASSES
 
 ROWS = [row for rows in paper_tables().values() for row in rows]
 BY_NAME = {(row.table, row.model, row.metric): row for row in ROWS}
@@ -213,8 +214,8 @@ def test_two_digits_of_table_2_changed_places() -> None:
     ("model", "kind"), [("Conv 1x1", "pointwise"), ("Conv DW 3x3", "depthwise"), ("Fully Connected", "head")]
 )
 def test_table_2_prints_shares_of_weights_alone(model: str, kind: str) -> None:
-    weights = {layer.name: prod(layer.weight_shape) for layer in expand(Design(1.0, 224)) if layer.weight_shape}
-    of_kind = sum(weights[layer.name] for layer in expand(Design(1.0, 224)) if layer.kind == kind)
+    weights = {layer.name: prod(layer.weight_shape) for layer in expand(Design.of(1.0, 224)) if layer.weight_shape}
+    of_kind = sum(weights[layer.name] for layer in expand(Design.of(1.0, 224)) if layer.kind == kind)
     assert sum(weights.values()) == 4_209_088
     assert round(100 * of_kind / 4_209_088, 2) == float(printed_text(2, model, "params_share"))
     assert f"{of_kind:,}" in BY_NAME[2, model, "params_share"].reason
@@ -229,7 +230,7 @@ def test_googlenet_is_quoted_from_its_own_table() -> None:
     assert explained(printed_text(8, "GoogleNet", "params"), sum(GOOGLENET_K) / 1e3)
     assert sum(GOOGLENET_M) == 1502 and round(147 * 64 * 112**2 / 1e6) == 118
     assert not explained(printed_text(8, "GoogleNet", "mult_adds"), 1502)
-    layers = expand(Design(1.0, 224, "googlenet"))
+    layers = expand(Design.of(1.0, 224, variant="googlenet"))
     weights = sum(prod(layer.weight_shape) for layer in layers if layer.weight_shape)
     assert (weights, sum(map(layer_params, layers)) - weights) == (6_990_272, 8_280)
     as_3x3 = sum(layer_mult_adds(layer._replace(kernel=min(layer.kernel, 3 if layer.kernel == 5 else 7))) for layer in layers)
@@ -238,13 +239,13 @@ def test_googlenet_is_quoted_from_its_own_table() -> None:
 
 def test_vgg_is_printed_without_its_fully_connected_layers() -> None:
     heads = 25088 * 4096 + 4096 * 4096 + 4096 * 1000
-    convolutions = sum(map(layer_mult_adds, expand(Design(1.0, 224, "vgg16")))) - heads
+    convolutions = sum(map(layer_mult_adds, expand(Design.of(1.0, 224, variant="vgg16")))) - heads
     assert (heads, convolutions) == (123_633_664, 15_346_630_656)
     assert float(printed_text(8, "VGG 16", "mult_adds")) == 100 * round(convolutions / 1e8)
 
 
 def test_squeezenet_is_printed_in_flops() -> None:
-    mult_adds = sum(map(layer_mult_adds, expand(Design(1.0, 227, "squeezenet"))))
+    mult_adds = sum(map(layer_mult_adds, expand(Design.of(1.0, 227, variant="squeezenet"))))
     with_ring = mult_adds + 512 * 1000 * (15**2 - 13**2)
     assert (mult_adds, round(with_ring / 1e6)) == (832_667_936, 861)
     assert round(2 * with_ring / 1e9, 2) == 1.72
@@ -253,7 +254,7 @@ def test_squeezenet_is_printed_in_flops() -> None:
 
 def test_alexnet_is_printed_to_two_digits() -> None:
     assert float(printed_text(9, "AlexNet", "mult_adds")) == 10 * round(724_406_816 / 1e7)
-    assert sum(map(layer_mult_adds, expand(Design(1.0, 227, "alexnet")))) == 724_406_816
+    assert sum(map(layer_mult_adds, expand(Design.of(1.0, 227, variant="alexnet")))) == 724_406_816
 
 
 def test_inception_v3_has_neither_head() -> None:
@@ -265,7 +266,7 @@ def test_inception_v3_has_neither_head() -> None:
 
 
 def test_planet_s_numbers_of_cells_are_consistent() -> None:
-    trunk = sum(map(layer_mult_adds, expand(Design(1.0, 299, "inception-v3")))) - 2_048_000
+    trunk = sum(map(layer_mult_adds, expand(Design.of(1.0, 299, variant="inception-v3")))) - 2_048_000
     cells = round((52e6 - 21_785_568) / 2049)
     assert cells == 14_746
     assert explained("5.74", (trunk + cells * 2048) / 1e9) and not explained("5.74", (trunk + 26_263 * 2048) / 1e9)
@@ -290,7 +291,7 @@ def test_the_first_narrow_embedding_is_of_160_pixels() -> None:
     at_128, at_160 = (body(Fraction(3, 4), resolution)[0] + 768 * 128 for resolution in (128, 160))
     assert explained(text, at_160 / 1e6) and not explained(text, at_128 / 1e6)
     row = next(row for row in printed() if row.model == "0.75 MobileNet-128 (first row)")
-    assert network_of(row) == Design(0.75, 160, task="embedding")
+    assert network_of(row) == Design.of(0.75, 160, task="embedding")
 
 
 @pytest.mark.parametrize(

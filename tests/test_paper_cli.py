@@ -28,7 +28,7 @@ from tests.test_sweep import FakeWorker, fake
 
 __all__ = ["run"]
 KEYS = ["model", "metric", "paper", "computed", "unit", "verdict", "reason"]
-MOBILENET, GOOGLENET, VGG = Design(1.0, 224), Design(1.0, 224, "googlenet"), Design(1.0, 224, "vgg16")
+MOBILENET, GOOGLENET, VGG = Design.of(1.0, 224), Design.of(1.0, 224, variant="googlenet"), Design.of(1.0, 224, variant="vgg16")
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_misprinted_unit_gives_no_printed_ratio() -> None:
     assert ratio.mult_adds_ratio_paper is None and ratio.mult_adds_ratio_computed == pytest.approx(9.7, abs=0.1)
 
 
-SMALL = Design(0.25, 32), Design(0.5, 32)
+SMALL = Design.of(0.25, 32), Design.of(0.5, 32)
 
 
 @pytest.fixture

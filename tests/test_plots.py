@@ -36,7 +36,7 @@ def deployed(*deployments: Deployment, designs: Sequence[tuple[float, int]] = PA
         work = alpha**1.9 * resolution**2  # no two alike
         ms = work / 1e3 / (1 + 0.3 * (i % len(deployments)))
         pct = 40 + 10 * np.log10(work) - (deployment.precision == "int8")
-        cell = Cell(Design(alpha, resolution), deployment)
+        cell = Cell(Design.of(alpha, resolution), deployment)
         results.append(measured(cell.id, ms, float(pct), mult_adds=round(work * 1e4)))
     return with_frontier(results)
 
@@ -88,7 +88,7 @@ DEPLOYMENTS = st.builds(
 
 
 def fills_of(used: Sequence[Deployment]) -> tuple[list[Result], Fills]:
-    results = [make_result(Cell(Design(0.5, 128), deployment).id) for deployment in used]
+    results = [make_result(Cell(Design.of(0.5, 128), deployment).id) for deployment in used]
     return results, Fills.of(results, results)
 
 

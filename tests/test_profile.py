@@ -13,6 +13,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+import mnsweep.app.profile
 import mnsweep.profiling.measure
 from mnsweep.app.profile import to_document, write
 from mnsweep.cell import Cell, Deployment, Design
@@ -29,7 +30,7 @@ from mnsweep.worker.base import Array, NodeTime, Offer
 from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
 from mnsweep.worker.timing import Timing
 
-CELL = Cell(Design(0.3, 64), Deployment(pad="none"))
+CELL = Cell(Design.of(0.3, 64), Deployment(pad="none"))
 HERE = read_machine()
 CELL_MS = 2.0
 US = 50.0  # of each operator
@@ -154,7 +155,7 @@ def test_a_profile_has_enough_runs_and_takes_no_age(ms: float, runs: int) -> Non
 
 def test_the_batch_and_the_threads_are_those_of_the_cell() -> None:
     worker = lab()
-    found = profile(Cell(Design(0.3, 64), Deployment(threads=3, batch=4, pad="none")), new_worker=worker)
+    found = profile(Cell(Design.of(0.3, 64), Deployment(threads=3, batch=4, pad="none")), new_worker=worker)
     assert worker.pinned[-1] == 3
     one = profile(CELL, new_worker=lab())
     assert [row.flops for row in found.rows] == [4 * row.flops for row in one.rows]
@@ -172,7 +173,7 @@ def test_padded_channels_are_deployed_and_the_shares_stay_the_network_s() -> Non
 @pytest.mark.parametrize(("precision", "quantized"), [("fp32", False), ("int8", True)])
 def test_products_are_in_the_precision_of_the_cell(precision: str, quantized: bool) -> None:
     worker = lab()
-    profile(Cell(Design(0.3, 64), Deployment(precision, pad="none")), new_worker=worker)
+    profile(Cell(Design.of(0.3, 64), Deployment(precision, pad="none")), new_worker=worker)
     assert all(("QuantizeLinear" in ops) is quantized for ops in worker.ops.values())
     assert set(worker.ops) > set(FORMS)
 
@@ -247,7 +248,13 @@ def test_a_document_has_every_number_and_null_for_what_is_not_known() -> None:
     assert (layers["pool"]["gflops"], layers["pool"]["bound"], layers["pool"]["roof_pct"]) == (None, None, None)
     assert layers["stem"]["operators"] == [{"name": "stem_nchwc", "op": "Conv", "implementation": "blocked", "ns": 1e3 * US}]
     assert document["lint"][0]["layers"] == ["depthwise1", "pointwise1"] and "--pad auto" in document["lint"][0]["mend"]
-    assert document["lint"][1] == {"rule": "reorders", "text": document["lint"][1]["text"], "mend": None, "layers": []}
+    assert document["lint"][1] == {
+        "rule": "reorders",
+        "text": document["lint"][1]["text"],
+        "mend": None,
+        "layers": [],
+        "fix": None,
+    }
     slower = to_document(profile(CELL, new_worker=lab(cell_ms=(1.0,), refuses=FORMS)), [])
     assert slower["not_attributed_ms"] is None and slower["peak_gflops"] is None
 
@@ -300,7 +307,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             worker = lab(**settings)
             monkeypatch.setattr(mnsweep.profiling.measure, "profile", lambda cell, wait: profile(cell, wait, worker))
             monkeypatch.setattr(
-                mnsweep.profiling.measure, "draw", lambda *args: {f"{args[3]}.{kind}": b"" for kind in ("png", "svg")}
+                mnsweep.app.profile, "draw", lambda *args: {f"{args[3]}.{kind}": b"" for kind in ("png", "svg")}
             )
         monkeypatch.setattr(sys, "argv", ["mnsweep", "profile", *command.split()])
         capsys.readouterr()
@@ -362,7 +369,7 @@ def test_what_is_not_offered_here_is_exit_status_4_and_one_line(run: Run) -> Non
 def test_threads_auto_are_all_that_may_be_used(run: Run) -> None:
     ran = run("--alpha 0.3 --res 64 --threads auto --json -q")
     usable = read_facts().usable_threads
-    assert json.loads(ran.out)["cell"] == Cell(Design(0.3, 64), Deployment(threads=usable)).id
+    assert json.loads(ran.out)["cell"] == Cell(Design.of(0.3, 64), Deployment(threads=usable)).id
 
 
 def test_the_text_says_where_time_goes_what_is_wrong_and_what_to_do(run: Run) -> None:

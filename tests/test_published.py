@@ -42,12 +42,12 @@ PAPER = {
     (1.0, 128): 64.4,
     (0.5, 160): 60.2,
 }
-FULL = Design(1.0, 224)
+FULL = Design.of(1.0, 224)
 
 
 @pytest.mark.parametrize(("alpha", "resolution"), SLIM)
 def test_the_default_source_has_the_16_checkpoints(alpha: float, resolution: int) -> None:
-    quality = published(Cell(Design(alpha, resolution)))
+    quality = published(Cell(Design.of(alpha, resolution)))
     assert quality is not None
     assert (quality.quality_pct, quality.top5_pct) == SLIM[alpha, resolution]
     assert (quality.metric, quality.source, quality.provenance) == ("imagenet_top1", "slim-2018-08", "published: slim-2018-08")
@@ -56,7 +56,7 @@ def test_the_default_source_has_the_16_checkpoints(alpha: float, resolution: int
 
 @pytest.mark.parametrize(("alpha", "resolution"), SLIM)
 def test_the_paper_has_its_eight_rows_and_no_others(alpha: float, resolution: int) -> None:
-    quality = published(Cell(Design(alpha, resolution)), "paper")
+    quality = published(Cell(Design.of(alpha, resolution)), "paper")
     assert (quality and quality.quality_pct) == PAPER.get((alpha, resolution))
     assert quality is None or (quality.top5_pct is None and quality.provenance == "published: paper")
 
@@ -65,16 +65,16 @@ def test_the_paper_has_its_eight_rows_and_no_others(alpha: float, resolution: in
 @pytest.mark.parametrize(
     "design",
     [
-        Design(0.33, 224),
-        Design(1.0, 176),
-        Design(2.0, 224),
+        Design.of(0.33, 224),
+        Design.of(1.0, 176),
+        Design.of(2.0, 224),
         replace(FULL, conv_padding="keras"),
         replace(FULL, conv_padding="symmetric"),
         replace(FULL, activation="relu"),
         replace(FULL, classes=10),
         replace(FULL, classes=1001),
         replace(FULL, width_rule="round8", activation="relu"),
-        Design(0.33, 224, width_rule="round8"),
+        Design.of(0.33, 224, width_rule="round8"),
     ],
     ids=lambda design: Cell(design).id,
 )
@@ -84,9 +84,9 @@ def test_another_network_has_no_published_number(design: Design, source: str) ->
 
 @pytest.mark.parametrize(("alpha", "resolution"), SLIM)
 def test_round8_at_a_published_alpha_is_the_published_network(alpha: float, resolution: int) -> None:
-    rounded = Design(alpha, resolution, width_rule="round8")
-    assert expand(rounded) == expand(Design(alpha, resolution))
-    assert published(Cell(rounded)) == published(Cell(Design(alpha, resolution)))
+    rounded = Design.of(alpha, resolution, width_rule="round8")
+    assert expand(rounded) == expand(Design.of(alpha, resolution))
+    assert published(Cell(rounded)) == published(Cell(Design.of(alpha, resolution)))
 
 
 @pytest.mark.parametrize("deployment", [Deployment(threads=2), Deployment(batch=8)])
@@ -146,16 +146,16 @@ def test_every_top1_of_the_paper_is_its_network_s_and_no_checkpoint_s(row: Print
 @pytest.mark.parametrize(
     "design",
     [
-        Design(0.5, 300, task="ssd"),
-        Design(1.0, 320, task="ssd"),
-        Design(1.0, 300, task="ssd", classes=21),
-        Design(1.0, 224, task="dogs", classes=121),
-        Design(1.0, 224, task="planet", classes=10_000),
-        Design(1.0, 224, task="attributes", activation="relu"),
-        Design(1.0, 224, task="embedding"),
-        Design(0.75, 224, variant="shallow"),
-        Design(1.0, 224, variant="conv-bias"),
-        Design(1.0, 299, variant="inception-v3"),
+        Design.of(0.5, 300, task="ssd"),
+        Design.of(1.0, 320, task="ssd"),
+        Design.of(1.0, 300, task="ssd", classes=21),
+        Design.of(1.0, 224, task="dogs", classes=121),
+        Design.of(1.0, 224, task="planet", classes=10_000),
+        Design.of(1.0, 224, task="attributes", activation="relu"),
+        Design.of(1.0, 224, task="embedding"),
+        Design.of(0.75, 224, variant="shallow"),
+        Design.of(1.0, 224, variant="conv-bias"),
+        Design.of(1.0, 299, variant="inception-v3"),
     ],
     ids=lambda design: Cell(design).id,
 )
@@ -164,7 +164,7 @@ def test_another_application_has_no_published_number(design: Design) -> None:
 
 
 def test_an_application_in_int8_has_no_number_and_in_bf16_inherits_it() -> None:
-    design = Design(1.0, 224, task="dogs")
+    design = Design.of(1.0, 224, task="dogs")
     assert published(Cell(design, Deployment("int8"))) is None
     inherited = published(Cell(design, Deployment("bf16")))
     assert inherited and (inherited.quality_pct, inherited.provenance) == (83.3, "inherited from fp32, published: paper")

@@ -34,7 +34,7 @@ from mnsweep.worker.runtimes import load
 from tests.test_build import one_thread
 
 __all__ = ["one_thread"]  # a fixture
-DESIGN = Design(0.3, 32, classes=10)
+DESIGN = Design.of(0.3, 32, classes=10)
 IMAGES = 200
 NO_DOT_PRODUCTS = not read_machine().has_int8_dot_products
 saturates = pytest.mark.skipif(NO_DOT_PRODUCTS, reason="without 8-bit dot products, sums of two products saturate at 16 bits")
@@ -273,7 +273,7 @@ def test_onnxruntime_runs_every_convolution_in_int8(tmp_path: Path, k: int) -> N
 
 @pytest.mark.parametrize("activation", ["relu6", "relu"])
 def test_the_file_is_valid_and_leaves_clipping_to_the_quantization(activation: str) -> None:
-    layers = expand(Design(0.3, 32, classes=10, activation=activation))
+    layers = expand(Design.of(0.3, 32, classes=10, activation=activation))
     model = onnx.load_from_string(build_onnx(layers, random_weights(layers), ranges=assumed_ranges(layers)))
     onnx.checker.check_model(model, full_check=True)
     kinds = {node.op_type for node in model.graph.node}

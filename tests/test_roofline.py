@@ -13,7 +13,7 @@ from mnsweep.profiling.lint import Finding, lint
 from mnsweep.profiling.roofline import OTHER, Roof, Row, in_words, kinds, layer_bytes, row_of, rows
 from mnsweep.worker.base import NodeTime
 
-FULL = expand(Design(1.0, 224))
+FULL = expand(Design.of(1.0, 224))
 NAMES = [layer.name for layer in FULL]
 LAYERS = {layer.name: layer for layer in FULL}
 ROOF = Roof(100.0, 20.0)
@@ -151,7 +151,7 @@ def test_shares_of_work_are_those_of_table_2() -> None:
 
 
 def test_kinds_add_time_up_and_count_work_on_paper() -> None:
-    logical = expand(Design(0.3, 64))
+    logical = expand(Design.of(0.3, 64))
     deployed = pad_channels(logical, multiples_of(16, logical))
     found = rows(
         deployed, [node("stem", us=30), node("depthwise1", us=10), node("depthwise2", us=40), node("Reorder", us=20)], "fp32"
@@ -205,7 +205,7 @@ def test_a_blocked_graph_needs_nothing() -> None:
     assert list(findings) == ["blocked-layout", "reorders"]
     assert findings["blocked-layout"].text == "all 27 convolutions run in onnxruntime's blocked layout"
     assert findings["reorders"].text == "1 change of layout: 0.005 ms, 1.7 % of the time"  # 5 of 300 µs
-    assert not any(finding.mend or finding.changes for finding in findings.values())
+    assert not any(finding.fix or finding.changes for finding in findings.values())
 
 
 @pytest.mark.parametrize(("pad", "change"), [("none", ("pad", "auto")), ("6", ("pad", "auto")), ("auto", ("pad", "16"))])
@@ -217,9 +217,9 @@ def test_convolutions_that_left_the_blocked_layout_are_named(pad: str, change: t
     assert finding.layers == ("depthwise1", "depthwise2", "pointwise2")
     assert "3 of 27 convolutions left onnxruntime's blocked layout (42 % of the time)" in finding.text  # 220 of 530 µs
     assert "depthwise1–2, pointwise2" in finding.text
-    assert finding.changes == (change,) and f"--pad {change[1]}" in finding.mend
+    assert finding.changes == (change,) and f"--pad {change[1]}" in finding.fix
     assert findings["reorders"].text.startswith("5 changes of layout: 0.045 ms")
-    assert "go away" in findings["reorders"].mend
+    assert "go away" in findings["reorders"].fix
 
 
 def test_where_nothing_can_be_blocked_padding_does_not_help() -> None:
@@ -230,8 +230,8 @@ def test_where_nothing_can_be_blocked_padding_does_not_help() -> None:
 
 def test_an_activation_of_its_own_is_no_convolution_that_left() -> None:
     findings = found([*blocked(), node("depthwise3.relu6", "Clip")], Deployment())
-    assert findings["activation"].layers == ("depthwise3",) and findings["activation"].mend
-    assert not findings["blocked-layout"].mend
+    assert findings["activation"].layers == ("depthwise3",) and findings["activation"].fix
+    assert not findings["blocked-layout"].fix
 
 
 INT8 = [node(f"{layer.name}_token_7", "QLinearConv") for layer in FULL if layer.op == "conv"]
@@ -240,7 +240,7 @@ INT8 += [node("image.quantize", "QuantizeLinear"), node("pool", "QLinearGlobalAv
 
 def test_int8_that_fused_needs_nothing() -> None:
     findings = found(INT8, Deployment("int8"))
-    assert findings["quantized"].text == "all 29 layers run in 8 bits" and not findings["quantized"].mend
+    assert findings["quantized"].text == "all 29 layers run in 8 bits" and not findings["quantized"].fix
 
 
 def test_int8_that_did_not_fuse_is_named() -> None:
@@ -252,7 +252,7 @@ def test_int8_that_did_not_fuse_is_named() -> None:
         finding.text
         == "in fp32, not in 8 bits: stem, depthwise1; quantize and dequantize operators that did not fuse: 1 (0.004 ms)"
     )
-    assert finding.mend and finding.changes == (("runtime", "openvino"),)
+    assert finding.fix and finding.changes == (("runtime", "openvino"),)
 
 
 def test_a_lone_pair_is_found_where_all_layers_are_quantized() -> None:
@@ -266,7 +266,7 @@ OPENVINO += [node("logits", "FullyConnected", "jit_gemm_i8"), node("pool", "Redu
 
 def test_openvino_tells_precision_and_kernel() -> None:
     clean = found(OPENVINO, Deployment("int8", "openvino"))
-    assert clean["precision"].text == "all 28 layers that multiply run in int8" and not clean["precision"].mend
+    assert clean["precision"].text == "all 28 layers that multiply run in int8" and not clean["precision"].fix
     assert "reference-kernel" not in clean and "blocked-layout" not in clean
 
     ran = [replace(n, implementation="ref_any_f32") if n.name.startswith("pointwise2/") else n for n in OPENVINO]
@@ -279,7 +279,7 @@ def test_openvino_tells_precision_and_kernel() -> None:
 @pytest.mark.parametrize(("precision", "implementation"), [("fp32", "brgconv_avx2_f32"), ("bf16", "brgconv_avx512_amx_bf16")])
 def test_openvino_in_the_precision_that_was_asked_for(precision: str, implementation: str) -> None:
     ran = [replace(n, implementation=implementation) for n in OPENVINO]
-    assert not found(ran, Deployment(precision, "openvino"))["precision"].mend
+    assert not found(ran, Deployment(precision, "openvino"))["precision"].fix
     other = "fp32" if precision == "bf16" else "bf16"
     assert len(found(ran, Deployment(other, "openvino"))["precision"].layers) == 28
 
@@ -312,7 +312,7 @@ def test_only_what_takes_long_is_worth_a_word() -> None:
 def test_many_reorders_around_blocked_convolutions_are_nobody_s_fault() -> None:
     reorders = [node(f"ReorderInput_{i}", "ReorderInput", "blocked") for i in range(4)]
     finding = found([*blocked(), *reorders], Deployment())["reorders"]
-    assert finding.text.startswith("5 changes") and not finding.mend
+    assert finding.text.startswith("5 changes") and not finding.fix
 
 
 def test_what_left_the_fast_path_is_not_said_twice() -> None:

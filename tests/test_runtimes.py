@@ -13,19 +13,20 @@ import openvino
 import pytest
 
 from mnsweep.arch.expand import expand
-from mnsweep.cell import CHOICES, Deployment, Design
+from mnsweep.cell import Deployment, Design
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.quantize import assumed_ranges
 from mnsweep.graph.weights import Weights, random_weights
-from mnsweep.worker import runtimes
+from mnsweep.names import RUNTIMES, choices
+from mnsweep.names import Runtime as RuntimeName
 from mnsweep.worker.base import Array, NodeTime, Offer, Run, Session, random_images, ready
 from mnsweep.worker.ort import OrtSession
 from mnsweep.worker.ov import OvSession
 from mnsweep.worker.process import open_ready
 from mnsweep.worker.runtimes import load, offer
 
-RUNTIMES = ["onnxruntime", "openvino"]
-LAYERS = expand(Design(0.3, 48, classes=20))
+BOTH = ["onnxruntime", "openvino"]
+LAYERS = expand(Design.of(0.3, 48, classes=20))
 
 
 @cache
@@ -41,27 +42,27 @@ def logits(runtime: str, precision: str = "fp32", batch: int = 1, threads: int =
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_runtimes_agree(batch: int, threads: int) -> None:
-    one, other = (logits(runtime, "fp32", batch, threads) for runtime in RUNTIMES)
+    one, other = (logits(runtime, "fp32", batch, threads) for runtime in BOTH)
     assert one.shape == (batch, 20) and one.std() > 0.1
     np.testing.assert_allclose(one, other, atol=1e-3)
 
 
 def test_the_images_of_a_batch_are_answered_one_by_one() -> None:
     images = random_images((2, 3, 48, 48))
-    for runtime in RUNTIMES:
+    for runtime in BOTH:
         one, two = (load(runtime).open(model(batch=batch), "fp32", 1) for batch in (1, 2))
         single = np.concatenate([one.outputs(image[None])["logits"] for image in images])
         np.testing.assert_allclose(two.outputs(images)["logits"], single, atol=1e-4)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 @pytest.mark.parametrize("batch", [1, 2])
 def test_int8_runs(runtime: str, batch: int) -> None:
     found = logits(runtime, "int8", batch)
     assert found.shape == (batch, 20) and np.isfinite(found).all() and found.std() > 0.1
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 def test_what_is_bound_runs_on_its_own_images(runtime: str) -> None:
     """Two batches bound to two sessions, run by turns: each answers its own."""
     batches = [random_images((1, 3, 48, 48)), np.zeros((1, 3, 48, 48), np.float32)]
@@ -78,10 +79,10 @@ def test_each_offers_its_version_and_what_runs() -> None:
     assert offer("onnxruntime") == Offer(onnxruntime.__version__, ("fp32", "int8"))
     found = offer("openvino")
     assert found.version in openvino.__version__ and not found.obstacle
-    assert {"fp32", "int8"} <= set(found.precisions) <= set(CHOICES["precision"])
+    assert {"fp32", "int8"} <= set(found.precisions) <= set(choices("precision"))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 def test_what_is_offered_can_be_had(runtime: str) -> None:
     for precision in offer(runtime).precisions:
         assert np.isfinite(logits(runtime, precision)).all()
@@ -132,7 +133,7 @@ def test_a_precision_that_the_cpu_lacks_is_refused_with_what_would_run() -> None
         load("openvino").open(model(), "bf16", 1)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_the_times_of_the_operators_cover_every_row(runtime: str, precision: str) -> None:
     session = load(runtime).open(model(precision), precision, 1, profiled=True)
@@ -173,7 +174,7 @@ def test_onnxruntimes_averages_are_of_the_last_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_session_has_the_threads_that_were_asked_for(threads: int) -> None:
-    ort_session, ov_session = (load(runtime).open(model(), "fp32", threads) for runtime in RUNTIMES)
+    ort_session, ov_session = (load(runtime).open(model(), "fp32", threads) for runtime in BOTH)
     assert isinstance(ort_session, OrtSession) and isinstance(ov_session, OvSession)
     options = ort_session.session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
@@ -181,7 +182,7 @@ def test_a_session_has_the_threads_that_were_asked_for(threads: int) -> None:
     assert ov_session.compiled.get_property("NUM_STREAMS") == 1
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_network_whose_answer_is_not_finite_is_not_timed(runtime: str, bad: float) -> None:
     arrays = dict(random_weights(LAYERS).arrays)
@@ -192,7 +193,7 @@ def test_a_network_whose_answer_is_not_finite_is_not_timed(runtime: str, bad: fl
     ready(load(runtime).open(model(), "fp32", 1))()
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", BOTH)
 def test_what_is_no_model_raises(runtime: str) -> None:
     with pytest.raises(Exception, match=r"."):
         load(runtime).open(b"no model", "fp32", 1)
@@ -222,16 +223,22 @@ class Abacus:
         return []
 
 
-def test_a_third_runtime_is_one_class_and_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runtimes._CLASSES, "abacus", "tests.test_runtimes:Abacus")
-    monkeypatch.setitem(CHOICES, "runtime", (*CHOICES["runtime"], "abacus"))
+def abacus(implementation: str) -> RuntimeName:
+    return RuntimeName(
+        name="abacus", implementation=implementation, install="carve one", package="abacus", option="[a-z]+",
+        compare_with="onnxruntime",
+    )  # fmt: skip
+
+
+def test_a_third_runtime_is_one_class_and_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNTIMES, "abacus", abacus("tests.test_runtimes:Abacus"))
     assert offer("abacus:wooden") == Offer("1.0 wooden", ("fp32",))
     assert load("abacus").open(b"12345", "fp32", 1).outputs(random_images((1,)))["logits"] == 5
     open_ready(b"12345", Deployment(runtime="abacus"))()
 
 
 def test_a_third_runtime_that_is_not_installed_is_an_obstacle_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(runtimes._CLASSES, "abacus", "no_such_module:Abacus")
+    monkeypatch.setitem(RUNTIMES, "abacus", abacus("no_such_module:Abacus"))
     assert offer("abacus").obstacle.startswith("abacus can't be loaded (No module named 'no_such_module')")
 
 

@@ -11,9 +11,9 @@ from mnsweep.cell import Design
 from mnsweep.choice.search import representatives, space_filling, undecided
 from mnsweep.prediction.deployments import Predicted
 
-GRID = [Design(a / 100, r) for a in range(25, 101, 5) for r in range(128, 225, 16)]
-DESIGNS = st.lists(st.builds(Design, st.integers(5, 100).map(lambda a: a / 100), st.integers(32, 300)), min_size=1, max_size=14,
-                   unique=True)  # fmt: skip
+GRID = [Design.of(a / 100, r) for a in range(25, 101, 5) for r in range(128, 225, 16)]
+DESIGN = st.builds(Design.of, st.integers(5, 100).map(lambda a: a / 100), st.integers(32, 300))
+DESIGNS = st.lists(DESIGN, min_size=1, max_size=14, unique=True)
 
 
 def places(designs: list[Design]) -> dict[Design, tuple[float, float]]:
@@ -66,7 +66,7 @@ def test_it_fills_better_than_chance() -> None:
 
 
 def test_a_step_of_ten_percent_counts_alike_everywhere() -> None:
-    line = [Design(round(0.1 * 1.1**i, 6), 128) for i in range(17)]
+    line = [Design.of(round(0.1 * 1.1**i, 6), 128) for i in range(17)]
     assert space_filling(line, 5)[:3] == [line[0], line[16], line[8]]
 
 

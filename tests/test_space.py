@@ -117,13 +117,13 @@ def test_a_task_brings_its_classes_unless_they_are_given() -> None:
 
 def test_a_network_to_compare_with_needs_no_axes() -> None:
     assert [cell.id for cell in Space(variant="inception-v3").cells()] == ["a1.0_r299_inception-v3"]
-    with pytest.raises(MnsweepError, match=r"write --alpha 1\.0 --res 224"):
+    with pytest.raises(MnsweepError, match=r"write `alpha` 1\.0 `res` 224"):
         Space(alpha="0.25,1.0", variant="vgg16").designs()
 
 
 @pytest.mark.parametrize("name", ["variant", "task"])
 def test_an_unknown_variant_or_task_is_one_line_that_says_what_there_is(name: str) -> None:
-    with pytest.raises(MnsweepError, match=f"{name} 'nonsense' is unknown: choose from .*mobilenet|classify") as error:
+    with pytest.raises(MnsweepError, match=f"{name} 'nonsense' is unknown; choose from .*(mobilenet|classify)") as error:
         Space(**{name: "nonsense"}).designs()  # type: ignore[arg-type]
     in_one_line(error.value)
 
@@ -184,7 +184,7 @@ BAD_ALPHAS = [
 def test_a_bad_alpha_is_one_line_that_names_the_flag(text: str) -> None:
     with pytest.raises(MnsweepError) as error:
         alphas(text)
-    assert "--alpha" in in_one_line(error.value)
+    assert "`alpha`" in in_one_line(error.value)
 
 
 BAD_RESOLUTIONS = [
@@ -207,7 +207,7 @@ BAD_RESOLUTIONS = [
 def test_a_bad_resolution_is_one_line_that_names_the_flag(text: str) -> None:
     with pytest.raises(MnsweepError) as error:
         resolutions(text)
-    assert f"--res {text}".rstrip() in in_one_line(error.value)
+    assert f"`res` {text}".rstrip() in in_one_line(error.value)
 
 
 @pytest.mark.parametrize("flag", ["threads", "batch"])
@@ -216,14 +216,14 @@ def test_a_bad_deployment_is_one_line_that_names_the_flag(flag: str, text: str) 
     axis: dict[str, Any] = {flag: text}
     with pytest.raises(MnsweepError) as error:
         Space(**axis).deployments()
-    assert f"--{flag}" in in_one_line(error.value)
+    assert f"`{flag}`" in in_one_line(error.value)
 
 
 @pytest.mark.parametrize("value", [[], [None], [True], True, [[0.5]]], ids=repr)
 def test_a_value_of_another_type_is_refused(value: Any) -> None:
     with pytest.raises(MnsweepError) as error:
         alphas(value)
-    assert "--alpha" in in_one_line(error.value)
+    assert "`alpha`" in in_one_line(error.value)
 
 
 @given(st.text() | st.text(alphabet="0123456789.:,eE+- ", max_size=20), st.sampled_from(["alpha", "res"]))
@@ -244,16 +244,16 @@ def test_a_slip_of_the_keyboard_is_refused_at_once_with_the_number_of_designs() 
         Space(alpha="1", res="1:1000000:1").designs()
     assert perf_counter() - start < 0.5
     assert "1,000,000 designs" in in_one_line(error.value)
-    assert "--res 1:1000000:1" in str(error.value)
+    assert "`res` 1:1000000:1" in str(error.value)
 
 
 def test_a_refused_grid_counts_the_product_of_both_axes() -> None:
-    with pytest.raises(MnsweepError, match=r"--alpha .*--res .*10,010 designs.*10,000.*--max-designs"):
+    with pytest.raises(MnsweepError, match=r"`alpha` .*`res` .*10,010 designs.*10,000.*`max_designs`"):
         Space(alpha="0.001:1.001:0.001", res="32:41:1").designs()
     assert len(Space(alpha="0.001:1:0.001", res="32:41:1").designs()) == 10_000
 
 
 def test_a_larger_limit_admits_more_designs_but_no_bad_values() -> None:
     assert len(Space(alpha="0.0001:1.5:0.0001", res="32", max_designs=15_000).designs()) == 15_000
-    with pytest.raises(MnsweepError, match="--res 1:1000000:1: the resolution is a whole number of pixels from 32 to 1024"):
+    with pytest.raises(MnsweepError, match="`res` 1:1000000:1: the resolution is a whole number of pixels from 32 to 1024"):
         Space(alpha="1", res="1:1000000:1", max_designs=10**7).designs()

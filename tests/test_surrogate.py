@@ -67,7 +67,7 @@ def test_left_out_errors_are_those_of_fits_without_the_anchor(source: str, preci
 def test_a_published_cell_keeps_its_number_and_the_fit_is_not_forced_through_it(source: str, precision: str) -> None:
     fit, off = fitted(source, precision), []
     for (alpha, resolution), anchor in anchors(source, precision).items():
-        cell = Cell(Design(alpha, resolution), Deployment(precision))
+        cell = Cell(Design.of(alpha, resolution), Deployment(precision))
         assert quality_of(cell, source) == (anchor, None)
         assert quality_of(cell, source, extrapolate=True) == (anchor, None)
         assert not anchor.predicted and anchor.provenance.startswith("published")
@@ -90,7 +90,7 @@ INSIDE = st.tuples(st.floats(0.25, 1.0), st.integers(128, 224))
 @given(INSIDE)
 def test_a_prediction_says_so_and_lies_between_what_is_published_around_it(place: tuple[float, int]) -> None:
     alpha, resolution = place
-    cell = Cell(Design(alpha, resolution))
+    cell = Cell(Design.of(alpha, resolution))
     assume(published(cell) is None)
     found = quality_of(cell, SLIM)
     assert found

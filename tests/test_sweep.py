@@ -150,7 +150,13 @@ def test_an_interrupt_loses_nothing_and_the_next_run_continues(folder: SweepFold
 
 def test_other_cells_join_the_sweep_with_cells_that_were_measured_before(folder: SweepFolder) -> None:
     measure(folder)
-    added = (Cell(Design(0.75, 40)), Cell(Design(1.0, 40)), Cell(Design(1.0, 48)), Cell(Design(1.0, 56)), Cell(Design(1.0, 64)))
+    added = (
+        Cell(Design.of(0.75, 40)),
+        Cell(Design.of(1.0, 40)),
+        Cell(Design.of(1.0, 48)),
+        Cell(Design.of(1.0, 56)),
+        Cell(Design.of(1.0, 64)),
+    )
     outcome = measure(folder, added)
     assert [r.cell for r in outcome.results] == [cell.id for cell in (*SMALL, *added)]
     later = {b.cell for b in folder.read().blocks if b.process > 2}
@@ -241,7 +247,7 @@ def test_sustained_load_comes_before_the_first_warm_up_and_is_recorded(folder: S
                 asked.append((key, min_runs, min_ms))
             return super().time(key, min_runs, min_ms)  # type: ignore[no-any-return]
 
-    cells = (*SMALL, Cell(Design(0.25, 32), Deployment(threads=2)))
+    cells = (*SMALL, Cell(Design.of(0.25, 32), Deployment(threads=2)))
     measure(folder, cells, worker=Asked, rules=Rules(least_rounds=1, most_rounds=1, sustain_s=30))
     assert asked[0] == ("a0.25_r32_t2", 1, 30_000)
     assert {p.settings["sustain_s"] for p in folder.read().processes} == {30}
@@ -294,6 +300,6 @@ def test_references_of_a_sweep_that_grows_were_measured_before() -> None:
 
 
 def test_one_cell_alone_is_its_own_reference() -> None:
-    cell = Cell(Design(0.25, 32), Deployment(threads=2))
+    cell = Cell(Design.of(0.25, 32), Deployment(threads=2))
     (group,) = groups([cell], [cell], (), 1e12)
     assert group.all == (cell,)

@@ -7,17 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnsweep.cell import TASK_CLASSES, Cell, Deployment, Design
+from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import printed
 from mnsweep.space import Space
 from mnsweep.sweep.file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
+from tests.families import TASK_CLASSES
 
 REPOSITORY = Path(__file__).parents[1]
 FILE = Path("some/mine.toml")
 DESIGNS = st.builds(
-    Design,
+    Design.of,
     st.floats(0, 2, exclude_min=True) | st.sampled_from([0.25, 1.0, 1e-5]),
     st.integers(32, 1024),
     classes=st.sampled_from([1000, 10]),
@@ -73,7 +74,7 @@ def test_what_a_file_says_is_what_is_swept(text: str, expected: list[str]) -> No
 
 def test_visual_wake_words_is_a_named_design() -> None:
     sweep = read_sweep(REPOSITORY / "sweeps" / "vww.toml")
-    assert sweep.cells[0].design == Design(0.25, 96, "conv-bias", classes=2, activation="relu")
+    assert sweep.cells[0].design == Design.of(0.25, 96, variant="conv-bias", classes=2, activation="relu")
     assert {cell.design for cell in sweep.cells} == {sweep.cells[0].design}
 
 

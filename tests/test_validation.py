@@ -18,7 +18,7 @@ from mnsweep.measure.record import Block, Process, Records
 from mnsweep.prediction.latency_model import fit_latency
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 
-CELLS = tuple(Cell(Design(a / 100, r)) for a in range(25, 101, 15) for r in (128, 160, 192, 224))
+CELLS = tuple(Cell(Design.of(a / 100, r)) for a in range(25, 101, 15) for r in (128, 160, 192, 224))
 INT8 = tuple(Cell(cell.design, Deployment("int8")) for cell in CELLS)
 MS = st.floats(0.5, 50)
 

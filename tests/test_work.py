@@ -18,7 +18,7 @@ ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 MULTIPLES = {"fours": 4, "eights": 8, "sixteens": 16}
 
 DESIGNS = st.builds(
-    Design,
+    Design.of,
     st.integers(5, 200).map(lambda hundredths: hundredths / 100),
     st.integers(32, 300),
     classes=st.sampled_from([10, 1000, 1001]),
@@ -132,7 +132,12 @@ def test_no_cells_are_no_work() -> None:
 
 
 def test_work_of_one_width_is_not_taken_for_another() -> None:
-    designs = [Design(0.5, 128), Design(0.5, 128, classes=10), Design(0.5, 128, conv_padding="keras"), Design(0.51, 128)]
+    designs = [
+        Design.of(0.5, 128),
+        Design.of(0.5, 128, classes=10),
+        Design.of(0.5, 128, conv_padding="keras"),
+        Design.of(0.51, 128),
+    ]
     cells = [Cell(d, how) for d in designs for how in (Deployment(), Deployment("int8"))]
     cells += [Cell(replace(d, resolution=130)) for d in designs]
     rows = work(cells * 2, [{}] * 2 * len(cells))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from mnsweep.names import TASKS
 from mnsweep.result import Result
 
 
@@ -26,21 +27,13 @@ METRICS = {
     "acc_at_1e-4": Metric("accuracy", "face verification, accuracy at a false-accept rate of 1e-4 (%)"),
     "coco_map_50_95": Metric("mAP", "COCO mAP at IoU 0.50:0.95 (%)"),
 }
-_OF_TASK = {  # where nobody printed a number for the network itself
-    "classify": "imagenet_top1",
-    "dogs": "stanford_dogs_top1",
-    "planet": "im2gps_within_city_25km",
-    "attributes": "face_attr_mean_ap",
-    "embedding": "acc_at_1e-4",
-    "ssd": "coco_map_50_95",
-    "faster-rcnn": "coco_map_50_95",
-}
+_DEFAULT = next(iter(TASKS.values())).metric
 _SEVERAL = Metric("quality", "quality (%), of several metrics")
 
 
 def metric_of(results: Iterable[Result]) -> Metric:
     """The metric that the results share; `quality` where they differ, ImageNet's top-1 where there are none."""
-    names = {result.quality_metric or _OF_TASK[result.task] for result in results} or {_OF_TASK["classify"]}
+    names = {result.quality_metric or TASKS[result.task].metric for result in results} or {_DEFAULT}
     if len(names) > 1:
         return _SEVERAL
     (name,) = names

@@ -14,14 +14,11 @@ from importlib.resources import files
 
 from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
+from mnsweep.names import PRECISIONS, choices
 
 DEFAULT_SOURCE = "slim-2018-08"
 PAPER = "paper"
-_PROVENANCE = {  # by precision, before the name of the source
-    "fp32": "published",
-    "int8": "published, quantization-aware training",
-    "bf16": "inherited from fp32, published",
-}
+PLAIN_WIDTHS = choices("width_rule")[0]
 PREDICTED = "predicted"
 _TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
 _QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
@@ -49,24 +46,22 @@ class Quality:
         """How columns name it: no number travels without the word."""
         if self.predicted:
             return f"{PREDICTED}: {self.source}"
-        return f"{_PROVENANCE[self.precision]}: {self.source}"
+        return f"{PRECISIONS[self.precision].provenance}: {self.source}"
 
 
 def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     """What `source` printed for the network of `cell`, or None: the number of another network is no number.
 
-    Tasks other than `classify` have the paper's numbers, whatever the source: nobody else printed any.
+    A task that the source printed nothing for has the paper's numbers: nobody else printed any.
     Raises `MnsweepError` on an unknown source.
     """
     _check(source)
     design, precision = cell.design, cell.deployment.precision
     # At the α that were published both width rules give the same channels.
-    network = replace(design, width_rule="paper")
-    printed = _published()[source if design.task == "classify" else PAPER]
-    if precision == "bf16":
-        as_fp32 = printed.get(("fp32", network))
-        return as_fp32 and replace(as_fp32, precision="bf16")
-    return printed.get((precision, network))
+    network = replace(design, width_rule=PLAIN_WIDTHS)
+    printed = _published()[source if design.task in _tasks(source) else PAPER]
+    quality = printed.get((PRECISIONS[precision].quality_of, network))
+    return quality and replace(quality, precision=precision)
 
 
 def is_plain(cell: Cell) -> bool:
@@ -75,7 +70,7 @@ def is_plain(cell: Cell) -> bool:
     At the α that were published both width rules give the same channels.
     """
     design = cell.design
-    return replace(design, width_rule="paper") == Design(design.alpha, design.resolution)
+    return replace(design, width_rule=PLAIN_WIDTHS) == Design.of(design.alpha, design.resolution)
 
 
 def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
@@ -104,7 +99,14 @@ def weights_note(provenance: str | None) -> str:
     if words == PREDICTED:
         return _TO_TRAIN
     note = _WEIGHTS.get(source, "where its weights are is not known")
-    return f"{_QUANTIZED}; {note}" if words == _PROVENANCE["int8"] else note
+    is_quantized = any(words == precision.provenance for precision in PRECISIONS.values() if precision.quantized)
+    return f"{_QUANTIZED}; {note}" if is_quantized else note
+
+
+@cache
+def _tasks(source: str) -> frozenset[str]:
+    """The tasks that a source printed a quality for."""
+    return frozenset(design.task for _, design in _published()[source])
 
 
 @cache
@@ -113,7 +115,7 @@ def _published() -> dict[str, dict[tuple[str, Design], Quality]]:
     found: dict[str, dict[tuple[str, Design], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            design = Design(float(row["alpha"]), int(row["resolution"]), row["variant"], row["task"])
+            design = Design.of(float(row["alpha"]), int(row["resolution"]), variant=row["variant"], task=row["task"])
             top5 = float(row["top5_pct"]) if row["top5_pct"] else None
             about = row["source"], row["reference"], row["precision"]
             quality = Quality(row["metric"], float(row["quality_pct"]), top5, *about)

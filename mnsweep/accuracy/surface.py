@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnsweep.accuracy.published import Quality, anchors, is_plain, published
 from mnsweep.cell import Cell
+from mnsweep.names import PRECISIONS
 
 Array = NDArray[np.float64]
 TERMS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))  # columns of `_rows`: all, or without the mixed one
@@ -89,8 +90,7 @@ def surface(source: str, precision: str) -> Surface | None:
 
 def surface_for(cell: Cell, source: str) -> Surface | None:
     """The surface that predicts for the precision of a cell: bf16 inherits that of fp32."""
-    precision = cell.deployment.precision
-    return surface(source, "fp32" if precision == "bf16" else precision)
+    return surface(source, PRECISIONS[cell.deployment.precision].quality_of)
 
 
 def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Quality, float | None] | None:

@@ -20,7 +20,7 @@ from mnsweep.measure.repeatability import Repeatability, measure_repeatability
 from mnsweep.prepare.deploy import SEED
 from mnsweep.worker.proxy import Worker
 
-NETWORK, COMPANIONS = Design(0.5, 128), (Design(0.25, 128), Design(0.75, 128))  # a millisecond each, or so
+NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # a millisecond each, or so
 MOST_THREADS = 8  # beyond, a small network does not scale, and a round takes too long
 IMPORT_TIMEOUT_S = 120.0  # from a cold disk
 

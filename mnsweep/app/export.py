@@ -9,6 +9,7 @@ from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.cell import Cell, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import Machine, read_machine
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import UNPADDED, Result
@@ -71,7 +72,7 @@ def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker = 
 
 def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker = WorkerProcess) -> Exported:
     """Write the network of a cell with seeded random weights."""
-    int8 = cell.deployment.precision == "int8"
+    int8 = PRECISIONS[cell.deployment.precision].quantized
     if wanted.calibration and not int8:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}

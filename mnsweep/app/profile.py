@@ -105,7 +105,8 @@ def _layer(row: Row, found: Profile) -> dict[str, Any]:
 
 
 def _remark(finding: Finding) -> dict[str, Any]:
-    return {"rule": finding.rule, "text": finding.text, "mend": finding.mend or None, "layers": list(finding.layers)}
+    fix = finding.fix or None
+    return {"rule": finding.rule, "text": finding.text, "mend": fix, "layers": list(finding.layers), "fix": fix}  # mend: old
 
 
 def _caption(found: Profile) -> str:

@@ -11,9 +11,9 @@ their precision, image and logits in fp32. What a detector does to boxes multipl
 from collections.abc import Sequence
 
 from mnsweep.arch.layer import Layer
+from mnsweep.names import PRECISIONS
 
-FP32_BYTES = 4
-MAP_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
+FP32_BYTES = PRECISIONS["fp32"].item_bytes
 
 
 def layer_params(layer: Layer) -> int:
@@ -46,7 +46,7 @@ def peak_activation_bytes(layers: Sequence[Layer], precision: str = "fp32") -> i
     live = {"image": FP32_BYTES * first.in_channels * first.in_size**2}
     peak = 0
     for i, layer in enumerate(layers):
-        item_bytes = MAP_BYTES[precision] if layer is not layers[-1] else FP32_BYTES
+        item_bytes = PRECISIONS[precision].item_bytes if layer is not layers[-1] else FP32_BYTES
         live[layer.name] = layer_activation_bytes(layer) // FP32_BYTES * item_bytes
         peak = max(peak, sum(live.values()))
         live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}

@@ -4,11 +4,13 @@ One description, many readers: cost, torch module, ONNX graph and latency featur
 that `expand` returns. They are in running order; each names the rows it reads, so that branches need no second form.
 """
 
-from mnsweep.arch.comparison import NETWORKS_AS_TEXT, network
+from mnsweep.arch.comparison import network
 from mnsweep.arch.heads import HEADS
 from mnsweep.arch.layer import Layer, pad_and_size
-from mnsweep.arch.mobilenet import BLOCKS, STEM_CHANNELS, WIDTH_RULES, body
+from mnsweep.arch.mobilenet import STEM_CHANNELS, WIDTH_RULES, body
 from mnsweep.cell import Design
+from mnsweep.names import TASKS, VARIANTS
+from mnsweep.names.variants import BLOCKS
 
 __all__ = ["BLOCKS", "STEM_CHANNELS", "WIDTH_RULES", "Layer", "expand", "pad_and_size"]
 
@@ -18,6 +20,6 @@ def expand(design: Design) -> tuple[Layer, ...]:
 
     Raises `MnsweepError` when the task's head can't take the resolution.
     """
-    if design.variant in NETWORKS_AS_TEXT:
+    if VARIANTS[design.variant].compares:
         return network(design)
-    return HEADS[design.task](design, body(design))
+    return HEADS[TASKS[design.task].head](design, body(design))

@@ -7,22 +7,9 @@ from collections.abc import Callable
 
 from mnsweep.arch.layer import Layer, pad_and_size
 from mnsweep.cell import Design
+from mnsweep.names import VARIANTS
 
 STEM_CHANNELS = 32
-# (stride, output channels) of each depthwise separable block. The paper prints the last depthwise
-# layer as stride 2; it is stride 1: only that gives the 7 × 7 map and the 569 M mult-adds it reports.
-BLOCKS = (
-    (1, 64),
-    (2, 128),
-    (1, 128),
-    (2, 256),
-    (1, 256),
-    (2, 512),
-    *[(1, 512)] * 5,
-    (2, 1024),
-    (1, 1024),
-)
-SHALLOW_BLOCKS = (*BLOCKS[:6], *BLOCKS[11:])  # without the five on 14 × 14 × 512 maps: section 4.1, Table 5
 
 
 def _round8(width: float) -> int:
@@ -57,13 +44,13 @@ def last_blocks(design: Design) -> list[tuple[int, int, int]]:
 
 
 def _blocks(design: Design) -> tuple[tuple[int, int], ...]:
-    return SHALLOW_BLOCKS if design.variant == "shallow" else BLOCKS
+    return VARIANTS[design.variant].blocks
 
 
 def block(design: Design, i: int, before: Layer, stride: int, base: int, maps: int = 1) -> tuple[Layer, ...]:
     """A depthwise 3 × 3 convolution and the pointwise one behind it, or both in one; on every one of `maps` maps."""
     channels, size, wider = before.out_channels, before.out_size, scaled(design, base)
-    if design.variant == "full-conv":
+    if not VARIANTS[design.variant].separable:
         return (conv(design, f"conv{i}", before.name, channels, wider, size, 3, stride, maps=maps),)
     depthwise = conv(design, f"depthwise{i}", before.name, channels, channels, size, 3, stride, channels, maps)
     return depthwise, conv(design, f"pointwise{i}", depthwise.name, channels, wider, depthwise.out_size, maps=maps)
@@ -84,4 +71,4 @@ def conv(
     """A convolution with batch norm and activation, padded by the design's convention."""
     padding, out_size = pad_and_size(size, kernel, stride, design.conv_padding)
     row = Layer(name, "conv", (before,), channels, out, size, out_size, kernel, stride, padding, groups, maps=maps)
-    return row._replace(batch_norm=True, bias=design.variant == "conv-bias", activation=design.activation)
+    return row._replace(batch_norm=True, bias=VARIANTS[design.variant].bias, activation=design.activation)

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
-from mnsweep.cell import CHOICES, Deployment
+from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
+from mnsweep.names import choices, is_choice
 from mnsweep.result import Result
 
 WORDS = ("precision", "runtime", "task")  # constraints that name values
@@ -57,8 +58,8 @@ class Constraints:
 
 def _check_word(name: str, word: str) -> None:
     """Raise `MnsweepError` that says what there is, where `word` is none of it."""
-    if name == "task" and word not in CHOICES["task"]:
-        raise MnsweepError(f"--task {word!r} is unknown: choose from {', '.join(CHOICES['task'])}")
+    if name == "task" and not is_choice("task", word):
+        raise MnsweepError(f"--task {word!r} is unknown: choose from {', '.join(choices('task'))}")
     if name != "task":
         setting: dict[str, Any] = {name: word}
         Deployment(**setting)

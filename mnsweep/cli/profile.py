@@ -145,8 +145,8 @@ def _lint_lines(found: "Profile") -> list[str]:
     lines = []
     for finding in found.findings:
         lines.append(f"graph          {finding.text}")
-        if finding.mend:
-            lines.append(f"               → {finding.mend}")
+        if finding.fix:
+            lines.append(f"               → {finding.fix}")
     return lines
 
 
@@ -155,11 +155,11 @@ def _next(found: "Profile") -> str:
 
     Runtimes and precisions are compared by measuring them in turns, as `grid` does. A detector has one precision.
     """
-    from mnsweep.cell import DETECTION
+    from mnsweep.names import TASKS, runtime_named
 
     how = found.cell.deployment
-    other = ("runtime", "onnxruntime" if how.runtime == "openvino" else "openvino")
-    otherwise = other if found.cell.design.task in DETECTION else ("precision", "fp32,int8")
+    other = ("runtime", runtime_named(how.runtime).compare_with)
+    otherwise = other if TASKS[found.cell.design.task].detects else ("precision", "fp32,int8")
     name, value = next((change for finding in found.findings for change in finding.changes), otherwise)
     if name == "pad":
         return f"mnsweep profile {_flags(found.cell, {name: value})}"

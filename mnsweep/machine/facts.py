@@ -7,14 +7,15 @@ rest is None. Nothing here names a host, a user or a path.
 
 import platform
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 
 import psutil
 
 from mnsweep.machine.disturbance import usable_cpus
+from mnsweep.names import RUNTIMES
 
 CPUS, CGROUPS = "sys/devices/system/cpu", "sys/fs/cgroup"
 NO_LIMIT_BYTES = 2**60  # cgroup v1 writes "no limit" as a number near 2⁶³
@@ -24,9 +25,10 @@ CACHE_TYPES = {"Data": "d", "Instruction": "i"}
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """CPUs we may use, cores, container limits, caches, frequency policy, host, memory, versions; None: not told.
+    """CPUs we may use, cores, container limits, caches, frequency policy, host, memory, versions; None: unknown.
 
     `cpu_quota` is in CPUs, the narrowest of all cgroups above this process; `memory_limit_gib` likewise.
+    `runtimes` are the versions of those that are installed, by name.
     """
 
     usable_cpus: int
@@ -46,8 +48,7 @@ class Facts:
     os_release: str | None = None
     python: str | None = None
     mnsweep: str | None = None
-    onnxruntime: str | None = None
-    openvino: str | None = None
+    runtimes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def usable_threads(self) -> int:
@@ -56,8 +57,9 @@ class Facts:
         return min(self.usable_cpus, quota)
 
     def known(self) -> dict[str, str | int | float]:
-        """The facts that the system tells, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The facts that the system tells, by name; each runtime's version by the name of the runtime."""
+        facts = {name: value for name, value in asdict(self).items() if value is not None and name != "runtimes"}
+        return {**facts, **self.runtimes}
 
 
 def read_facts(root: Path = Path("/")) -> Facts:
@@ -82,8 +84,7 @@ def read_facts(root: Path = Path("/")) -> Facts:
         os_release=platform.release(),
         python=platform.python_version(),
         mnsweep=_version_of("mnsweep"),
-        onnxruntime=_version_of("onnxruntime"),
-        openvino=_version_of("openvino"),
+        runtimes={name: version for name, row in RUNTIMES.items() if (version := _version_of(row.package))},
     )
 
 
@@ -187,6 +188,6 @@ def _os_name(root: Path) -> str | None:
 
 def _version_of(package: str) -> str | None:
     try:
-        return version(package)
-    except PackageNotFoundError:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
         return None

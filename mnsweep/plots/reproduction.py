@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from mnsweep.accuracy.metrics import METRICS
 from mnsweep.accuracy.published import DEFAULT_SOURCE, PAPER, published
 from mnsweep.cell import parse_cell
+from mnsweep.names import VARIANTS, choices
 from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend
@@ -22,14 +23,6 @@ from mnsweep.plots.markers import Points, scatter
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result
 
-NAMES = {
-    "full-conv": "MobileNet of full convolutions",
-    "shallow": "shallow MobileNet",
-    "alexnet": "AlexNet",
-    "squeezenet": "SqueezeNet",
-    "vgg16": "VGG-16",
-    "googlenet": "GoogLeNet",
-}
 _OTHER, _PRINTED = "#b3202c", "#555555"
 Amount = Callable[[Result], float]
 
@@ -40,7 +33,7 @@ def paper_figures(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     Those without a published ImageNet accuracy are left out, and of the last figure those that were not measured.
     """
     ours = [found for r in results if (found := _with_public_accuracy(r)) is not None]
-    others = [r for r in results if r.variant in NAMES and r.quality_metric == "imagenet_top1"]
+    others = [r for r in results if r.variant != choices("variant")[0] and r.quality_metric == "imagenet_top1"]
     if not (ours and others):
         return {}
     caption += f"\nHere the MobileNets have the published accuracies of {DEFAULT_SOURCE}; rings and crosses are the paper's."
@@ -87,7 +80,7 @@ def _figure(
         axes.margins(y=0.09)
         axes.autoscale_view(scalex=False)
         taken = [(amount(r), r.quality_pct or 0.0) for r in points.results]
-        place_labels(axes, [(*at, NAMES[r.variant]) for at, r in zip(places, others, strict=True)], [*taken, *places])
+        place_labels(axes, [(*at, VARIANTS[r.variant].label) for at, r in zip(places, others, strict=True)], [*taken, *places])
         return files(figure, name)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnsweep.arch.channel_padding import Channels
-from mnsweep.cell import DETECTION, Cell, Deployment
+from mnsweep.cell import Cell, Deployment
+from mnsweep.names import TASKS, VARIANTS
 from mnsweep.prediction.latency_model import FEWEST, LatencyModel, fit_latency
 
 Models = Mapping[Deployment, LatencyModel]
@@ -21,7 +22,7 @@ class Predicted:
 
 def is_modelled(cell: Cell) -> bool:
     """Whether its rows are a MobileNet's with a classifier, which is what the terms of `work` are about."""
-    return cell.design.variant in ("mobilenet", "conv-bias") and cell.design.task not in DETECTION
+    return VARIANTS[cell.design.variant].predicted and not TASKS[cell.design.task].detects
 
 
 def fit_models(

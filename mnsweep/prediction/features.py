@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.arch.channel_padding import Channels, pad_channels
-from mnsweep.arch.cost import MAP_BYTES
 from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Cell, Design
+from mnsweep.names import PRECISIONS
 
 Array = NDArray[np.float64]
 _OFF = {"fours": 4, "eights": 8, "sixteens": 16}  # multiples that blocked kernels want
@@ -42,7 +42,7 @@ def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
         width = (*_width(design), id(padding), how.precision)  # of cells that share channels most share the mapping too
         if width not in widths:
             widths[width] = len(widths)
-            by_width.append(_of_width(design, padding, MAP_BYTES[how.precision]))
+            by_width.append(_of_width(design, padding, PRECISIONS[how.precision].item_bytes))
         resolution = (design.resolution, design.conv_padding)
         if resolution not in resolutions:
             resolutions[resolution] = len(resolutions)
@@ -88,5 +88,5 @@ def _pixel_mult_adds(layer: Layer) -> dict[str, float]:
 
 @lru_cache(maxsize=1024)
 def _pixels(resolution: int, conv_padding: str) -> Array:
-    layers = expand(Design(1.0, resolution, conv_padding=conv_padding))
+    layers = expand(Design.of(1.0, resolution, conv_padding=conv_padding))
     return np.array([layer.in_size**2 for layer in layers] + [layer.out_size**2 for layer in layers], dtype=float)

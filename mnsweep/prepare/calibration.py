@@ -9,6 +9,7 @@ from mnsweep.cell import Cell, Design
 from mnsweep.graph.file_size import SYNTHETIC
 from mnsweep.graph.onnx_file import build_open_onnx
 from mnsweep.graph.weights import random_weights
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.images import read_images, synthetic_images
 from mnsweep.prepare.models import Prepared
 from mnsweep.worker.proxy import CellError, NewWorker
@@ -20,7 +21,7 @@ def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, 
     A fraction of a second for each design. A design that fails is noted in `prepared.failures`. Raises `MnsweepError`
     where a picture cannot be read.
     """
-    wanted = [cell for cell in cells if cell.deployment.precision == "int8" and cell.design not in prepared.ranges]
+    wanted = [cell for cell in cells if PRECISIONS[cell.deployment.precision].quantized and cell.design not in prepared.ranges]
     wanted = [cell for cell in wanted if not prepared.obstacle(cell)]
     if not wanted:
         return

@@ -12,6 +12,7 @@ from mnsweep.graph.file_size import SYNTHETIC
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import padded, random_weights
+from mnsweep.names import PRECISIONS
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
@@ -68,7 +69,7 @@ class Prepared:
             deployed,
             weights,
             batch=None if symbolic else cell.deployment.batch,
-            ranges=self.ranges[cell.design] if cell.deployment.precision == "int8" else None,
+            ranges=self.ranges[cell.design] if PRECISIONS[cell.deployment.precision].quantized else None,
             calibration=self.calibration,
             weight_bits=self.weight_bits,
         )

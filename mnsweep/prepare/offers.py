@@ -16,6 +16,7 @@ from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.quantize import assumed_ranges
 from mnsweep.graph.weights import random_weights
 from mnsweep.measure.probe import probe
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.calibration import calibrate
 from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.worker.base import Offer
@@ -65,7 +66,7 @@ def chains(precision: str) -> dict[int, bytes]:
 
 
 def _chain(layers: Sequence[Layer], precision: str) -> bytes:
-    ranges = assumed_ranges(layers) if precision == "int8" else None
+    ranges = assumed_ranges(layers) if PRECISIONS[precision].quantized else None
     return build_onnx(layers, random_weights(layers, SEED), ranges=ranges)
 
 

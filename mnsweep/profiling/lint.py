@@ -6,10 +6,11 @@ pairs that do not fuse into a layer leave it in fp32. OpenVINO names the kernel,
 """
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from mnsweep.cell import Deployment
+from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.profiling.roofline import OTHER, Operator, Roof, Row, in_words
 
 BLOCKED = "blocked"
@@ -27,58 +28,56 @@ SLOW_SHARE_PCT, FAR_BELOW_PCT = 5.0, 20.0  # of the time, of the roof: worth a w
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that the graph shows: `mend` says what to do, and is empty where nothing is to be done.
+    """One thing that the graph shows: `fix` says what to do, and is empty where nothing is to be done.
 
-    `layers` are the rows that it is about; `changes` are settings of the deployment that are worth a try, by name.
+    `layers` are those that it is about; `changes` are settings of the deployment that are worth a try, by name.
     """
 
     rule: str
     text: str
-    mend: str = ""
+    fix: str = ""
     layers: tuple[str, ...] = ()
     changes: tuple[tuple[str, str], ...] = ()
 
 
-def lint(rows: Sequence[Row], how: Deployment, roof: Roof) -> tuple[Finding, ...]:
-    """All that the rows of a profiled graph show, gravest first in each group; what is well is said too."""
+def lint(rows: Sequence[Row], deployment: Deployment, roof: Roof) -> tuple[Finding, ...]:
+    """All that a profiled graph shows, gravest first in each group; what is well is said too."""
     total_ms = sum(row.ms for row in rows) or 1.0
-    found = [finding for rule in _rules(how) if (finding := rule(rows, how, total_ms))]
-    dropped = {name for finding in found for name in finding.layers}
-    found.append(_reorders(rows, how, total_ms, bool(dropped)))
-    if slow := _below_roof([row for row in rows if row.name not in dropped], how, total_ms, roof):
-        found.append(slow)
-    return tuple(found)
+    findings = [finding for rule in _rules(deployment) if (finding := rule(rows, deployment, total_ms))]
+    dropped = {name for finding in findings for name in finding.layers}
+    findings.append(_reorders(rows, total_ms, bool(dropped)))
+    if slow := _below_roof([row for row in rows if row.name not in dropped], deployment, total_ms, roof):
+        findings.append(slow)
+    return tuple(findings)
 
 
 _Rule = Callable[[Sequence[Row], Deployment, float], Finding | None]
 
 
-def _rules(how: Deployment) -> Sequence[_Rule]:
-    if how.runtime == "openvino":
-        return (_reference, _precision)
-    if how.runtime == "onnxruntime":
-        return (_pairs,) if how.precision == "int8" else (_blocked, _activations)
-    return ()  # another provider has layouts of its own
+def _rules(deployment: Deployment) -> Sequence[_Rule]:
+    """Those of the runtime; another execution provider has layouts of its own, and no rules here."""
+    return _RULES.get((deployment.runtime, PRECISIONS[deployment.precision].quantized), ())
 
 
-def _blocked(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+def _blocked(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding:
     convolutions = [row for row in rows if _of(row, CONVOLUTIONS)]
     left = [row for row in convolutions if any(o.implementation != BLOCKED for o in _of(row, CONVOLUTIONS))]
     names, of_all = tuple(row.name for row in left), f"{len(left)} of {len(convolutions)} convolutions"
     if not left:
         return Finding("blocked-layout", f"all {len(convolutions)} convolutions run in onnxruntime's blocked layout")
     text = f"{of_all} left onnxruntime's blocked layout ({_share(left, total_ms)}): {in_words(names)}"
-    if how.pad != "auto":
-        mend = "--pad auto: fills channels with zeros up to a count that can be blocked, the logits stay the same"
-        return Finding("blocked-layout", text, mend, names, (("pad", "auto"),))
+    if deployment.pad != "auto":
+        fix = "--pad auto: fills channels with zeros up to a count that can be blocked, the logits stay the same"
+        return Finding("blocked-layout", text, fix, names, (("pad", "auto"),))
     if len(left) == len(convolutions):
-        mend = "this onnxruntime may have none for this CPU: compare --runtime openvino"
-        return Finding("blocked-layout", text, mend, names, (("runtime", "openvino"),))
-    mend = "--pad auto found no count at which they were faster; --pad 16 would block them all, to compare"
-    return Finding("blocked-layout", text, mend, names, (("pad", "16"),))
+        other = runtime_named(deployment.runtime).compare_with
+        fix = f"this onnxruntime may have none for this CPU: compare --runtime {other}"
+        return Finding("blocked-layout", text, fix, names, (("runtime", other),))
+    fix = "--pad auto found no count at which they were faster; --pad 16 would block them all, to compare"
+    return Finding("blocked-layout", text, fix, names, (("pad", "16"),))
 
 
-def _activations(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding | None:
+def _activations(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding | None:
     alone = [row for row in rows if row.kind not in ENDS_OF_TASKS and _of(row, ACTIVATIONS)]
     if not alone:
         return None
@@ -87,7 +86,7 @@ def _activations(rows: Sequence[Row], how: Deployment, total_ms: float) -> Findi
     return Finding("activation", text, "another version of onnxruntime may fuse them", names)
 
 
-def _pairs(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+def _pairs(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding:
     names = [row.name for row in rows if _of(row, FLOAT_OPS)]
     lone = [o for row in rows for o in _of(row, PAIR_OPS) if not o.name.startswith(OWN_PAIRS)]
     if not names and not lone:
@@ -95,30 +94,33 @@ def _pairs(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
     text = f"quantize and dequantize operators that did not fuse: {len(lone)} ({sum(o.ns for o in lone) / 1e6:.3f} ms)"
     if names:
         text = f"in fp32, not in 8 bits: {in_words(names)}; {text}"
-    mend = "another version of onnxruntime may fuse them; or compare --runtime openvino"
-    return Finding("quantized", text, mend, tuple(names), (("runtime", "openvino"),))
+    other = runtime_named(deployment.runtime).compare_with
+    fix = f"another version of onnxruntime may fuse them; or compare --runtime {other}"
+    return Finding("quantized", text, fix, tuple(names), (("runtime", other),))
 
 
-def _reference(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding | None:
+def _reference(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding | None:
     slow = [row for row in rows if any(re.search(r"(^|_)ref(_|$)", o.implementation) for o in row.operators)]
     if not slow:
         return None
     names = tuple(row.name for row in slow)
     text = f"on OpenVINO's slow reference kernels ({_share(slow, total_ms)}): {in_words(names)}"
-    return Finding("reference-kernel", text, "compare --runtime onnxruntime", names, (("runtime", "onnxruntime"),))
+    other = runtime_named(deployment.runtime).compare_with
+    return Finding("reference-kernel", text, f"compare --runtime {other}", names, (("runtime", other),))
 
 
-def _precision(rows: Sequence[Row], how: Deployment, total_ms: float) -> Finding:
+def _precision(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding:
     computing = [row for row in rows if row.flops and row.operators]
-    other = [row for row in computing if not _main(row).implementation.lower().endswith(SUFFIXES[how.precision])]
-    if not other:
-        return Finding("precision", f"all {len(computing)} layers that multiply run in {how.precision}")
-    names, kernels = tuple(row.name for row in other), ", ".join(sorted({_main(row).implementation for row in other}))
-    text = f"not in {how.precision} ({_share(other, total_ms)}): {in_words(names)} ({kernels})"
-    return Finding("precision", text, "compare --runtime onnxruntime", names, (("runtime", "onnxruntime"),))
+    left = [row for row in computing if not _main(row).implementation.lower().endswith(SUFFIXES[deployment.precision])]
+    if not left:
+        return Finding("precision", f"all {len(computing)} layers that multiply run in {deployment.precision}")
+    names, kernels = tuple(row.name for row in left), ", ".join(sorted({_main(row).implementation for row in left}))
+    text = f"not in {deployment.precision} ({_share(left, total_ms)}): {in_words(names)} ({kernels})"
+    other = runtime_named(deployment.runtime).compare_with
+    return Finding("precision", text, f"compare --runtime {other}", names, (("runtime", other),))
 
 
-def _reorders(rows: Sequence[Row], how: Deployment, total_ms: float, dropped: bool) -> Finding:
+def _reorders(rows: Sequence[Row], total_ms: float, dropped: bool) -> Finding:
     moves = [o for row in rows if row.name == OTHER for o in row.operators if o.op.startswith(LAYOUT_OPS)]
     ms = sum(o.ns for o in moves) / 1e6
     text = f"{len(moves)} change{'s' * (len(moves) != 1)} of layout: {ms:.3f} ms, {100 * ms / total_ms:.1f} % of the time"
@@ -126,15 +128,23 @@ def _reorders(rows: Sequence[Row], how: Deployment, total_ms: float, dropped: bo
     return Finding("reorders", text, "they stand around the layers above, and go away with that" if needless else "")
 
 
-def _below_roof(rows: Collection[Row], how: Deployment, total_ms: float, roof: Roof) -> Finding | None:
+def _below_roof(rows: Collection[Row], deployment: Deployment, total_ms: float, roof: Roof) -> Finding | None:
     far = [row for row in rows if 100 * row.ms >= SLOW_SHARE_PCT * total_ms and (row.roof_pct(roof) or 100) < FAR_BELOW_PCT]
     if not far:
         return None
     each = ", ".join(f"{row.name} at {row.roof_pct(roof):.0f} % ({_kernel(row)})" for row in far)
     text = f"far below {'its' if len(far) == 1 else 'their'} roof ({_share(far, total_ms)}): {each}"
-    other = "onnxruntime" if how.runtime == "openvino" else "openvino"
-    mend = f"the kernel is the limit, not the machine: compare --runtime {other}"
-    return Finding("below-roof", text, mend, tuple(row.name for row in far), (("runtime", other),))
+    other = runtime_named(deployment.runtime).compare_with
+    fix = f"the kernel is the limit, not the machine: compare --runtime {other}"
+    return Finding("below-roof", text, fix, tuple(row.name for row in far), (("runtime", other),))
+
+
+_RULES: Mapping[tuple[str, bool], Sequence[_Rule]] = {  # by runtime, and whether the network is quantized
+    ("onnxruntime", False): (_blocked, _activations),
+    ("onnxruntime", True): (_pairs,),
+    ("openvino", False): (_reference, _precision),
+    ("openvino", True): (_reference, _precision),
+}
 
 
 def _of(row: Row, ops: Collection[str]) -> list[Operator]:

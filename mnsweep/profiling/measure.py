@@ -16,6 +16,7 @@ from mnsweep.cell import Cell
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.matrix_product import FORMS, MULT_ADDS, build_product
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.names import PRECISIONS
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
 from mnsweep.profiling.lint import Finding, lint
@@ -127,7 +128,7 @@ def _measure(new_worker: NewWorker, cell: Cell, model: bytes, forms: Sequence[st
 def _opens(worker: Worker, form: str, cell: Cell) -> bool:
     """Whether the runtime takes the product: where it does not, the peak is another form's, or unknown."""
     try:
-        worker.open(form, build_product(form, cell.deployment.precision == "int8"), cell.deployment)
+        worker.open(form, build_product(form, PRECISIONS[cell.deployment.precision].quantized), cell.deployment)
     except WorkerLostError:
         raise
     except CellError:

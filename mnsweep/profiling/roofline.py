@@ -14,8 +14,8 @@ from typing import Protocol
 
 from mnsweep.arch.cost import layer_mult_adds, layer_params
 from mnsweep.arch.expand import Layer
+from mnsweep.names import PRECISIONS
 
-ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 OUTPUTS = ("logits", "probabilities", "embedding", "detections")  # what OpenVINO calls the operator that writes one
 OTHER = "other"  # a row of its own for what no layer does: changes of layout and of precision
 _MOVES = ("Reorder", "Transpose", "Quantize", "Dequantize", "Flatten", "Reshape", "Convert", "Cast")
@@ -149,7 +149,7 @@ def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
     """Bytes of the maps that a layer reads and writes, for the whole batch, and of its weights; biases are too few to count."""
     read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
     maps = layer.maps * (read + layer.out_channels * layer.out_size**2)
-    return ITEM_BYTES[precision] * (batch * maps + layer.weights)
+    return PRECISIONS[precision].item_bytes * (batch * maps + layer.weights)
 
 
 def kinds(found: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:

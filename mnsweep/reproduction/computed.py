@@ -10,7 +10,7 @@ from mnsweep.cell import Design
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import Printed
 
-FULL = Design(1.0, 224)  # of Tables 1 and 2
+FULL = Design.of(1.0, 224)  # of Tables 1 and 2
 UNITS = {"M": 1e6, "B": 1e9}
 _COUNTS: dict[str, Callable[[Layer], int]] = {"mult_adds": layer_mult_adds, "params": layer_params}
 _KINDS = {"Conv 1x1": "pointwise", "Conv DW 3x3": "depthwise", "Conv 3x3": "stem", "Fully Connected": "head"}

@@ -1,6 +1,7 @@
 """Which of our networks each row of the paper is about."""
 
-from mnsweep.cell import NATIVE_RESOLUTION, Design
+from mnsweep.cell import Design
+from mnsweep.names import VARIANTS
 from mnsweep.reproduction.printed import Printed
 
 _FIRST_COUNTED = 4  # Tables 1 to 3 are about layers
@@ -27,12 +28,12 @@ _RESOLUTIONS = {(14, "0.75 MobileNet-128 (first row)"): 160}
 
 def network_of(row: Printed) -> Design | None:
     """The network that a row counts or scores; None for a layer's row, and for networks that are not built here."""
-    variant = _VARIANTS.get(row.model, "mobilenet")
-    if row.table < _FIRST_COUNTED or ("MobileNet" not in row.model and variant == "mobilenet"):
+    variant = _VARIANTS.get(row.model) or ("mobilenet" if "MobileNet" in row.model else None)
+    if row.table < _FIRST_COUNTED or variant is None:
         return None
     task = _DETECTORS.get(row.model) or _TASKS.get(row.table, "classify")
-    if variant in NATIVE_RESOLUTION:
-        return Design(1.0, NATIVE_RESOLUTION[variant], variant, task)
+    if VARIANTS[variant].compares:
+        return Design.of(variant=variant, task=task)
     # PlaNet's MobileNet is the full one, as far as its text says.
     resolution = _RESOLUTIONS.get((row.table, row.model)) or row.resolution or 224
-    return Design(row.alpha or 1.0, resolution, variant, task)
+    return Design.of(row.alpha or 1.0, resolution, variant=variant, task=task)

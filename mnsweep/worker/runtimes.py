@@ -1,24 +1,19 @@
 """Runtimes: each turns an ONNX model and settings into something that runs, and says what it offers here.
 
-To add one: write a class like those in `ort.py` and `ov.py` (two methods), name it in `_CLASSES` below and in
-`mnsweep.cell.CHOICES`. Only the worker process loads a runtime: everyone else asks it.
+To add one: write a class like those in `ort.py` and `ov.py` (two methods) and its row in `mnsweep/names/runtimes.py`.
+Only the worker process loads a runtime: everyone else asks it.
 """
 
 from importlib import import_module
 
+from mnsweep.names import runtime_named
 from mnsweep.worker.base import Offer, Runtime
-
-_CLASSES = {
-    "onnxruntime": "mnsweep.worker.ort:OnnxRuntime",
-    "openvino": "mnsweep.worker.ov:OpenVino",
-}
-INSTALL = {"onnxruntime": "pip install onnxruntime", "openvino": "pip install 'mnsweep[openvino]'"}
 
 
 def load(name: str) -> Runtime:
     """The runtime `name`, or `name:option`; raises `ImportError` where it is not installed."""
-    runtime, _, option = name.partition(":")
-    module, _, cls = _CLASSES[runtime].partition(":")
+    module, _, cls = runtime_named(name).implementation.partition(":")
+    option = name.partition(":")[2]
     return getattr(import_module(module), cls)(option)  # type: ignore[no-any-return]
 
 
@@ -27,4 +22,4 @@ def offer(name: str) -> Offer:
     try:
         return load(name).offer()
     except ImportError as error:
-        return Offer(obstacle=f"{name} can't be loaded ({error}): {INSTALL.get(name.partition(':')[0], 'install it')}")
+        return Offer(obstacle=f"{name} can't be loaded ({error}): {runtime_named(name).install}")

@@ -9,7 +9,7 @@ def clear_and_count() -> None:
     designs = Space(alpha="0.26:1.25:0.01", res="125:224:1").designs()
     assert len(designs) == 10_000
     for cache in ("_of_width", "_of_resolution"):
-        getattr(__import__("mnsweep.arch.cost", fromlist=[cache]), cache).cache_clear()
+        getattr(__import__("mnsweep.counting", fromlist=[cache]), cache).cache_clear()
     assert sum(1 for _ in count(designs)) == 10_000
 
 

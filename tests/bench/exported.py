@@ -10,7 +10,7 @@ from tests.bench.interleave import ONE_THREAD, interleaved
 
 if __name__ == "__main__":
     figures = Figures()
-    for design in (Design(1.0, 224), Design(0.25, 128)):
+    for design in (Design.of(1.0, 224), Design.of(0.25, 128)):
         layers = expand(design)
         ours, torchs = build_onnx(layers, random_weights(layers)), export(design)
         found = interleaved({"ours": (ours, ONE_THREAD), "torch's": (torchs, ONE_THREAD)})

@@ -27,7 +27,7 @@ from mnsweep.worker.proxy import CellError, Worker
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
 
-DESIGN = Design(1.0, 224)
+DESIGN = Design.of(1.0, 224)
 ALTERNATIONS, APP_SECONDS = 5, 3
 BEST = 3  # other recipes that are timed again
 

@@ -1,0 +1,48 @@
+"""Runtimes: which class runs a model, and how to install it. To add one, write that class and a row here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """`implementation` is `module:Class` (see `worker/base.py`), loaded by the worker process alone.
+
+    `install` is the command that installs it, `package` the distribution whose version is recorded, `option` a pattern of what
+    may stand behind a colon (empty: nothing), `compare_with` the runtime to try where this one is slow.
+    """
+
+    name: str
+    implementation: str
+    install: str
+    package: str
+    option: str = ""
+    compare_with: str
+
+
+_ROWS = (
+    Runtime(
+        name="onnxruntime",
+        implementation="mnsweep.worker.ort:OnnxRuntime",
+        install="pip install onnxruntime",
+        package="onnxruntime",
+        option="[A-Za-z0-9]+ExecutionProvider",  # on something else than its CPU kernels
+        compare_with="openvino",
+    ),
+    Runtime(
+        name="openvino",
+        implementation="mnsweep.worker.ov:OpenVino",
+        install="pip install 'mnsweep[openvino]'",
+        package="openvino",
+        compare_with="onnxruntime",
+    ),
+)
+RUNTIMES: dict[str, Runtime] = {row.name: row for row in _ROWS}  # the default first
+
+
+def runtime_named(name: str) -> Runtime:
+    """The row of a runtime, whatever option stands behind the colon.
+
+    >>> runtime_named("onnxruntime:CUDAExecutionProvider").package
+    'onnxruntime'
+    """
+    return RUNTIMES[name.partition(":")[0]]
