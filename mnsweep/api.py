@@ -34,7 +34,7 @@ from mnsweep.sweep.derive import Outcome, read
 from mnsweep.sweep.file import ask_for_sweep
 from mnsweep.sweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default
 from mnsweep.sweep.table import count_table, with_predictions
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import WorkerProcess
 
 
 def count(
@@ -202,7 +202,7 @@ def export(
     Raises `MnsweepError` on a bad value and `OSError` when the file can't be written.
     """
     cell = Cell(Design(alpha, res, **settings), Deployment(precision, batch=batch or 1, pad=pad))
-    prepared = prepare_export(Worker, cell, seed, folder=None if calibration is None else Path(calibration))
+    prepared = prepare_export(WorkerProcess, cell, seed, folder=None if calibration is None else Path(calibration))
     path = Path(out)
     path.write_bytes(prepared.model_of(cell, batch))
     return path

@@ -22,7 +22,7 @@ from mnsweep.space import MAX_DESIGNS
 from mnsweep.sweep.derive import Known, read
 from mnsweep.sweep.file import Prediction, Sweep, ask_for_sweep, write_sweep
 from mnsweep.sweep.store import SWEEP, SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker
 
 RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
 
@@ -41,7 +41,7 @@ class Lab:
     rules: Rules = RULES
     on_status: Callable[[Status], None] = lambda status: None
     on_stage: Callable[[str], None] = lambda words: None
-    new_worker: Callable[[], Worker] | None = None
+    new_worker: NewWorker | None = None
     clock: Callable[[], float] = time.monotonic
     skipped: dict[str, str] = field(default_factory=dict)
     began: float = field(init=False)
@@ -98,7 +98,7 @@ def open_lab(
     rules: Rules = RULES,
     on_status: Callable[[Status], None] = lambda status: None,
     on_stage: Callable[[str], None] = lambda words: None,
-    new_worker: Callable[[], Worker] | None = None,
+    new_worker: NewWorker | None = None,
 ) -> Lab:
     """A lab for the space `asked` and what its folder holds; raises `StoreError` when that is another machine's."""
     merged = merge(asked, folder)

@@ -24,7 +24,7 @@ from mnsweep.prepare.deploy import SEED, Prepared, prepare
 from mnsweep.sweep.derive import Outcome, derive
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import SWEEP, SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 MEMORY_SHARE = 0.25  # of what is available, for the sessions that are open at once
 NEAR = 0.05  # latencies this close to the frontier or the budget decide what is picked
@@ -107,7 +107,7 @@ def begin(request: Request, folder: SweepFolder, machine: Machine) -> Plan:
 
 
 def get_ready(
-    request: Request, the_plan: Plan, folder: SweepFolder, new_worker: Callable[[], Worker] | None = None
+    request: Request, the_plan: Plan, folder: SweepFolder, new_worker: NewWorker | None = None
 ) -> tuple[Request, Plan, Prepared]:
     """Ask the runtimes what must be known before cells can be built; what is left without cells that do not run here.
 
@@ -116,7 +116,7 @@ def get_ready(
     records = folder.read()
     needed = tuple(dict.fromkeys(chain.from_iterable(group.all for group in the_plan.groups)))
     kept = {cell: from_text(text) for cell, text in records.padding.items()}
-    prepared = prepare(new_worker or partial(Worker, request.rules.cell_timeout_s), needed, kept, records.probes)
+    prepared = prepare(new_worker or partial(WorkerProcess, request.rules.cell_timeout_s), needed, kept, records.probes)
     if not prepared.skipped:
         return request, the_plan, prepared
     measured = {block.cell for block in records.blocks}
@@ -138,7 +138,7 @@ def run(
     prepared: Prepared,
     folder: SweepFolder,
     on_status: Callable[[Status], None],
-    new_worker: Callable[[], Worker] | None = None,
+    new_worker: NewWorker | None = None,
 ) -> Outcome:
     """Measure what the plan leaves open, then write everything derived; arguments as of `measure`."""
     measure(request, the_plan, prepared, folder, on_status, new_worker)
@@ -151,7 +151,7 @@ def measure(
     prepared: Prepared,
     folder: SweepFolder,
     on_status: Callable[[Status], None],
-    new_worker: Callable[[], Worker] | None = None,
+    new_worker: NewWorker | None = None,
 ) -> None:
     """Measure what the plan leaves open.
 
@@ -171,7 +171,7 @@ def measure(
                 model_of=prepared.model_of,
                 targets=partial(settling_targets, request),
                 on_status=on_status,
-                new_worker=new_worker or partial(Worker, request.rules.cell_timeout_s),
+                new_worker=new_worker or partial(WorkerProcess, request.rules.cell_timeout_s),
                 settings={**prepared.versions, "seed": SEED},
                 padding={cell: to_text(channels) for cell, channels in prepared.channels.items()},
             )

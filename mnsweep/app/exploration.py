@@ -24,7 +24,7 @@ from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.result import Result
 from mnsweep.sweep.derive import Known, Outcome, derive, read, tabulate
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker
 
 FIRST_SHARE = 0.6  # of the designs to learn from, before any is predicted; the others go where the answer is open
 STEP = 4  # designs between two fits
@@ -81,7 +81,7 @@ def verified(
     folder: SweepFolder,
     on_status: Callable[[Status], None] = lambda status: None,
     on_stage: Callable[[str], None] = lambda words: None,
-    new_worker: Callable[[], Worker] | None = None,
+    new_worker: NewWorker | None = None,
 ) -> Choice:
     """The choice among the results of an exploration in `folder`, with what it needs measured here first.
 

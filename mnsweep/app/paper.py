@@ -26,7 +26,7 @@ from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker
 
 NAME = "paper-tables"
 PASSES = (3, 6)  # rounds that every network has after each pass: each is another process
@@ -77,7 +77,7 @@ def start(
 
 
 def measure(
-    request: Request, folder: SweepFolder, on_status: Callable[[Status], None], new_worker: Callable[[], Worker] | None = None
+    request: Request, folder: SweepFolder, on_status: Callable[[Status], None], new_worker: NewWorker | None = None
 ) -> tuple[Outcome, Prepared]:
     """Measure what is left; `new_worker` as in `sweep.run`. Raises `UnavailableError` when nothing of it runs here."""
     began = monotonic()

@@ -90,11 +90,11 @@ def write_random_network(
     """
     from mnsweep.errors import MnsweepError
     from mnsweep.prepare.deploy import prepare_export
-    from mnsweep.worker.proxy import Worker
+    from mnsweep.worker.proxy import WorkerProcess
 
     if calibration and cell.deployment.precision != "int8":
         raise MnsweepError(f"--calibration {calibration}: only int8 is calibrated; add --precision int8")
-    prepared = prepare_export(Worker, cell, seed, channels, calibration)
+    prepared = prepare_export(WorkerProcess, cell, seed, channels, calibration)
     try:
         path.write_bytes(prepared.model_of(cell, None if symbolic else 0))
     except OSError as error:

@@ -4,7 +4,7 @@ What only a runtime can tell is asked of worker processes, before anything is ti
 that one that crashes takes nothing else with it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -23,11 +23,10 @@ from mnsweep.measure.probe import probe
 from mnsweep.measure.record import Probes
 from mnsweep.prepare.images import read_images, synthetic_images
 from mnsweep.worker.base import Offer
-from mnsweep.worker.proxy import CellError, Worker
+from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
 SEED = 0  # of the random weights and images
 Ranges = Mapping[str, Range]
-NewWorker = Callable[[], Worker]
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ it as well, in blocks that take turns with matrix products. The fastest of those
 machine can do, where a latency is what it mostly does.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
@@ -21,7 +21,7 @@ from mnsweep.prepare.deploy import Prepared, prepare
 from mnsweep.profiling.lint import Finding, lint
 from mnsweep.profiling.roofline import Kind, Operator, Roof, Row, kinds, rows
 from mnsweep.worker.base import NodeTime
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.proxy import CellError, NewWorker, Worker, WorkerLostError, WorkerProcess
 from mnsweep.worker.timing import Timing
 
 ROUNDS = 5
@@ -75,7 +75,7 @@ class _Taken:
     bandwidth: float | None
 
 
-def profile(cell: Cell, wait: bool = False, new_worker: Callable[[], Worker] = Worker) -> Profile:
+def profile(cell: Cell, wait: bool = False, new_worker: NewWorker = WorkerProcess) -> Profile:
     """Measure where the time of `cell` goes; about ten seconds. `new_worker` starts a worker process (another in tests).
 
     Raises `UnavailableError` where the cell does not run here, and unless `wait` where another mnsweep is measuring.
@@ -103,14 +103,14 @@ def _profile_of(cell: Cell, machine: Machine, prepared: Prepared, taken: _Taken)
     return Profile(cell, machine, version, channels, latency_ms, roof, found, lint(found, how, roof), len(blocks), disturbed)
 
 
-def _measured(new_worker: Callable[[], Worker], cell: Cell, model: bytes) -> _Taken:
+def _measured(new_worker: NewWorker, cell: Cell, model: bytes) -> _Taken:
     try:
         return _measure(new_worker, cell, model, FORMS)
     except WorkerLostError:  # a product that ends the process must not hide the cell
         return _measure(new_worker, cell, model, ())
 
 
-def _measure(new_worker: Callable[[], Worker], cell: Cell, model: bytes, forms: Sequence[str]) -> _Taken:
+def _measure(new_worker: NewWorker, cell: Cell, model: bytes, forms: Sequence[str]) -> _Taken:
     how = cell.deployment
     with new_worker() as worker:
         worker.pin(how.threads)
