@@ -110,10 +110,6 @@ class Design:
         if VARIANTS[self.variant].compares:
             _check_comparison(self)
 
-    @classmethod
-    def of(cls, *args: object, **kw: object) -> "Design":
-        return cls(*args, **kw)  # type: ignore[arg-type]
-
     @property
     def rho(self) -> float:
         """The paper's resolution multiplier: resolution / 224."""

@@ -18,17 +18,14 @@ from mnsweep.session import Request, begin, get_ready, run
 from mnsweep.space import Space
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.worker.timing import Timing
-from tests.test_sweep import FakeWorker
+from tests.fakes import FakeWorker
 
 CELLS = Space(alpha="0.25,0.5", res="32,48,64").cells()
 RULES = Rules(least_rounds=30, most_rounds=30, process_rounds=10, block_ms=1, warmup_ms=1)
 
 
-class SlowWorker(FakeWorker):
-    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        time.sleep(0.002)
-        return super().time(key, min_runs, min_ms)
+def take_a_while(verb: str, *arguments: object) -> None:
+    time.sleep(0.002 if verb == "time" else 0.0)
 
 
 class AcknowledgingFolder(SweepFolder):
@@ -48,7 +45,7 @@ def main(path: str, acknowledged: str, *real: str) -> None:
     os.environ["ACKNOWLEDGED"] = acknowledged
     machine = read_machine()
     folder = AcknowledgingFolder(Path(path) / "grid" / machine.key)
-    new_worker = None if real else SlowWorker
+    new_worker = None if real else FakeWorker(before=take_a_while)
     request = Request(Sweep("grid", CELLS), RULES)
     request, plan, prepared = get_ready(request, begin(request, folder, machine), folder, new_worker)
     run(request, plan, prepared, folder, lambda status: None, new_worker)

@@ -1,6 +1,7 @@
 """A made-up machine for the measuring protocol: known latencies, five kinds of noise, no waiting."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import exp
 from random import Random
 from typing import Self
@@ -14,10 +15,11 @@ from mnsweep.measure.plan import groups
 from mnsweep.measure.record import Block, Records
 from mnsweep.measure.rounds import Rules
 from mnsweep.space import Space
-from mnsweep.worker.proxy import Worker
 from mnsweep.worker.timing import Timing, time_block
+from tests.fakes import FakeClock, FakeWorker
 
 CELLS = Space().cells()
+ONE_THREAD = Deployment()
 OFFSET = 0.003  # of each cell in each process: what memory layout does
 Noise = Callable[[float], float]  # time in s → log of how much slower the machine is at that moment
 
@@ -70,49 +72,35 @@ NOISES: dict[str, Callable[[Random], Noise]] = {
 }
 
 
-class _Clock:
-    now_s = 0.0
-
-    def advance(self, seconds: float) -> None:
-        self.now_s += seconds
-
-    def s(self) -> float:
-        return self.now_s
-
-    def ns(self) -> int:
-        return round(self.now_s * 1e9)
-
-
-class SimulatedWorker(Worker):
+@dataclass(eq=False, kw_only=True)
+class SimulatedWorker(FakeWorker):
     """Times cells whose true latency is known, on a clock that does not wait."""
 
-    def __init__(self, truth_ms: dict[str, float], noise: Noise, clock: _Clock, rng: Random) -> None:
-        self.truth_ms, self.noise, self.clock = truth_ms, noise, clock
-        self.offset = {key: rng.gauss(0, OFFSET) for key in truth_ms}
+    clock: FakeClock
+    noise: Noise
+    rng: Random
+    keys: Sequence[str]
+    offset: dict[str, float] = field(default_factory=dict)  # log, of each cell in this process
 
     def __enter__(self) -> Self:
+        self.offset = {key: self.rng.gauss(0, OFFSET) for key in self.keys}
         self.clock.advance(1.0)
         return self
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def pin(self, threads: int) -> None: ...
-
-    def open(self, key: str, model: bytes, how: Deployment) -> None: ...
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         def run() -> None:
             noise = self.offset[key] + self.noise(self.clock.now_s)
-            self.clock.advance(self.truth_ms[key] / 1e3 * exp(noise))
+            self.clock.advance(self.ms_of(key, ONE_THREAD) / 1e3 * exp(noise))
 
         return time_block(run, min_runs, min_ms, self.clock.ns)
 
 
 def covered(kind: str, seed: int) -> int:
     """In one simulated sweep by the whole protocol, stop rule included: cells whose relative interval holds the truth."""
-    rng, clock, records = Random(seed), _Clock(), Records()
+    rng, clock, records = Random(seed), FakeClock(), Records()
     truth_ms = {cell.id: 0.4 * 1.25**i for i, cell in enumerate(CELLS)}
     noise = NOISES[kind](rng)
+    worker = SimulatedWorker(ms_of=lambda key, _: truth_ms[key], clock=clock, noise=noise, rng=rng, keys=list(truth_ms))
     campaign = Campaign(
         records,
         Rules(),
@@ -120,7 +108,7 @@ def covered(kind: str, seed: int) -> int:
         model_of=lambda cell: b"",
         targets=lambda found: {key: 1.0 + (i % 3 == 0) for i, key in enumerate(truth_ms)},
         on_status=lambda status: None,
-        new_worker=lambda: SimulatedWorker(truth_ms, noise, clock, rng),
+        new_worker=worker,
         clock=clock.s,
     )
     campaign.measure(groups(CELLS, CELLS, (), 1e12))

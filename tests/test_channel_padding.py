@@ -36,10 +36,9 @@ from mnsweep.graph.weights import Weights, padded, random_weights
 from mnsweep.measure.probe import ROUNDS, probe
 from mnsweep.worker import bandwidth
 from mnsweep.worker.proxy import CellError, WorkerLostError
-from mnsweep.worker.timing import Timing
+from tests.fakes import FakeWorker
 from tests.test_build import as_trained, image_of, run_onnx
 from tests.test_cost import ALPHAS, designs
-from tests.test_sweep import fake
 
 PROBED = (*NARROW, *WIDE)
 
@@ -266,7 +265,7 @@ def test_a_probe_gives_the_median_of_each_chain() -> None:
         taken.append(count)
         return 1000 * count * (50 if len(taken) % 4 == 0 else 1)
 
-    found = probe(fake(chain_ns=staticmethod(chain_ns))(), dict.fromkeys(PROBED, b""), HOW)
+    found = probe(FakeWorker(chain_ns=chain_ns), dict.fromkeys(PROBED, b""), HOW)
     assert found == {count: 1000 * count / 1e6 for count in PROBED}
     assert all(taken.count(count) >= ROUNDS for count in PROBED)
 
@@ -279,7 +278,7 @@ def test_a_chain_that_fails_fails_the_probe(error: type[CellError]) -> None:
         return count
 
     with pytest.raises(CellError, match="not this one"):
-        probe(fake(chain_ns=staticmethod(chain_ns))(), dict.fromkeys(PROBED, b""), HOW)
+        probe(FakeWorker(chain_ns=chain_ns), dict.fromkeys(PROBED, b""), HOW)
 
 
 def test_bandwidth_is_what_the_fastest_copy_reads_and_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,13 +294,8 @@ def test_bandwidth_is_that_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_probe_times_rounds_not_chain_after_chain() -> None:
-    order: list[int] = []
-
-    class Noting(fake()):  # type: ignore[misc]
-        def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-            order.append(int(key.split()[-1]))
-            return super().time(key, min_runs, min_ms)  # type: ignore[no-any-return]
-
-    probe(Noting(), dict.fromkeys(PROBED, b""), HOW)
+    worker = FakeWorker()
+    probe(worker, dict.fromkeys(PROBED, b""), HOW)
+    order = [int(key.split()[-1]) for key, *_ in worker.arguments_of("time")]
     last = {count: len(order) - order[::-1].index(count) for count in PROBED}
     assert min(last.values()) > len(order) * 0.8

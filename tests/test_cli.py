@@ -22,7 +22,7 @@ import mnsweep
 from mnsweep.cli.main import main
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import WorkerProcess
 from tests.conftest import FAILED, TRUTH_MS
 from tests.test_result import COLUMNS
 
@@ -54,7 +54,7 @@ def run(
 ) -> Run:
     """The program, in this process and an empty directory; no worker may start."""
 
-    def refuse(worker: Worker) -> Worker:
+    def refuse(worker: WorkerProcess) -> WorkerProcess:
         raise AssertionError("this would measure")
 
     def run(*arguments: object) -> Ran:
@@ -69,7 +69,7 @@ def run(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
-    monkeypatch.setattr(Worker, "__enter__", refuse)
+    monkeypatch.setattr(WorkerProcess, "__enter__", refuse)
     if find_spec(LOCK):  # whoever measures on this machine meanwhile shall not be waited for
         monkeypatch.setattr(f"{LOCK}.lock_path", lambda: tmp_path_factory.mktemp("lock") / "lock")
     return run
@@ -569,10 +569,10 @@ def test_a_torn_line_is_a_warning_of_one_line(sweep_folder: SweepFolder) -> None
 
 
 def test_an_interrupt_is_one_line_and_exit_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(worker: Worker) -> Worker:
+    def interrupt(worker: WorkerProcess) -> WorkerProcess:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Worker, "__enter__", interrupt)
+    monkeypatch.setattr(WorkerProcess, "__enter__", interrupt)
     ran = run("grid", "--quick", "--alpha", "0.25", "--res", "32", "-q")
     assert (ran.code, ran.out) == (130, "")
     assert ran.err.startswith("mnsweep: interrupted") and ran.err.count("\n") == 1

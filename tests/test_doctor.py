@@ -1,20 +1,17 @@
 """`mnsweep doctor`, with a worker whose network takes made-up times."""
 
 import json
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from statistics import mean
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 import mnsweep.app.doctor
 from mnsweep.app.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
-from mnsweep.cell import Deployment
 from mnsweep.cli.main import app
 from mnsweep.errors import UnavailableError
 from mnsweep.machine import lock
@@ -30,71 +27,52 @@ from mnsweep.measure.repeatability import (
     ThreadCount,
     measure_repeatability,
 )
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
-from mnsweep.worker.timing import Timing
+from mnsweep.worker.proxy import CellError, WorkerLostError
+from tests.fakes import FakeClock, FakeWorker
 from tests.test_conditions import quiet
 
 ONE_MS = 2.0
 SPEED_UPS = {1: 1.0, 2: 1.8, 3: 2.0, 4: 2.9}
 
 
+@dataclass
 class Lab:
-    """Starts workers that share one clock; what a key takes is made up, with `noise` that is always alike.
+    """A made-up machine, on which one network takes `ONE_MS`, and as much less as `speed_ups` says on more threads."""
 
-    A key fails when its name is in `fails`, and its blocks are disturbed when it is `disturbed`.
-    """
+    speed_ups: Mapping[int, float] = field(default_factory=lambda: SPEED_UPS)
+    before: Callable[..., None] = lambda verb, *arguments: None
+    disturbed: str = ""
+    noise_pct: float = 0.2
+    ticks: bool = True
+    seed: int = 0
 
-    def __init__(
-        self,
-        speed_ups: Mapping[int, float] = SPEED_UPS,
-        fails: str = "",
-        disturbed: str = "",
-        noise: float = 0.002,
-        ticks: bool = True,
-        seed: int = 0,
-    ) -> None:
-        self.speed_ups, self.fails, self.disturbed, self.noise, self.ticks = speed_ups, fails, disturbed, noise, ticks
-        self.now, self.pinned, self.rng = 0.0, list[int](), Random(seed)
-        self.blocks: Counter[str] = Counter()
+    def __post_init__(self) -> None:
+        self.clock = FakeClock(stopped=not self.ticks)
+        self.worker = FakeWorker(
+            ms_of=lambda key, deployment: ONE_MS / self.speed_ups[deployment.threads],
+            clock=self.clock,
+            noise_pct=self.noise_pct,
+            seed=self.seed,
+            before=self.before,
+            disturbed=(self.disturbed,),
+        )
 
-    def clock(self) -> float:
-        return self.now
-
-    def worker(self) -> Worker:
-        return FakeWorker(self)
+    @property
+    def pinned(self) -> list[int]:
+        return [threads for (threads,) in self.worker.arguments_of("pin")]
 
     def measure(self, most_threads: int) -> Repeatability:
-        return measure_repeatability(b"network", [b"small", b"large"], most_threads, self.worker, self.clock)
+        return measure_repeatability(b"network", [b"small", b"large"], most_threads, self.worker, self.clock.s)
 
 
-class FakeWorker(Worker):
-    def __init__(self, lab: Lab) -> None:
-        super().__init__()
-        self.lab, self.threads = lab, dict[str, int]()
+def failing(verb: str, key: str = "", error: Exception | None = None) -> Callable[..., None]:
+    """What a worker does before it answers: raises at a verb, of one key or of all."""
 
-    def __enter__(self) -> Self:
-        return self
+    def fail(asked: str, *arguments: object) -> None:
+        if asked == verb and key in (arguments[0], ""):
+            raise error or CellError("broke")
 
-    def __exit__(self, *exc: object) -> None: ...
-
-    def pin(self, threads: int) -> None:
-        self.lab.pinned.append(threads)
-
-    def open(self, key: str, model: bytes, how: Deployment) -> None:
-        if self.lab.fails == "open":
-            raise CellError("not today")
-        self.threads[key] = how.threads
-
-    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        if key == self.lab.fails:
-            raise CellError("broke")
-        if self.lab.fails == "worker":
-            raise WorkerLostError("the worker process ended with exit status 9")
-        self.lab.blocks[key] += 1
-        ns = round(self.lab.rng.gauss(1, self.lab.noise) * 1e6 * ONE_MS / self.lab.speed_ups[self.threads[key]])
-        runs = max(min_runs, -(-int(min_ms * 1e6) // ns))
-        self.lab.now += (runs + 1) * ns / 1e9 if self.lab.ticks else 0.0
-        return Timing(ns, (ns,) * runs, ("made up",) if key == self.lab.disturbed else ())
+    return fail
 
 
 def test_each_number_of_threads_has_its_latency_and_speed_up() -> None:
@@ -127,13 +105,13 @@ def test_a_lone_core_has_companions_to_compare_with() -> None:
 
 
 def test_noise_widens_what_a_sweep_can_expect() -> None:
-    calm, wide = (Lab(noise=noise).measure(2).pct for noise in (0.001, 0.01))
+    calm, wide = (Lab(noise_pct=noise).measure(2).pct for noise in (0.1, 1.0))
     assert calm and wide and 5 < wide / calm < 20
 
 
 def test_what_a_sweep_can_expect_does_not_depend_on_the_rounds_timed_here() -> None:
     few, many = (
-        [Lab({1: speed_up}, noise=0.01, ticks=ticks, seed=seed).measure(1) for seed in range(8)]
+        [Lab({1: speed_up}, noise_pct=1.0, ticks=ticks, seed=seed).measure(1) for seed in range(8)]
         for speed_up, ticks in ((1e-3, True), (1.0, False))
     )
     assert few[0].rounds * 10 == many[0].rounds
@@ -145,7 +123,7 @@ def test_the_network_is_timed_no_more_often_than_a_cell_of_a_sweep() -> None:
     """The canary gets more blocks, and so a narrower interval than cells have."""
     lab = Lab()
     lab.measure(2)
-    assert lab.blocks["1 threads"] == lab.blocks["2 threads"] < lab.blocks["companion 0"]
+    assert lab.worker.blocks["1 threads"] == lab.worker.blocks["2 threads"] < lab.worker.blocks["companion 0"]
 
 
 def test_disturbed_blocks_are_counted() -> None:
@@ -157,7 +135,7 @@ def test_disturbed_blocks_are_counted() -> None:
 def test_it_takes_about_four_seconds_in_as_many_processes_as_a_sweep() -> None:
     lab = Lab()
     found = lab.measure(4)
-    assert 4.0 <= lab.now <= 5.0
+    assert 4.0 <= lab.clock.now_s <= 5.0
     assert lab.pinned == [4] * PROCESSES
     assert found.blocks > found.rounds * 6  # four counts, two companions, canaries
 
@@ -172,14 +150,22 @@ def test_a_clock_that_stands_still_is_no_endless_loop() -> None:
 
 
 def test_a_number_of_threads_that_fails_is_left_out() -> None:
-    found = Lab(fails="2 threads").measure(4)
+    found = Lab(before=failing("time", "2 threads")).measure(4)
     assert [t.threads for t in found.by_threads] == [1, 3, 4]
 
 
-@pytest.mark.parametrize(("fails", "reason"), [("open", "not today"), ("1 threads", "broke"), ("worker", "exit status 9")])
-def test_where_nothing_can_be_timed_the_reason_is_named(fails: str, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        (failing("open", error=CellError("not today")), "not today"),
+        (failing("time", "1 threads"), "broke"),
+        (failing("time", error=WorkerLostError("the worker process ended with exit status 9")), "exit status 9"),
+    ],
+    ids=["at opening", "at timing", "the worker"],
+)
+def test_where_nothing_can_be_timed_the_reason_is_named(before: Callable[..., None], reason: str) -> None:
     with pytest.raises(UnavailableError, match=reason):
-        Lab(fails=fails).measure(2)
+        Lab(before=before).measure(2)
 
 
 @pytest.mark.parametrize(

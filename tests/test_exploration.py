@@ -27,8 +27,8 @@ from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome, derive, read
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
 from mnsweep.sweep.store import BLOCKS, CELLS, MODEL, SWEEP, SweepFolder
-from mnsweep.worker.timing import Timing
-from tests.test_sweep import HERE, FakeWorker, fake
+from tests.fakes import FakeWorker
+from tests.test_sweep import HERE
 
 RULES = Rules(least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
 AIMS = Aims(measure=16, verify=4, validate=5)
@@ -43,17 +43,9 @@ def truth_ms(key: str) -> float:
     return (30_000 + pixels * (30 * alpha**2 + 9 * alpha) * (0.4 if cell.deployment.runtime == "openvino" else 1)) / 1e6
 
 
-class Machinery(FakeWorker):
+def machinery(**settings: Any) -> FakeWorker:
     """Times by `truth_ms`, always alike."""
-
-    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        timing = super().time(key, min_runs, min_ms)
-        ns = timing.first_ns if "chain" in key else round(1e6 * truth_ms(key))
-        return Timing(ns, (ns,) * 5)
-
-
-def machinery(**settings: Any) -> type[FakeWorker]:
-    return type("Machinery", (Machinery,), dict(vars(fake(**settings))))
+    return FakeWorker(ms_of=lambda key, deployment: truth_ms(key), noise_pct=0, runs=(1.0,) * 5, **settings)
 
 
 @pytest.fixture(autouse=True)
@@ -65,9 +57,7 @@ def _no_pictures_and_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
-def run(
-    folder: SweepFolder, worker: type[FakeWorker] | None = None, aims: Aims = AIMS, asked: Sweep = ASKED, **more: Any
-) -> Outcome:
+def run(folder: SweepFolder, worker: FakeWorker | None = None, aims: Aims = AIMS, asked: Sweep = ASKED, **more: Any) -> Outcome:
     lab = open_lab(asked, folder, HERE, more.pop("rules", RULES), new_worker=worker or machinery(), **more)
     return explore(lab, aims)
 

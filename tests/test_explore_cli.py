@@ -12,10 +12,11 @@ from mnsweep.machine.fingerprint import Machine
 from mnsweep.prepare.deploy import Prepared
 from mnsweep.result import from_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
+from tests.fakes import FakeWorker
 from tests.test_cli import Ran, Run, assert_refused, run
 from tests.test_exploration import RULES, machinery
 from tests.test_result import COLUMNS
-from tests.test_sweep import HERE, FakeWorker
+from tests.test_sweep import HERE
 
 __all__ = ["run"]
 
@@ -26,13 +27,13 @@ Explore = Callable[..., Ran]
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
+def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """The worker that is timed; no network is built and no picture drawn."""
     made = machinery()
     monkeypatch.setattr("mnsweep.app.exploration.RULES", RULES)
     monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mnsweep.session.Worker", lambda timeout_s: made())
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell, batch=0: b"")
     for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
         monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
@@ -40,7 +41,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
 
 
 @pytest.fixture
-def explore(run: Run, worker: type[FakeWorker]) -> Explore:
+def explore(run: Run, worker: FakeWorker) -> Explore:
     assert not worker.blocks
     return lambda *arguments: run("explore", *FEW, *arguments)
 
@@ -134,13 +135,13 @@ def test_a_sweep_of_another_machine_is_refused(explore: Explore) -> None:
     assert_refused(explore("--quiet"), "another machine", "cpu", "--name")
 
 
-def test_where_nothing_can_be_measured_it_is_not_to_be_had(run: Run, worker: type[FakeWorker]) -> None:
+def test_where_nothing_can_be_measured_it_is_not_to_be_had(run: Run, worker: FakeWorker) -> None:
     worker.refuses = tuple(f"a{a / 100!r}_r{r}" for a in range(25, 55, 5) for r in range(128, 225, 32))
     ran = run("explore", *FEW, "--quiet")
     assert (ran.code, ran.out) == (4, "") and ran.err == "mnsweep: no latency can be predicted: not today\n"
 
 
-def test_a_failure_is_partial_success(run: Run, worker: type[FakeWorker]) -> None:
+def test_a_failure_is_partial_success(run: Run, worker: FakeWorker) -> None:
     worker.refuses = ("a0.25_r128",)
     ran = run("explore", *FEW, "--quiet", "--json")
     assert (ran.code, ran.err) == (3, "mnsweep: a0.25_r128 failed: not today\n")
@@ -155,7 +156,7 @@ def picked(ran: Ran) -> dict[str, object]:
     return choice
 
 
-def test_pick_measures_its_choice_and_what_it_measured_stays(run: Run, explore: Explore, worker: type[FakeWorker]) -> None:
+def test_pick_measures_its_choice_and_what_it_measured_stays(run: Run, explore: Explore, worker: FakeWorker) -> None:
     predicted = {c["cell"]: c for c in explore("--json", "--verify", "0").json["cells"] if c["latency_source"] == "predicted"}
     wanted = max(predicted.values(), key=lambda cell: float(cell["quality_pct"]))
     budget = (
@@ -193,7 +194,7 @@ def test_pick_with_predictions_of_another_machine_needs_no_verify(run: Run, expl
     assert run(*asked, "--no-verify").code == 0
 
 
-def test_pick_with_contradictory_constraints(run: Run, explore: Explore, worker: type[FakeWorker]) -> None:
+def test_pick_with_contradictory_constraints(run: Run, explore: Explore, worker: FakeWorker) -> None:
     explore("-q")
     before = worker.blocks.total()
     ran = run("pick", "--max-latency-ms", "0.0001", "--min-top1", "99", "--json", "-q")

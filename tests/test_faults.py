@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import ClassVar
 
 import psutil
 import pytest
@@ -29,9 +28,10 @@ from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.store import BLOCKS, SweepFolder
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.proxy import CellError, WorkerLostError, WorkerProcess
 from tests.crash import survive, wait_until
-from tests.test_sweep import fake, measure
+from tests.fakes import FakeWorker
+from tests.test_sweep import measure
 
 CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
 FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
@@ -39,11 +39,8 @@ ONE_THREAD = Deployment()
 GRID = [sys.executable, "-m", "mnsweep", "grid", "--alpha", "0.25,0.5", "--res", "32,48"]
 
 
-class OddWorker(Worker):
-    command: ClassVar = [sys.executable, "-m", "tests.odd_worker"]
-
-    def __init__(self) -> None:
-        super().__init__(timeout_s=1.0)
+def odd_worker() -> WorkerProcess:
+    return WorkerProcess(timeout_s=1.0, command=(sys.executable, "-m", "tests.odd_worker"))
 
 
 @pytest.fixture
@@ -58,15 +55,15 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
 
     monkeypatch.setattr("mnsweep.prepare.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
     request = Request(Sweep("grid", CELLS), FAST)
-    request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, OddWorker)
-    return run(request, plan, prepared, folder, lambda status: None, OddWorker)
+    request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, odd_worker)
+    return run(request, plan, prepared, folder, lambda status: None, odd_worker)
 
 
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
         (b"raises", "RuntimeError: this kernel is not for you"),
-        (b"hangs", "no answer within 1 s (--cell-timeout-s)"),
+        (b"hangs", "no answer within 1 s (`cell_timeout_s`)"),
         (b"dies", "the worker process ended with exit status 11"),
         (b"not a model", "InvalidProtobuf"),
     ],
@@ -89,7 +86,7 @@ def test_a_network_whose_output_is_not_finite_is_not_timed(folder: SweepFolder, 
 
 
 def test_a_lost_worker_says_so_and_a_cell_error_leaves_it_usable() -> None:
-    with OddWorker() as worker:
+    with odd_worker() as worker:
         worker.pin(1)
         with pytest.raises(CellError, match="not for you"):
             worker.open("a", b"raises", ONE_THREAD)
@@ -104,25 +101,24 @@ def test_a_lost_worker_says_so_and_a_cell_error_leaves_it_usable() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
 def test_affinity_that_is_narrowed_while_running_is_noticed() -> None:
-    with OddWorker() as worker:
+    with odd_worker() as worker:
         cpus = sorted(os.sched_getaffinity(0))
         worker.pin(len(cpus))
         worker.open("a", b"short", ONE_THREAD)
         assert not [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]
-        os.sched_setaffinity(worker._process.pid, set(cpus[:1]))
+        os.sched_setaffinity(worker.pid, set(cpus[:1]))
         narrowed = [d for d in worker.time("a", 5, 1).disturbed if "affinity" in d]
         assert bool(narrowed) == (len(cpus) > 1)
 
 
 def test_results_that_are_removed_in_mid_sweep_are_missed(folder: SweepFolder) -> None:
-    class Removing(fake()):  # type: ignore[misc]
-        def time(self, key: str, *least: float) -> object:
-            if self.blocks.total() == 20:
-                shutil.rmtree(folder.path)
-            return super().time(key, *least)
+    def remove(verb: str, *arguments: object) -> None:
+        if verb == "time" and worker.blocks.total() == 20:
+            shutil.rmtree(folder.path)
 
+    worker = FakeWorker(before=remove)
     with pytest.raises(StoreError, match=r"blocks\.jsonl: was removed during the sweep"):
-        measure(folder, worker=Removing)
+        measure(folder, worker=worker)
 
 
 @pytest.fixture
@@ -166,7 +162,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_read_only_folder_is_said_before_anything_is_timed(read_only: Path) -> None:
-    worker = fake()
+    worker = FakeWorker()
     with pytest.raises(StoreError, match=r"(Read-only file system|Permission denied); .*--results-dir"):
         measure(SweepFolder(read_only / "grid" / read_machine().key), worker=worker)
     assert not worker.opened

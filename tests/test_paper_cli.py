@@ -23,8 +23,8 @@ from mnsweep.session import Request
 from mnsweep.sweep.derive import derive
 from mnsweep.sweep.store import SweepFolder
 from tests.conftest import make_result
+from tests.fakes import FakeWorker
 from tests.test_cli import Run, assert_refused, run
-from tests.test_sweep import FakeWorker, fake
 
 __all__ = ["run"]
 KEYS = ["model", "metric", "paper", "computed", "unit", "verdict", "reason"]
@@ -129,7 +129,7 @@ def test_when_the_time_is_up_every_network_has_had_its_turn(
     clock = iter([0.0, 0.0, RULES.time_budget_s])
     monkeypatch.setattr(mnsweep.app.paper, "monotonic", lambda: next(clock))
     request, _, folder = start(small, tmp_path, read_machine())
-    outcome, _ = measure(request, folder, lambda status: None, fake())
+    outcome, _ = measure(request, folder, lambda status: None, FakeWorker())
     assert {result.rounds for result in outcome.results} == {PASSES[0]}
 
 
@@ -185,7 +185,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
 
 
 def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], tmp_path: Path) -> None:
-    worker = fake()
+    worker = FakeWorker()
     request, plan, folder = start(small, tmp_path, read_machine())
     assert folder.path == tmp_path / NAME / read_machine().key and len(plan.pending) == 2
     outcome, _ = measure(request, folder, lambda status: None, worker)
@@ -199,7 +199,7 @@ def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], t
     assert len(plan.pending) == 2 and len(list((tmp_path / NAME).iterdir())) == 2
 
 
-def measure_with(worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch) -> None:
+def measure_with(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program measure with a worker whose latencies are made up."""
 
     def faked(request: Request, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
@@ -211,7 +211,7 @@ def measure_with(worker: type[FakeWorker], monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def with_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """The program measures with made-up latencies."""
-    measure_with(fake(), monkeypatch)
+    measure_with(FakeWorker(), monkeypatch)
 
 
 def test_measured_json_has_latencies_and_ratios(run: Run, small: list[Row], with_fake: None) -> None:
@@ -242,7 +242,7 @@ def test_measured_tables_have_latencies_and_ratios_in_words(run: Run, small: lis
 def test_a_network_that_fails_is_named_and_the_rest_is_kept(
     run: Run, small: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure_with(fake(refuses={"a0.5_r32"}), monkeypatch)
+    measure_with(FakeWorker(refuses={"a0.5_r32"}), monkeypatch)
     ran = run("paper", "--measure", "--json")
     assert ran.code == cli.PARTIAL == 3
     assert "a0.5_r32 was not measured: not today" in ran.err

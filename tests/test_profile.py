@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count, cycle
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,85 +27,57 @@ from mnsweep.profiling.lint import Finding
 from mnsweep.profiling.measure import ROUNDS, Profile, profile
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Array, NodeTime, Offer
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
-from mnsweep.worker.timing import Timing
+from mnsweep.worker.proxy import WorkerLostError
+from tests.fakes import FakeWorker
 
 CELL = Cell(Design.of(0.3, 64), Deployment(pad="none"))
 HERE = read_machine()
 CELL_MS = 2.0
 US = 50.0  # of each operator
+PRODUCT_MS: dict[str, tuple[float, ...]] = {"matmul": (100.0,), "convolution": (81.0, 90.0, 80.0, 82.0, 95.0)}
+TIMING = ("time", "node_times")
 
 
-class Lab(Worker):
-    """Opens everything; a product takes `product_ms`, each operator 50 µs, but ten times that in `slow_round`."""
+def lab(
+    cell_ms: tuple[float, ...] = (CELL_MS,), left: tuple[str, ...] = (), slow_round: int = 0, **settings: Any
+) -> FakeWorker:
+    """A worker whose blocks of the cell take `cell_ms` in turn, and each operator 50 µs, ten times that in `slow_round`.
 
-    product_ms: ClassVar[dict[str, tuple[float, ...]]] = {"matmul": (100.0,), "convolution": (81.0, 90.0, 80.0, 82.0, 95.0)}
-    cell_ms: ClassVar[tuple[float, ...]] = (CELL_MS,)
-    bytes_per_s: float | None = 20e9
-    refuses: tuple[str, ...] = ()
-    dies_at: tuple[str, ...] = ()
-    offers = Offer("9.9", ("fp32", "int8"))
-    left: tuple[str, ...] = ()
-    slow_round = 0
-    disturbed: tuple[str, ...] = ()
-    asked: ClassVar[Counter[str]] = Counter()
-    runs: ClassVar[list[int]] = []
-    pinned: ClassVar[list[int]] = []
-    said: ClassVar[list[str]] = []
-    ops: ClassVar[dict[str, set[str]]] = {}  # of each model that was opened
+    Operators of layers that `left` the blocked layout ran as FusedConv.
+    """
+    times = {key: cycle(ms) for key, ms in (PRODUCT_MS | {CELL.id: cell_ms}).items()}
+    rounds = count(1)
 
-    def __init__(self) -> None:
-        super().__init__()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None: ...
-
-    def pin(self, threads: int) -> None:
-        self.pinned.append(threads)
-
-    def offer(self, runtime: str) -> Offer:
-        return self.offers
-
-    def ranges(self, model: bytes, images: Any) -> dict[str, tuple[float, float]]:
-        names = [output.name for output in onnx.load_from_string(model).graph.output]
-        return dict.fromkeys(["image", *names], (-1.0, 6.0))
-
-    def open(self, key: str, model: bytes, how: Deployment) -> None:
-        if key in self.refuses:
-            raise CellError("not today")
-        if key in self.dies_at:
-            raise WorkerLostError("killed")
-        self.ops[key] = {n.op_type for n in onnx.load_from_string(model).graph.node}
-
-    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        self.said.append(key)
-        self.asked[key] += 1
-        times = self.product_ms.get(key, self.cell_ms)
-        ns, number = round(1e6 * times[(self.asked[key] - 1) % len(times)]), f"{key} {self.asked[key]}"
-        return Timing(9 * ns, (ns, ns, 3 * ns), ("noise",) if {key, number} & {*self.disturbed} else ())
-
-    def node_times(self, model: bytes, how: Deployment, runs: int) -> list[NodeTime]:
-        self.said.append("profile")
-        self.runs.append(runs)
-        ns = 1e3 * US * (10 if len(self.runs) == self.slow_round else 1)
+    def nodes_of(model: bytes) -> list[NodeTime]:
+        ns = 1e3 * US * (10 if next(rounds) == slow_round else 1)
         names = [n.name for n in onnx.load_from_string(model).graph.node if n.op_type in ("Conv", "Gemm")]
-        return [self._node(name, ns) for name in names]
+        return [node(name, ns, name in left) for name in names]
 
-    def _node(self, name: str, ns: float) -> NodeTime:
-        if name == "classifier":
-            return NodeTime(name, "Gemm", "", ns)
-        return NodeTime(name, "FusedConv", "", ns) if name in self.left else NodeTime(f"{name}_nchwc", "Conv", "blocked", ns)
+    return FakeWorker(
+        ms_of=lambda key, deployment: next(times.get(key, times[CELL.id])),
+        noise_pct=0,
+        runs=(1, 1, 3),
+        first=9,
+        version="9.9",
+        nodes_of=nodes_of,
+        **settings,
+    )
 
-    def bandwidth(self, threads: int) -> float:
-        if self.bytes_per_s is None:
-            raise CellError("MemoryError")
-        return self.bytes_per_s
+
+def node(name: str, ns: float, left: bool) -> NodeTime:
+    if name == "classifier":
+        return NodeTime(name, "Gemm", "", ns)
+    return NodeTime(name, "FusedConv", "", ns) if left else NodeTime(f"{name}_nchwc", "Conv", "blocked", ns)
 
 
-def lab(**settings: object) -> type[Lab]:
-    return type("Fake", (Lab,), {"asked": Counter(), "runs": [], "pinned": [], "said": [], "ops": {}, **settings})
+def dying(key: str) -> Callable[..., None]:
+    """A worker whose process ends when this model is opened, as `before`."""
+
+    def die(verb: str, *arguments: object) -> None:
+        if verb == "open" and arguments[0] == key:
+            raise WorkerLostError("killed")
+
+    return die
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +103,8 @@ def test_a_profile_holds_latency_rows_and_roofs() -> None:
 def test_latency_is_the_middle_of_blocks_that_take_turns_with_products_and_profiles() -> None:
     worker = lab(cell_ms=(2.0, 9.0, 3.0, 1.0, 4.0))
     assert profile(CELL, new_worker=worker).latency_ms == 3.0
-    assert worker.said == [CELL.id, "matmul", "convolution", "profile"] * ROUNDS
+    said = [request[1] if request[0] == "time" else "profile" for request in worker.requests if request[0] in TIMING]
+    assert said == [CELL.id, "matmul", "convolution", "profile"] * ROUNDS
 
 
 @pytest.mark.parametrize(
@@ -150,13 +123,13 @@ def test_one_disturbed_profile_leaves_no_trace() -> None:
 def test_a_profile_has_enough_runs_and_takes_no_age(ms: float, runs: int) -> None:
     worker = lab(cell_ms=(ms,))
     profile(CELL, new_worker=worker)
-    assert worker.runs == [runs] * ROUNDS
+    assert [asked for *_, asked in worker.arguments_of("node_times")] == [runs] * ROUNDS
 
 
 def test_the_batch_and_the_threads_are_those_of_the_cell() -> None:
     worker = lab()
     found = profile(Cell(Design.of(0.3, 64), Deployment(threads=3, batch=4, pad="none")), new_worker=worker)
-    assert worker.pinned[-1] == 3
+    assert worker.arguments_of("pin")[-1] == (3,)
     one = profile(CELL, new_worker=lab())
     assert [row.flops for row in found.rows] == [4 * row.flops for row in one.rows]
     assert [row.mult_adds for row in found.rows] == [row.mult_adds for row in one.rows]
@@ -174,8 +147,10 @@ def test_padded_channels_are_deployed_and_the_shares_stay_the_network_s() -> Non
 def test_products_are_in_the_precision_of_the_cell(precision: str, quantized: bool) -> None:
     worker = lab()
     profile(Cell(Design.of(0.3, 64), Deployment(precision, pad="none")), new_worker=worker)
-    assert all(("QuantizeLinear" in ops) is quantized for ops in worker.ops.values())
-    assert set(worker.ops) > set(FORMS)
+    models = {key: onnx.load_from_string(model) for key, model, _ in worker.arguments_of("open")}
+    ops = [{node.op_type for node in model.graph.node} for model in models.values()]
+    assert all(("QuantizeLinear" in of_model) is quantized for of_model in ops)
+    assert set(models) > set(FORMS)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +158,7 @@ def test_products_are_in_the_precision_of_the_cell(precision: str, quantized: bo
     [
         ({"refuses": ("convolution",)}, 100.0),
         ({"refuses": FORMS}, None),
-        ({"dies_at": ("convolution",)}, None),  # the process is gone: measured again without any product
+        ({"before": dying("convolution")}, None),  # the process is gone: measured again without any product
     ],
 )
 def test_a_product_that_does_not_run_hides_no_cell(settings: dict[str, Any], peak_ms: float | None) -> None:
@@ -200,9 +175,9 @@ def test_without_memory_for_a_copy_the_bandwidth_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"offers": Offer(obstacle="no such runtime: pip install it")}, "pip install it"),
+        ({"offers": {"onnxruntime": Offer(obstacle="no such runtime: pip install it")}}, "pip install it"),
         ({"refuses": (CELL.id,)}, f"{CELL.id} does not run: not today"),
-        ({"dies_at": (CELL.id,)}, f"{CELL.id} does not run: killed"),
+        ({"before": dying(CELL.id)}, f"{CELL.id} does not run: killed"),
     ],
 )
 def test_a_cell_that_does_not_run_is_not_available(settings: dict[str, Any], reason: str) -> None:
@@ -248,13 +223,7 @@ def test_a_document_has_every_number_and_null_for_what_is_not_known() -> None:
     assert (layers["pool"]["gflops"], layers["pool"]["bound"], layers["pool"]["roof_pct"]) == (None, None, None)
     assert layers["stem"]["operators"] == [{"name": "stem_nchwc", "op": "Conv", "implementation": "blocked", "ns": 1e3 * US}]
     assert document["lint"][0]["layers"] == ["depthwise1", "pointwise1"] and "--pad auto" in document["lint"][0]["mend"]
-    assert document["lint"][1] == {
-        "rule": "reorders",
-        "text": document["lint"][1]["text"],
-        "mend": None,
-        "layers": [],
-        "fix": None,
-    }
+    assert document["lint"][1] == {"rule": "reorders", "text": document["lint"][1]["text"], "mend": None, "layers": []}
     slower = to_document(profile(CELL, new_worker=lab(cell_ms=(1.0,), refuses=FORMS)), [])
     assert slower["not_attributed_ms"] is None and slower["peak_gflops"] is None
 
@@ -302,7 +271,7 @@ Run = Callable[..., Ran]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The program in this process and an empty directory, with a made-up worker of these settings and no pictures."""
 
-    def run(command: str, **settings: object) -> Ran:
+    def run(command: str, **settings: Any) -> Ran:
         if settings.pop("real", False) is False:
             worker = lab(**settings)
             monkeypatch.setattr(mnsweep.profiling.measure, "profile", lambda cell, wait: profile(cell, wait, worker))
@@ -342,7 +311,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     ],
 )
 def test_bad_values_are_one_line_and_measure_nothing(run: Run, flags: str, says: str) -> None:
-    ran = run(flags, dies_at=(CELL.id,))
+    ran = run(flags, before=dying(CELL.id))
     assert (ran.code, ran.out) == (2, "")
     assert ran.err.startswith("mnsweep: ") and ran.err.count("\n") == 1 and says in ran.err, ran.err
 
@@ -361,7 +330,10 @@ def test_only_who_asks_waits_for_another(run: Run, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_not_offered_here_is_exit_status_4_and_one_line(run: Run) -> None:
-    ran = run("--alpha 0.3 --res 64 -q", offers=Offer(obstacle="openvino can't be loaded: pip install 'mnsweep[openvino]'"))
+    ran = run(
+        "--alpha 0.3 --res 64 -q",
+        offers={"onnxruntime": Offer(obstacle="openvino can't be loaded: pip install 'mnsweep[openvino]'")},
+    )
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == "mnsweep: openvino can't be loaded: pip install 'mnsweep[openvino]'\n"
 

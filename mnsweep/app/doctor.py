@@ -18,7 +18,7 @@ from mnsweep.machine.lock import measuring
 from mnsweep.machine.readings import Readings, read_conditions
 from mnsweep.measure.repeatability import Repeatability, measure_repeatability
 from mnsweep.prepare.deploy import SEED
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # a millisecond each, or so
 MOST_THREADS = 8  # beyond, a small network does not scale, and a round takes too long
@@ -51,7 +51,7 @@ def runtime_obstacle() -> str | None:
 def diagnose(
     timing: bool = True,
     root: Path = Path("/"),
-    new_worker: Callable[[], Worker] = Worker,
+    new_worker: NewWorker = WorkerProcess,
     why_not: Callable[[], str | None] = runtime_obstacle,
     read: Callable[[Machine, Path], Readings] = read_conditions,
 ) -> Diagnosis:
@@ -80,7 +80,7 @@ def thread_limit(facts: Facts) -> int:
     return min(facts.usable_threads, MOST_THREADS)
 
 
-def _measured(most_threads: int, new_worker: Callable[[], Worker]) -> Repeatability:
+def _measured(most_threads: int, new_worker: NewWorker) -> Repeatability:
     return measure_repeatability(_model(NETWORK), [_model(design) for design in COMPANIONS], most_threads, new_worker)
 
 

@@ -14,7 +14,7 @@ from mnsweep.measure.plan import Group
 from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, rounds_left
-from mnsweep.worker.proxy import Worker, WorkerLostError
+from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 
 Targets = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # half width at which each cell has settled, in %
 
@@ -46,7 +46,7 @@ class Campaign:
     model_of: Callable[[Cell], bytes]
     targets: Targets
     on_status: Callable[[Status], None]
-    new_worker: Callable[[], Worker]
+    new_worker: NewWorker
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     padding: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic

@@ -15,7 +15,7 @@ from mnsweep.errors import UnavailableError
 from mnsweep.measure.fit import Estimate, Movement, estimate, speed_movement
 from mnsweep.measure.record import Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
-from mnsweep.worker.proxy import CellError, Worker
+from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
 PROCESSES, SWEEP_ROUNDS = Rules().least_processes, Rules().least_rounds  # a cell of a sweep has as many at least
 PROCESS_S = 4.0 / PROCESSES
@@ -72,7 +72,7 @@ def measure_repeatability(
     network: bytes,
     companions: Sequence[bytes],
     most_threads: int,
-    new_worker: Callable[[], Worker],
+    new_worker: NewWorker,
     clock: Callable[[], float] = time.monotonic,
 ) -> Repeatability:
     """Time the ONNX models for about four seconds; a lone core needs `companions` to compare with.

@@ -1,4 +1,4 @@
-"""The worker process, seen from its parent."""
+"""A worker as whoever measures sees it, and the real one: a process of its own."""
 
 import contextlib
 import pickle
@@ -7,8 +7,8 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Sequence
-from typing import IO, Any, ClassVar, Self
+from collections.abc import Callable, Sequence
+from typing import IO, Any, Protocol, Self, TypeAlias
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
@@ -16,6 +16,7 @@ from mnsweep.graph.lowering import Range
 from mnsweep.worker.base import Array, NodeTime, Offer
 from mnsweep.worker.timing import Timing
 
+COMMAND = (sys.executable, "-m", "mnsweep.worker.process")
 START_TIMEOUT_S = 120.0  # to import a runtime from a cold disk
 
 
@@ -27,18 +28,53 @@ class WorkerLostError(CellError):
     """The worker died, or was ended because it gave no answer in time; the text says which."""
 
 
-class Worker:
-    """A worker process as a context manager: leaving it ends the process.
+class Worker(Protocol):
+    """What can be asked of a worker, inside a `with` block. All methods raise `CellError` where one cell fails."""
 
-    Its methods block until the answer is there, without spinning: while the worker times, its parent writes,
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def pin(self, threads: int) -> None:
+        """Keep the worker on as many CPUs as `threads`. Raises `UnavailableError` when the worker did not start."""
+
+    def offer(self, runtime: str) -> Offer:
+        """The version of a runtime and the precisions that run on this machine; it is loaded, which may take a while."""
+        ...
+
+    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
+        """Make an ONNX `model` ready to run under `key`, at the precision, in the runtime and on the threads asked for."""
+
+    def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
+        """Least and greatest value of every output of `model`, and of the images, over all `images` (1, 3, R, R)."""
+        ...
+
+    def node_times(self, model: bytes, deployment: Deployment, runs: int) -> list[NodeTime]:
+        """Nanoseconds of each operator by the runtime's own profiler, averaged over `runs`."""
+        ...
+
+    def bandwidth(self, threads: int) -> float:
+        """Bytes per second that `threads` threads read and write together, from and to memory."""
+        ...
+
+    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+        """Time one block of `key`: at least `min_runs` runs and `min_ms`, after one run that is dropped."""
+        ...
+
+
+NewWorker: TypeAlias = Callable[[], Worker]
+
+
+class WorkerProcess:
+    """The `Worker` that really measures, as a context manager: leaving it ends the process.
+
+    Its methods block until the answer is there, without spinning: while the process times, its parent writes,
     draws and computes nothing. They raise `CellError` when that one cell fails, and `WorkerLostError` when the
     process is gone; an answer that takes longer than `timeout_s` ends it.
     """
 
-    command: ClassVar = [sys.executable, "-m", "mnsweep.worker.process"]
-
-    def __init__(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        self.timeout_s = timeout_s
+    def __init__(self, timeout_s: float = START_TIMEOUT_S, command: Sequence[str] = COMMAND) -> None:
+        self.timeout_s, self.command = timeout_s, command
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -59,39 +95,44 @@ class Worker:
             with contextlib.suppress(OSError):
                 pipe.close()  # type: ignore[union-attr]
 
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
     def pin(self, threads: int) -> None:
-        """Keep the worker on as many CPUs as `threads`. Raises `UnavailableError` when the worker did not start."""
+        """See `Worker`."""
         try:
             self._ask(START_TIMEOUT_S, "pin", threads)
         except WorkerLostError as error:
-            raise UnavailableError(f"the process that times could not start: {error}; see 'mnsweep doctor'") from None
+            raise UnavailableError(f"the process that measures could not start: {error}", "see 'mnsweep doctor'") from None
 
     def offer(self, runtime: str) -> Offer:
-        """What a runtime offers here; it is loaded, which may take a while."""
+        """See `Worker`."""
         offer: Offer = self._ask(START_TIMEOUT_S, "offer", runtime)
         return offer
 
-    def open(self, key: str, model: bytes, how: Deployment) -> None:
-        """Make `model` ready to run under `key`, at the precision, in the runtime and on the threads of `how`."""
-        self._ask(self.timeout_s, "open", key, model, how)
+    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
+        """See `Worker`."""
+        self._ask(self.timeout_s, "open", key, model, deployment)
 
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
-        """Least and greatest value of every output of `model`, and of the images, over all `images` (batches of one)."""
-        found: dict[str, Range] = self._ask(self.timeout_s, "ranges", model, images)
-        return found
+        """See `Worker`."""
+        ranges: dict[str, Range] = self._ask(self.timeout_s, "ranges", model, images)
+        return ranges
 
-    def node_times(self, model: bytes, how: Deployment, runs: int) -> list[NodeTime]:
-        """Where the time of a run goes, operator by operator, by the runtime's own account, averaged over `runs`."""
-        times: list[NodeTime] = self._ask(self.timeout_s, "node_times", model, how, runs)
+    def node_times(self, model: bytes, deployment: Deployment, runs: int) -> list[NodeTime]:
+        """See `Worker`."""
+        times: list[NodeTime] = self._ask(self.timeout_s, "node_times", model, deployment, runs)
         return times
 
     def bandwidth(self, threads: int) -> float:
-        """Bytes per second that so many threads read and write together, from and to memory."""
-        found: float = self._ask(self.timeout_s, "bandwidth", threads)
-        return found
+        """See `Worker`."""
+        bytes_per_s: float = self._ask(self.timeout_s, "bandwidth", threads)
+        return bytes_per_s
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        """Time one block of `key`: at least `min_runs` runs and `min_ms`, after one that is dropped."""
+        """See `Worker`."""
         timing: Timing = self._ask(self.timeout_s + min_ms / 1e3, "time", key, min_runs, min_ms)
         return timing
 
@@ -102,7 +143,7 @@ class Worker:
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             self._process.kill()
-            raise WorkerLostError(f"no answer within {timeout_s:.3g} s (--cell-timeout-s)") from None
+            raise WorkerLostError(f"no answer within {timeout_s:.3g} s (`cell_timeout_s`)") from None
         except OSError:
             answer = None
         if answer is None:
@@ -113,7 +154,7 @@ class Worker:
         return value
 
     def _obituary(self) -> str:
-        """How the worker ended, with the last thing it said on stderr: a native crash says why there."""
+        """How the process ended, with the last thing it said on stderr: a native crash says why there."""
         status = self._process.wait()
         self._listeners[1].join()
         last = "".join(f" ({line.decode(errors='replace').strip()})" for line in self._complaints)

@@ -6,7 +6,7 @@ from random import Random
 from mnsweep.cell import Deployment
 from mnsweep.measure.fit import Estimate, estimate
 from mnsweep.measure.record import Block
-from mnsweep.worker.proxy import Worker
+from mnsweep.worker.proxy import WorkerProcess
 
 ONE_THREAD = Deployment()
 
@@ -15,7 +15,7 @@ def interleaved(models: Mapping[str, tuple[bytes, Deployment]], rounds: int = 60
     """An estimate for each model, timed in rounds of random order in a few processes."""
     rng, blocks = Random(0), []
     for process in range(1, processes + 1):
-        with Worker() as worker:
+        with WorkerProcess() as worker:
             worker.pin(max(how.threads for _, how in models.values()))
             for name, (model, how) in models.items():
                 worker.open(name, model, how)

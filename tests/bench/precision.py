@@ -23,7 +23,7 @@ from mnsweep.graph.matrix_product import MULT_ADDS, build_product
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
 from mnsweep.prepare.deploy import prepare
-from mnsweep.worker.proxy import CellError, Worker
+from mnsweep.worker.proxy import CellError, WorkerProcess
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
 
@@ -79,7 +79,7 @@ def against_other_recipes(figures: Figures, fp32: bytes, int8: bytes, folder: Pa
 
 def _that_run(models: dict[str, tuple[bytes, Deployment]]) -> dict[str, tuple[bytes, Deployment]]:
     runs = {}
-    with Worker() as worker:
+    with WorkerProcess() as worker:
         for name, (model, how) in models.items():
             try:
                 worker.open(name, model, how)
@@ -124,7 +124,7 @@ def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choi
     model = folder / "app.onnx"
     model.write_bytes(fp32)
     cells = {name: parse_cell(choice.choice.cell) for name, choice in choices.items() if choice.choice}
-    prepared = prepare(Worker, list(cells.values()), {})
+    prepared = prepare(WorkerProcess, list(cells.values()), {})
     ms: dict[str, list[float]] = {name: [] for name in (*cells, "benchmark_app", "benchmark_app -hint latency")}
     for _ in range(ALTERNATIONS):
         ms["benchmark_app"].append(app_ms(model))
@@ -144,7 +144,7 @@ if __name__ == "__main__":
     layers = expand(DESIGN)
     fp32 = build_onnx(layers, random_weights(layers))
     cell = Cell(DESIGN, Deployment("int8", pad="none"))
-    int8 = prepare(Worker, [cell], {}).model_of(cell)
+    int8 = prepare(WorkerProcess, [cell], {}).model_of(cell)
     with tempfile.TemporaryDirectory() as scratch:
         against_other_recipes(figures, fp32, int8, Path(scratch))
         at_the_roof(figures, fp32)
