@@ -27,9 +27,10 @@ from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
 from mnsweep.prediction.latency_model import from_json
 from mnsweep.prepare.deploy import Prepared, deployed_channels, prepare_export
-from mnsweep.result import COLUMNS, PREDICTED, Result, from_csv
+from mnsweep.result import COLUMNS, PREDICTED, Result
 from mnsweep.session import Request, begin, get_ready, merge, run
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, AxisValue, Space
+from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.derive import Outcome, read
 from mnsweep.sweep.file import ask_for_sweep
 from mnsweep.sweep.store import CELLS, MODEL, SweepFolder, find_results, results_dir_or_default

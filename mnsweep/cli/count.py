@@ -44,8 +44,8 @@ def count(
     from mnsweep.accuracy.published import DEFAULT_SOURCE
     from mnsweep.cli.show import advise, console, results_table
     from mnsweep.errors import MnsweepError
-    from mnsweep.result import to_csv, to_document
     from mnsweep.space import Space
+    from mnsweep.sweep.cells_file import to_csv, to_document
     from mnsweep.sweep.table import count_table
 
     axes = o.given(
@@ -78,7 +78,7 @@ def count(
 
 def _print_layers(cell: "Cell", results: "Sequence[Result]", json: bool, csv: bool) -> None:
     from mnsweep.cli.show import console, layers_table
-    from mnsweep.result import to_document
+    from mnsweep.sweep.cells_file import to_document
     from mnsweep.sweep.table import layer_rows
 
     rows = layer_rows(cell)

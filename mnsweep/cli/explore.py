@@ -116,7 +116,7 @@ def explore(
 def _print_plan(asked: "Sweep", aims: "Aims", json: bool) -> None:
     from json import dumps
 
-    from mnsweep.result import SCHEMA_VERSION
+    from mnsweep.sweep.cells_file import SCHEMA_VERSION
 
     deployments = {cell.deployment for cell in asked.cells}
     content = {
@@ -140,7 +140,7 @@ def _say_skipped(lab: "Lab") -> None:
 
 
 def _document(outcome: "Outcome", lab: "Lab") -> str:
-    from mnsweep.result import to_document
+    from mnsweep.sweep.cells_file import to_document
 
     folder, moved = outcome.folder, outcome.movement
     about = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)}

@@ -136,7 +136,7 @@ def _announce(request: "Request", the_plan: "Plan", asked: "Sweep", quiet: bool)
 def _print_plan(request: "Request", the_plan: "Plan", path: Path, json: bool) -> None:
     from json import dumps
 
-    from mnsweep.result import SCHEMA_VERSION
+    from mnsweep.sweep.cells_file import SCHEMA_VERSION
 
     cells = [cell.id for cell in the_plan.pending]
     content = {
@@ -153,7 +153,7 @@ def _print_plan(request: "Request", the_plan: "Plan", path: Path, json: bool) ->
 
 def _print(outcome: "Outcome", prepared: "Prepared", json: bool) -> None:
     from mnsweep.cli.show import console, results_table
-    from mnsweep.result import to_document
+    from mnsweep.sweep.cells_file import to_document
 
     folder = outcome.folder
     if json:

@@ -23,7 +23,8 @@ from mnsweep.prediction.deployments import Models, fit_models, predict
 from mnsweep.prediction.latency_model import Errors, to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 from mnsweep.prepare.deploy import deployed_channels
-from mnsweep.result import PREDICTED, Result, to_csv
+from mnsweep.result import PREDICTED, Result
+from mnsweep.sweep.cells_file import to_csv
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
 from mnsweep.sweep.no_gain import with_warnings
 from mnsweep.sweep.store import CELLS, MODEL, SWEEP, SweepFolder
