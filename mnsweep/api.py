@@ -25,7 +25,7 @@ from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
-from mnsweep.prediction.latency_model import from_json
+from mnsweep.prediction.model_file import from_json
 from mnsweep.prepare.deploy import Prepared, deployed_channels, prepare_export
 from mnsweep.result import COLUMNS, PREDICTED, Result
 from mnsweep.session import Request, begin, get_ready, merge, run

@@ -19,7 +19,7 @@ from mnsweep.errors import UnavailableError
 from mnsweep.lab import Lab, open_lab
 from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.prediction.latency_model import from_json
+from mnsweep.prediction.model_file import from_json
 from mnsweep.prepare.deploy import Prepared
 from mnsweep.result import Result
 from mnsweep.session import Request, begin, get_ready, measure, merge, plan

@@ -20,7 +20,8 @@ from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.plots.predictions import prediction_plot
 from mnsweep.plots.reproduction import paper_figures
 from mnsweep.prediction.deployments import Models, fit_models, predict
-from mnsweep.prediction.latency_model import Errors, to_json
+from mnsweep.prediction.latency_model import Errors
+from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 from mnsweep.prepare.deploy import deployed_channels
 from mnsweep.result import PREDICTED, Result
