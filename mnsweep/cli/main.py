@@ -1,7 +1,6 @@
 """The `mnsweep` program: its commands, and errors turned into one line and an exit code."""
 
 import os
-import re
 import signal
 import sys
 import warnings
@@ -71,11 +70,6 @@ def _fail(message: object, exit_code: int) -> NoReturn:
     raise SystemExit(exit_code)
 
 
-def with_flags(text: str) -> str:
-    """The text with settings named as options: `max_designs` becomes --max-designs."""
-    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: "--" + name[1].replace("_", "-"), text)
-
-
 def _usage_message(error: Any) -> str:
     command = error.ctx.command_path if error.ctx else "mnsweep"
     return f"{error.format_message().rstrip('.')}; see '{command} --help'"
@@ -89,6 +83,8 @@ def main() -> NoReturn:
     try:
         exit_code = app(standalone_mode=False) or 0
     except MnsweepError as error:
+        from mnsweep.cli.show import with_flags
+
         _fail(with_flags(str(error)), error.exit_code)
     except UsageError as error:
         _fail(_usage_message(error), USAGE)

@@ -82,11 +82,24 @@ def pick(
     from mnsweep.choice.ranking import pick as choose
     from mnsweep.cli.show import advise
     from mnsweep.machine.fingerprint import read_machine
-    from mnsweep.result import PREDICTED, from_csv
+    from mnsweep.result import PREDICTED
+    from mnsweep.sweep.cells_file import from_csv
     from mnsweep.sweep.store import CELLS, find_results, results_dir_or_default
 
-    bounds = (max_latency_ms, margin_pct, min_top1, max_params_m, max_mult_adds_m, max_size_mb, max_memory_mb, max_memory_kb)
-    constraints = Constraints(*bounds, precision, runtime, percentile, task)
+    constraints = Constraints(
+        max_latency_ms=max_latency_ms,
+        margin_pct=margin_pct,
+        min_top1=min_top1,
+        max_params_m=max_params_m,
+        max_mult_adds_m=max_mult_adds_m,
+        max_size_mb=max_size_mb,
+        max_memory_mb=max_memory_mb,
+        max_memory_kb=max_memory_kb,
+        precision=precision,
+        runtime=runtime,
+        percentile=percentile,
+        task=task,
+    )
     directory, machine = results_dir_or_default(results_dir), read_machine().key
     folder = find_results(directory, machine, sweep)
     results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
@@ -125,35 +138,33 @@ def _export(choice: "Choice", path: Path | None, calibration: Path | None) -> Pa
     """The chosen network as it was measured: at its precision, on its channels."""
     if path is None or choice.choice is None:
         return None
-    from mnsweep.arch.channel_padding import from_text
-    from mnsweep.cell import parse_cell
+    from mnsweep.cell import Cell
     from mnsweep.cli.export import write_random_network
-    from mnsweep.result import UNPADDED
 
-    text = choice.choice.deployed_channels
-    channels = None if text is None else from_text("" if text == UNPADDED else text)
-    return write_random_network(parse_cell(choice.choice.cell), path, "--export", channels=channels, calibration=calibration)
+    cell, channels = Cell(choice.choice.design, choice.choice.deployment), choice.choice.channels
+    return write_random_network(cell, path, "--export", channels=channels, calibration=calibration)
 
 
 def _print(choice: "Choice", onnx_path: Path | None, json: bool) -> None:
+    from mnsweep.cli.show import sentence, with_flags
+
+    reason = with_flags(choice.reason)
     if json:
         document = {
             "schema_version": 1,
             "choice": choice.choice and asdict(choice.choice),
             "runner_up": choice.runner_up and asdict(choice.runner_up),
             "onnx_path": onnx_path and str(onnx_path),
-            "reason": choice.reason,
+            "reason": reason,
         }
         typer.echo(dumps(document, indent=2, allow_nan=False))
     elif choice.choice is None:
-        typer.echo(f"mnsweep: {choice.reason}", err=True)
+        typer.echo(f"mnsweep: {reason}", err=True)
     else:
-        from mnsweep.cli.show import sentence
-
         typer.echo(f"choice     {sentence(choice.choice)}")
         typer.echo(
             f"runner-up  {sentence(choice.runner_up) if choice.runner_up else 'none: no other cell meets the constraints'}"
         )
-        typer.echo("why        " + choice.reason.replace("; ", ";\n           "))
+        typer.echo("why        " + reason.replace("; ", ";\n           "))
         if onnx_path:
             typer.echo(f"file       {onnx_path}")

@@ -1,5 +1,6 @@
 """Results as text for people: tables on stdout, advice on stderr."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,6 +24,11 @@ def advise(text: str, quiet: bool = False) -> None:
     """One line of advice on stderr."""
     if not quiet:
         typer.echo(text, err=True)
+
+
+def with_flags(text: str) -> str:
+    """The text with settings named as options: `max_designs` becomes --max-designs."""
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: "--" + name[1].replace("_", "-"), text)
 
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:
