@@ -1,32 +1,24 @@
 """All that is known of one cell: one row of `cells.csv`, one object of `--json`."""
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
-from math import isfinite
-from typing import Any, get_args, get_type_hints
+from dataclasses import dataclass, fields
 
-from mnsweep.errors import StoreError
+from mnsweep.arch.channel_padding import Channels, from_text
+from mnsweep.cell import Deployment, Design
 
-SCHEMA_VERSION = 1
 MEASURED, PREDICTED = "measured", "predicted"  # in `latency_source`
 UNPADDED = "unpadded"  # in `deployed_channels`: padding changed nothing
-_MEND = "recreate it with 'mnsweep rebuild'"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A cell, its counts, and what was found out about it; None where nothing was.
+    """A cell, its counts, and its latency and quality; None where unknown.
 
     `params` and `mult_adds` are of the logical network (what the paper counts, per image),
-    `deployed_mult_adds`, `onnx_bytes` and `peak_activation_bytes` of what runs. Latencies are per batch.
-    `latency_source` is `measured` or `predicted` (its interval is then the prediction's); `quality_source` names a
+    `deployed_mult_adds`, `onnx_bytes` and `peak_activation_bytes` of the deployed one. Latencies are per batch.
+    `latency_source` is `measured` or `predicted` (the interval is then the prediction's); `quality_source` names a
     publication, and `quality_sd_pct` is in points. `on_frontier` is decided among measured cells, `predicted_on_frontier`
-    among all where some were predicted. `deployed_channels` says what channel padding
-    came to, as `9>12 19>20`, or `unpadded`; None where `auto` was not found out. `warning` says
-    why a deployment gains nothing.
+    among all cells where some were predicted. `deployed_channels` is the resolved channel padding, e.g. `9>12 19>20`, or
+    `unpadded`; None where `auto` was not resolved. `warning` says why a deployment gains nothing.
     """
 
     cell: str
@@ -70,10 +62,25 @@ class Result:
     warning: str | None = None
     predicted_on_frontier: bool | None = None
 
+    @property
+    def design(self) -> Design:
+        """The architecture. Raises `MnsweepError` where the columns describe none."""
+        return Design(**{name: getattr(self, name) for name in _DESIGN})
+
+    @property
+    def deployment(self) -> Deployment:
+        """How the design is run. Raises `MnsweepError` where the columns describe no deployment."""
+        return Deployment(**{name: getattr(self, name) for name in _DEPLOYMENT})
+
+    @property
+    def channels(self) -> Channels | None:
+        """Deployed channel count by logical one, empty where unpadded; None where `auto` was not resolved."""
+        text = self.deployed_channels
+        return None if text is None else from_text("" if text == UNPADDED else text)
+
 
 COLUMNS = tuple(f.name for f in fields(Result))
-_TYPES = {name: get_args(hint)[0] if get_args(hint) else hint for name, hint in get_type_hints(Result).items()}
-_REQUIRED = {name for name, hint in get_type_hints(Result).items() if not get_args(hint)}
+_DESIGN, _DEPLOYMENT = (tuple(f.name for f in fields(part)) for part in (Design, Deployment))
 
 
 def ms_text(ms: float | None) -> str:
@@ -88,55 +95,3 @@ def quality_text(result: Result) -> str:
     if result.quality_sd_pct is None:
         return f"{result.quality_pct:g} %"
     return f"{result.quality_pct:.1f} ± {result.quality_sd_pct:.1f} %"
-
-
-def to_csv(results: Iterable[Result]) -> str:
-    """`cells.csv`: the columns, and the schema version behind them; an unknown value is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*COLUMNS, "schema_version"])
-    for result in results:
-        writer.writerow([_text(value) for value in asdict(result).values()] + [SCHEMA_VERSION])
-    return out.getvalue()
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def from_csv(text: str, source: object) -> list[Result]:
-    """The results that `to_csv` wrote. Raises `StoreError`, naming `source`, on anything else."""
-    rows = csv.DictReader(io.StringIO(text))
-    try:
-        return list(_results(rows, source))
-    except csv.Error as error:
-        raise StoreError(f"{source}: is damaged ({error}); {_MEND}") from None
-
-
-def _results(rows: "csv.DictReader[str]", source: object) -> Iterator[Result]:
-    if missing := [name for name in (*COLUMNS, "schema_version") if name not in (rows.fieldnames or ())]:
-        raise StoreError(f"{source}: column {missing[0]} is missing; {_MEND}")
-    for number, row in enumerate(rows, 2):
-        try:
-            if int(row["schema_version"]) > SCHEMA_VERSION:
-                raise StoreError(f"{source}: schema version {row['schema_version']} is newer than this mnsweep: upgrade it")
-            yield Result(**{name: _value(name, row[name]) for name in COLUMNS})
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise StoreError(f"{source}: line {number} is damaged; {_MEND}") from None
-
-
-def _value(name: str, text: str) -> Any:
-    if text == "" and name not in _REQUIRED:
-        return None
-    if _TYPES[name] is bool:
-        return {"true": True, "false": False}[text]
-    value = _TYPES[name](text)
-    if isinstance(value, float) and not isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def to_document(results: Iterable[Result], **about: object) -> str:
-    """One JSON document: schema version, what the caller says of it, and the cells."""
-    document = {"schema_version": SCHEMA_VERSION, **about, "cells": [asdict(result) for result in results]}
-    return json.dumps(document, indent=2, allow_nan=False)

@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 
 from mnsweep.cell import RESOLUTION_RANGE, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
-from mnsweep.names import VARIANTS
+from mnsweep.names import VARIANTS, choices
+from mnsweep.options import AXES, NETWORK, option
 
 MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
 PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
@@ -148,20 +149,26 @@ class Space:
     value that no cell can have, and when the grid holds more than `max_designs` designs.
     """
 
-    alpha: AxisValue | None = None
-    res: AxisValue | None = None
-    variant: str = "mobilenet"
-    task: str = "classify"
-    classes: int | None = None
-    width_rule: str = "paper"
-    conv_padding: str = "same"
-    activation: str | None = None
-    precision: AxisValue = "fp32"
-    runtime: AxisValue = "onnxruntime"
-    threads: AxisValue = "1"
-    batch: AxisValue = "1"
-    pad: AxisValue = "auto"
-    max_designs: int = MAX_DESIGNS
+    alpha: AxisValue | None = option(
+        None, "Width multipliers: 0.25,0.5 or a range 0.25:1.0:0.05. Default: the paper's four.", panel=AXES
+    )
+    res: AxisValue | None = option(
+        None, "Input resolutions in pixels: 128,160 or 128:224:32. Default: the paper's four.", panel=AXES
+    )
+    variant: str = option("mobilenet", f"One of {', '.join(choices('variant'))}.", panel=NETWORK)
+    task: str = option("classify", f"One of {', '.join(choices('task'))}.", panel=NETWORK)
+    classes: int | None = option(None, "Outputs: classes, cells, attributes. Default: the task's.", panel=NETWORK)
+    width_rule: str = option("paper", "Channels from α: paper (truncate) or round8.", panel=NETWORK)
+    conv_padding: str = option("same", "Padding at stride 2: same (TensorFlow), keras, symmetric (PyTorch).", panel=NETWORK)
+    activation: str | None = option(None, "relu6 or relu. Default: the variant's.", panel=NETWORK)
+    precision: AxisValue = option("fp32", f"Any of {', '.join(choices('precision'))}.", panel=AXES)
+    runtime: AxisValue = option(
+        "onnxruntime", f"Any of {', '.join(choices('runtime'))}; or onnxruntime:CUDAExecutionProvider.", panel=AXES
+    )
+    threads: AxisValue = option("1", "Threads of the runtime's pool: 1,2 or auto (all CPUs).", panel=AXES)
+    batch: AxisValue = option("1", "Images per call.", panel=AXES)
+    pad: AxisValue = option("auto", "Zero-pad channels, same logits: auto (what pays here), none, 16.", panel=AXES)
+    max_designs: int = option(MAX_DESIGNS, "Refuse a grid of more designs than this.", panel=AXES)
     auto_threads: int | None = None
 
     def cells(self) -> tuple[Cell, ...]:

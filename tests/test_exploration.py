@@ -19,11 +19,12 @@ from mnsweep.errors import UnavailableError
 from mnsweep.lab import Lab, open_lab
 from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.prediction.latency_model import from_json
+from mnsweep.prediction.model_file import from_json
 from mnsweep.prepare.deploy import Prepared
-from mnsweep.result import Result, from_csv
+from mnsweep.result import Result
 from mnsweep.session import Request, begin, get_ready, measure, merge, plan
 from mnsweep.space import Space
+from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.derive import Outcome, derive, read
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
 from mnsweep.sweep.store import BLOCKS, CELLS, MODEL, SWEEP, SweepFolder

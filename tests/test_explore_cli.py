@@ -10,7 +10,7 @@ import pytest
 from mnsweep.arch.channel_padding import NARROW, WIDE
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.prepare.deploy import Prepared
-from mnsweep.result import from_csv
+from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.fakes import FakeWorker
 from tests.test_cli import Ran, Run, assert_refused, run

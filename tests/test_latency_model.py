@@ -19,7 +19,8 @@ from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.prediction.deployments import fit_models, predict
 from mnsweep.prediction.features import TERMS, work
-from mnsweep.prediction.latency_model import FEWEST, Errors, LatencyModel, fit_latency, from_json, to_json
+from mnsweep.prediction.latency_model import FEWEST, Errors, LatencyModel, fit_latency
+from mnsweep.prediction.model_file import from_json, to_json
 
 Array = NDArray[np.float64]
 NS = {  # what each term costs on a made-up machine
@@ -178,7 +179,7 @@ def test_a_machine_of_another_speed_is_the_same_but_for_its_speed(factor: float)
 def test_too_few_cells_are_refused_with_the_least() -> None:
     cells = SPACE[:: len(SPACE) // FEWEST][:FEWEST]
     assert fitted(cells, truth_ms(cells)).cells == tuple(cell.id for cell in cells)
-    with pytest.raises(MnsweepError, match=rf"^7 measured cells are too few .* at least {FEWEST} \(--measure\)$"):
+    with pytest.raises(MnsweepError, match=rf"^7 measured cells are too few .* at least {FEWEST} \(`measure`\)$"):
         fitted(cells[:-1], truth_ms(cells[:-1]))
 
 
@@ -217,18 +218,75 @@ def changed(**values: Any) -> str:
     return json.dumps({**json.loads(to_json(two_models())), **values})
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (changed(schema_version=2), "another version"), (changed(terms={"stem": "ns"}), "another version"),
-        (changed(models=[{}]), "is not a latency model"), (changed(models=3), "is not a latency model"),
-        ("", "is not"), ("[]", "is not"), ("{}", "is not"), ("null", "is not"), ("\x80pickle", "is not"),
-    ],
-    ids=range(9),
-)  # fmt: skip
-def test_any_other_file_is_refused_in_one_line_with_the_mend(text: str, words: str) -> None:
-    with pytest.raises(StoreError, match=rf"^results/model\.json: .*{words}[^\n]*'mnsweep rebuild'$"):
+def with_first(**values: Any) -> str:
+    first, second = json.loads(to_json(two_models()))["models"]
+    return changed(models=[{**first, **values}, second])
+
+
+TERM_COSTS = [1.0] * len(TERMS)
+BAD_FILES = [
+    (changed(schema_version=2), "another version"), (changed(terms={"stem": "ns"}), "another version"),
+    (changed(models=[{}]), "is not a latency model"), (changed(models=3), "is not a latency model"),
+    ("", "is not"), ("[]", "is not"), ("{}", "is not"), ("null", "is not"), ("\x80pickle", "is not"),
+    ("\ud800", "is not"), ("[" * 100_000, "is not"), ('{"models": ' + "[" * 100_000, "is not"),
+    (with_first(cells=3), r"Expected array, got int - at \$\.models\[0\]\.cells"),
+    (with_first(cells=["a0.25_r128"]), "length >= 8"),
+    (with_first(missed=[0.0]), "missed has 1 entries for 20 cells"),
+    (with_first(without=[]), "without has 0 entries for 20 cells"),
+    (with_first(left_out_ms=[-1.0] * 20), r"> 0\.0 - at \$\.models\[0\]\.left_out_ms"),
+    (with_first(fit={"ns": TERM_COSTS[1:], "correction": [0.0] * 6}), r"length >= 13 - at \$\.models\[0\]\.fit\.ns"),
+    (with_first(fit={"ns": TERM_COSTS, "correction": [0.0] * 7}), r"length <= 6 - at \$\.models\[0\]\.fit\.correction"),
+    (with_first(fit={"ns": [-1.0] * len(TERMS), "correction": [0.0] * 6}), ">= 0.0"),
+    (with_first(fit={"ns": [0.0] * len(TERMS), "correction": [0.0] * 6}), "nothing costs time"),
+    (with_first(missed=[float("nan")] * 20), "malformed"), (changed(models=[]).replace("[]", "[1e999]"), "is not"),
+    (with_first(missed=[0.0625] * 20).replace("0.0625", "1e999", 1), "out of range"),
+    (with_first(deployment={"precision": "fp64"}), "precision 'fp64' is unknown"),
+    (with_first(deployment={"threads": "1"}), "Expected int, got str"),
+    (with_first(deployment={"precision": "int8"}), "two models of one deployment"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_FILES, ids=range(len(BAD_FILES)))
+def test_any_other_file_is_refused_in_one_line_with_what_is_wrong_and_the_fix(text: str, words: str) -> None:
+    with pytest.raises(StoreError, match=rf"^results/model\.json: [^`]*{words}[^\n`]*'mnsweep rebuild'$"):
         from_json(text, "results/model.json")
+
+
+def read_or_refused(text: str) -> None:
+    try:
+        models = from_json(text, "results/model.json")
+    except StoreError as error:
+        assert str(error).startswith("results/model.json: ") and "\n" not in str(error)
+    else:
+        assert from_json(to_json(models), "model.json") == models
+        assert all(len(model.cells) == len(model.missed) == len(model.without) for model in models.values())
+
+
+SAVED = to_json(two_models())
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(SAVED)), st.integers(0, 40), st.text(max_size=12))
+def test_a_file_with_changed_characters_is_read_or_refused(start: int, length: int, text: str) -> None:
+    read_or_refused(SAVED[:start] + text + SAVED[start + length :])
+
+
+@settings(max_examples=300)
+@given(st.randoms(use_true_random=False), JSON)
+def test_a_file_with_another_value_somewhere_is_read_or_refused(rng: Random, value: Any) -> None:
+    document = node = json.loads(SAVED)
+    while True:
+        key = rng.choice(range(len(node)) if isinstance(node, list) else list(node))
+        if not isinstance(node[key], list | dict) or not node[key] or rng.random() < 0.2:
+            break
+        node = node[key]
+    node[key] = value
+    read_or_refused(json.dumps(document))
 
 
 def test_each_deployment_has_a_model_of_its_own_and_others_are_left_out() -> None:

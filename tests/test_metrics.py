@@ -86,7 +86,7 @@ def of_tasks(*tasks: str) -> list[Result]:
 def test_qualities_of_several_kinds_are_not_compared() -> None:
     mixed = of_tasks("classify", "attributes")
     for choose in (pick, lambda results, asked: pick_verified(results, asked, lambda ids: [])):
-        with pytest.raises(MnsweepError, match="for the tasks attributes, classify: name one with --task"):
+        with pytest.raises(MnsweepError, match="for the tasks attributes, classify; name one with `task`"):
             choose(mixed, Constraints(max_latency_ms=10))
         chosen = choose(mixed, Constraints(max_latency_ms=10, task="attributes")).choice
         assert chosen is not None and (chosen.task, chosen.quality_pct) == ("attributes", 88.7)
@@ -96,7 +96,7 @@ def test_a_task_narrows_the_choice_and_must_exist() -> None:
     (best,) = {pick(of_tasks("classify"), Constraints(task="classify", max_latency_ms=10)).choice}
     assert best is not None and best.alpha == 1.0
     assert pick(of_tasks("classify"), Constraints(task="ssd", max_latency_ms=10)).choice is None
-    with pytest.raises(MnsweepError, match="--task 'wombats' is unknown: choose from classify, dogs"):
+    with pytest.raises(MnsweepError, match="`task` 'wombats' is unknown; choose from classify, dogs"):
         Constraints(task="wombats")
 
 

@@ -17,13 +17,18 @@ from mnsweep.sweep.table import with_frontier
 from tests.conftest import make_result
 from tests.test_report import figure_of, measured, text_of
 
+
+def check(cell: str, measured_ms: float, predicted_ms: float, low_ms: float, high_ms: float, *, fitted: bool) -> Check:
+    return Check(cell=cell, measured_ms=measured_ms, predicted_ms=predicted_ms, low_ms=low_ms, high_ms=high_ms, fitted=fitted)
+
+
 CHECKS = [
-    Check("a0.25_r128", 1.0, 1.02, 1.02, 1.02, fitted=True),
-    Check("a0.5_r128", 2.0, 1.91, 1.91, 1.91, fitted=True),
-    Check("a0.5_r160", 4.0, 4.4, 4.0, 4.8, fitted=False),
-    Check("a1.0_r224", 20.0, 19.8, 19.0, 21.0, fitted=False),
+    check("a0.25_r128", 1.0, 1.02, 1.02, 1.02, fitted=True),
+    check("a0.5_r128", 2.0, 1.91, 1.91, 1.91, fitted=True),
+    check("a0.5_r160", 4.0, 4.4, 4.0, 4.8, fitted=False),
+    check("a1.0_r224", 20.0, 19.8, 19.0, 21.0, fitted=False),
 ]
-RESULTS = [make_result(check.cell) for check in CHECKS]
+RESULTS = [make_result(c.cell) for c in CHECKS]
 
 
 def drawn(checks: Sequence[Check], results: Sequence[Result] = RESULTS) -> Figure:
@@ -62,7 +67,7 @@ def test_every_check_is_drawn_twice_by_its_kind() -> None:
 
 @pytest.mark.parametrize("worst", [0.001, 0.3, 2.5])
 def test_errors_stay_inside_however_large_and_the_band_is_always_seen(worst: float) -> None:
-    checks = [*CHECKS, Check("a0.25_r224", 3.0, 3.0 * (1 + worst), 3.0, 9.0, fitted=False)]
+    checks = [*CHECKS, check("a0.25_r224", 3.0, 3.0 * (1 + worst), 3.0, 9.0, fitted=False)]
     above, below = drawn(checks).axes
     low, high = below.get_ylim()
     assert low == -high and high > max(100 * worst, BAND_PCT)

@@ -1,4 +1,4 @@
-"""Results as CSV and JSON: what was written reads back, and damage is one line that names the file."""
+"""Results as CSV and JSON: what was written reads back, and damage is one line that names the file and the line."""
 
 import csv
 import io
@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mnsweep.cell import Cell, parse_cell
 from mnsweep.errors import StoreError
-from mnsweep.result import Result, from_csv, to_csv, to_document
+from mnsweep.result import Result
+from mnsweep.sweep.cells_file import from_csv, to_csv, to_document
 from tests.conftest import make_result
 
 # DESIGN.md, section 3: later work adds behind these, never renames.
@@ -104,6 +106,53 @@ def test_what_is_no_table_is_an_error(text: str) -> None:
 def test_a_newer_schema_says_to_upgrade() -> None:
     text = to_csv([KNOWN])
     assert "upgrade" in assert_refused(text.removesuffix(",1\n") + ",2\n")
+
+
+BAD_VALUES = [
+    ("alpha", "wide", "alpha 'wide' does not fit: expected float, got str"),
+    ("params", "", "missing required field params"),
+    ("params", "9" * 400, "params is not a finite number"),
+    ("latency_p50_ms", "inf", "latency_p50_ms is not a finite number"),
+    ("precision", "fp64", "precision 'fp64' is unknown"),
+    ("threads", "0", "threads 0 "),
+    ("cell", "a0.5_r160", "cell 'a0.5_r160' has the settings of a0.25_r128"),
+    ("schema_version", "1,1", "has 42 of 41 values"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), BAD_VALUES, ids=[f"{name} {value:.9}" for name, value, _ in BAD_VALUES])
+def test_an_error_names_the_line_and_what_is_wrong(name: str, value: str, words: str) -> None:
+    header, good, bad = (line.split(",") for line in to_csv([KNOWN, KNOWN]).splitlines())
+    bad[header.index(name)] = value
+    message = assert_refused("".join(",".join(row) + "\n" for row in (header, good, bad)))
+    assert message.startswith("some/cells.csv: line 3: ") and words in message
+    assert message.endswith("; recreate it with 'mnsweep rebuild'") and "`" not in message
+
+
+LINES = to_csv([KNOWN, make_result("a1.0_r224_int8_p16", deployed_channels="9>16")])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.integers(0, len(LINES)),
+    st.integers(0, 30),
+    st.text(max_size=12) | st.sampled_from(["nan", "-", "1e999", '"', "\n", ","]),
+)
+def test_whatever_is_changed_in_a_file_it_is_read_or_refused_in_one_line(start: int, length: int, text: str) -> None:
+    changed = LINES[:start] + text + LINES[start + length :]
+    try:
+        results = from_csv(changed, "some/cells.csv")
+    except StoreError:
+        assert_refused(changed)
+    else:
+        assert all(Cell(r.design, r.deployment).id == r.cell for r in results)
+
+
+def test_a_result_knows_its_design_its_deployment_and_its_channels() -> None:
+    cell = parse_cell("a0.33_r200_keras_int8_t2_p16")
+    result = make_result(cell.id, deployed_channels="9>16 19>32")
+    assert (result.design, result.deployment, result.channels) == (cell.design, cell.deployment, {9: 16, 19: 32})
+    assert make_result(deployed_channels="unpadded").channels == {} and make_result().channels is None
 
 
 def assert_refused(text: str) -> str:

@@ -24,7 +24,8 @@ MS = st.floats(0.5, 50)
 
 
 def of(cell: Cell, measured: float, predicted: float, fitted: bool = False, half: float = 0.1) -> Check:
-    return Check(cell.id, measured, predicted, predicted * (1 - half), predicted * (1 + half), fitted)
+    low, high = predicted * (1 - half), predicted * (1 + half)
+    return Check(cell=cell.id, measured_ms=measured, predicted_ms=predicted, low_ms=low, high_ms=high, fitted=fitted)
 
 
 def validated(checks: list[Check], cells: tuple[Cell, ...] = CELLS) -> Validation:

@@ -99,7 +99,7 @@ def test_it_moves_on_from_a_prediction_that_was_wrong_and_says_what_was_believed
     assert got.choice and got.runner_up
     assert (got.choice.quality_pct, got.choice.latency_p50_ms, got.runner_up.quality_pct) == (60.0, 3.1, 40.0)
     assert "3 predicted cells were measured to verify it; it was predicted at 2.90 ms" in got.reason
-    assert "--no-verify" not in got.reason
+    assert "no_verify" not in got.reason
 
 
 def test_what_was_measured_already_is_not_measured_again() -> None:
@@ -142,7 +142,7 @@ def test_unverified_a_prediction_counts_at_its_upper_end_and_the_answer_says_so(
     truth = Truth([(3.0, 3.0, 70.0), (1.9, 1.9, 60.0)])
     got = pick(truth.results, Constraints(max_latency_ms=4.0))
     assert got.choice and (got.choice.quality_pct, got.looked_at) == (60.0, ())
-    assert "60 % at predicted 1.90 ms" in got.reason and "its latency was not measured (--no-verify)" in got.reason
+    assert "60 % at predicted 1.90 ms" in got.reason and "its latency was not measured (`no_verify`)" in got.reason
     measured = pick(truth.all(), Constraints(max_latency_ms=4.0))
     assert measured.choice and measured.choice.quality_pct == 70.0 and "predicted" not in measured.reason.split(";")[0]
 
@@ -179,8 +179,9 @@ CHOOSERS: list[Callable[[Truth, Constraints], object]] = [
 @pytest.mark.parametrize("choose", CHOOSERS)
 @pytest.mark.parametrize(
     "constraints",
-    [Constraints(max_latency_ms=1.0, min_top1=69.0), Constraints(max_params_m=0.0, min_top1=65.0), Constraints(0.01),
-     Constraints(9.0, precision="int8"), Constraints(9.0, runtime="openvino")],
+    [Constraints(max_latency_ms=1.0, min_top1=69.0), Constraints(max_params_m=0.0, min_top1=65.0),
+     Constraints(max_latency_ms=0.01), Constraints(max_latency_ms=9.0, precision="int8"),
+     Constraints(max_latency_ms=9.0, runtime="openvino")],
 )  # fmt: skip
 def test_constraints_that_contradict_each_other_measure_nothing(
     choose: Callable[[Truth, Constraints], object], constraints: Constraints
@@ -193,8 +194,8 @@ def test_constraints_that_contradict_each_other_measure_nothing(
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"percentile": 95, "max_latency_ms": 1.0}, "--percentile 95: choose from 90, 99"),
-     ({"percentile": 90}, "--percentile 90: says nothing without --max-latency-ms"),
+    [({"percentile": 95, "max_latency_ms": 1.0}, "`percentile` 95 is not kept; choose from 90, 99"),
+     ({"percentile": 90}, "`percentile` 90 requires `max_latency_ms`"),
      ({"min_top1": 100.5}, "nothing is more accurate than 100 %")],
 )  # fmt: skip
 def test_constraints_that_make_no_sense_are_refused(settings: dict[str, float], words: str) -> None:

@@ -17,7 +17,7 @@ from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.machine.readings import Readings, read_conditions
 from mnsweep.measure.repeatability import Repeatability, measure_repeatability
-from mnsweep.prepare.deploy import SEED
+from mnsweep.prepare.models import SEED
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # a millisecond each, or so

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from mnsweep.app.asking import the_cell
 from mnsweep.app.requests import ExportRequest, PickRequest
-from mnsweep.arch.channel_padding import Channels, from_text
-from mnsweep.cell import Cell, parse_cell
+from mnsweep.arch.channel_padding import Channels
+from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.names import PRECISIONS
 from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.prepare.offers import prepare_export
-from mnsweep.result import UNPADDED, Result
+from mnsweep.result import Result
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
@@ -60,14 +60,8 @@ def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker = 
     """Write the chosen network as it was measured: at its precision, on its channels."""
     if request.export is None:
         raise MnsweepError("`export` names the file to write")
-    text = choice.deployed_channels
-    wanted = FileRequest(
-        path=request.export,
-        setting="export",
-        channels=None if text is None else from_text("" if text == UNPADDED else text),
-        calibration=request.calibration,
-    )
-    return write_network(parse_cell(choice.cell), wanted, read_machine(), new_worker)
+    wanted = FileRequest(path=request.export, setting="export", channels=choice.channels, calibration=request.calibration)
+    return write_network(Cell(choice.design, choice.deployment), wanted, read_machine(), new_worker)
 
 
 def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker = WorkerProcess) -> Exported:

@@ -12,7 +12,8 @@ from mnsweep.choice.constraints import Constraints
 from mnsweep.choice.ranking import Choice
 from mnsweep.choice.ranking import pick as choose
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.result import PREDICTED, Result, from_csv
+from mnsweep.result import PREDICTED, Result
+from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.find import find_results, results_dir_or_default
 from mnsweep.sweep.store import CELLS, SweepFolder
 

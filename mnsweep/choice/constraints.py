@@ -7,66 +7,69 @@ from typing import Any
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
 from mnsweep.names import choices, is_choice
+from mnsweep.options import CONSTRAINTS, option
 from mnsweep.result import Result
 
 WORDS = ("precision", "runtime", "task")  # constraints that name values
 TAILS = (90, 99)  # percentiles that are kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a cell must meet; None asks nothing. Megabytes and millions are 10⁶, kilobytes 10³.
+    """What a cell must meet; None: no constraint. Megabytes and millions are 10⁶, kilobytes 10³.
 
-    Latency is the upper end of the 95 % interval, per batch, with `margin_pct` on top; with a `percentile` (90 or 99) that of
-    all measured runs. Memory is peak activation memory. `precision`, `runtime` and `task` name those that will do,
-    separated by commas.
+    Latency is the upper end of the 95 % interval, per batch, plus `margin_pct`; with a `percentile` (90 or 99) it is that
+    percentile of all measured runs instead. Memory is peak activation memory. `precision`, `runtime` and `task` list the
+    accepted values, separated by commas. Raises `MnsweepError` for a bad value.
     """
 
-    max_latency_ms: float | None = None
-    margin_pct: float = 0.0
-    min_top1: float | None = None
-    max_params_m: float | None = None
-    max_mult_adds_m: float | None = None
-    max_size_mb: float | None = None
-    max_memory_mb: float | None = None
-    max_memory_kb: float | None = None
-    precision: str | None = None
-    runtime: str | None = None
-    percentile: int | None = None
-    task: str | None = None
+    max_latency_ms: float | None = option(None, "Budget for the upper end of the latency interval.", panel=CONSTRAINTS)
+    margin_pct: float = option(0.0, "Keep this much below the latency budget.", panel=CONSTRAINTS)
+    min_top1: float | None = option(None, "Least top-1 accuracy in %, or the task's own quality.", panel=CONSTRAINTS)
+    max_params_m: float | None = option(None, "Most parameters, in millions.", panel=CONSTRAINTS)
+    max_mult_adds_m: float | None = option(None, "Most mult-adds, in millions.", panel=CONSTRAINTS)
+    max_size_mb: float | None = option(None, "Largest ONNX file, in 10⁶ bytes.", panel=CONSTRAINTS)
+    max_memory_mb: float | None = option(None, "Most peak activation memory, in 10⁶ bytes.", panel=CONSTRAINTS)
+    max_memory_kb: float | None = option(None, "The same in 10³ bytes, for microcontrollers.", panel=CONSTRAINTS)
+    precision: str | None = option(None, "Only these precisions: fp32,int8. Default: any.", panel=CONSTRAINTS)
+    runtime: str | None = option(None, "Only these runtimes: onnxruntime. Default: any.", panel=CONSTRAINTS)
+    percentile: int | None = option(
+        None, "Hold the budget against this percentile of measured runs: 90 or 99.", panel=CONSTRAINTS
+    )
+    task: str | None = option(None, "Only networks for this task, e.g. ssd. Default: any.", panel=CONSTRAINTS)
 
     def __post_init__(self) -> None:
         if self.percentile not in (None, *TAILS):
-            raise MnsweepError(f"--percentile {self.percentile}: choose from {', '.join(map(str, TAILS))}")
+            raise MnsweepError(f"`percentile` {self.percentile} is not kept", f"choose from {', '.join(map(str, TAILS))}")
         if self.percentile and self.max_latency_ms is None:
-            raise MnsweepError(f"--percentile {self.percentile}: says nothing without --max-latency-ms")
+            raise MnsweepError(f"`percentile` {self.percentile} requires `max_latency_ms`")
         if self.min_top1 is not None and self.min_top1 > 100:
-            raise MnsweepError(f"--min-top1 {self.min_top1}: nothing is more accurate than 100 %")
+            raise MnsweepError(f"`min_top1` {self.min_top1}: nothing is more accurate than 100 %")
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in WORDS:
                 for word in [] if value is None else value.split(","):
                     _check_word(f.name, word)
             elif value is not None and not (0 <= value < float("inf")):
-                raise MnsweepError(f"--{f.name.replace('_', '-')} {value}: needs a finite number of at least 0")
+                raise MnsweepError(f"`{f.name}` {value} is not a finite number of at least 0")
 
     @property
     def has_budget(self) -> bool:
-        """Whether anything bounds the cost; where nothing does, the fastest is chosen, not the most accurate."""
+        """Whether any cost has an upper bound; without one, the fastest cell is chosen, not the most accurate."""
         return any(getattr(self, f.name) is not None for f in fields(self) if f.name.startswith("max_"))
 
 
 def _check_word(name: str, word: str) -> None:
-    """Raise `MnsweepError` that says what there is, where `word` is none of it."""
+    """Raise `MnsweepError`, with the choices, where `word` is none of them."""
     if name == "task" and not is_choice("task", word):
-        raise MnsweepError(f"--task {word!r} is unknown: choose from {', '.join(choices('task'))}")
+        raise MnsweepError(f"`task` {word!r} is unknown", f"choose from {', '.join(choices('task'))}")
     if name != "task":
         setting: dict[str, Any] = {name: word}
         Deployment(**setting)
 
 
 def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
-    """What a latency budget is held against: the upper end of the interval or a measured percentile, and the margin."""
+    """Milliseconds that a latency budget is compared with: interval's upper end or percentile, plus margin; None: unknown."""
     high = getattr(result, f"latency_p{c}_ms") if (c := constraints.percentile) else result.latency_ci_high_ms
     return None if high is None else high * (1 + constraints.margin_pct / 100)
 
@@ -76,29 +79,29 @@ def _latency(c: Constraints) -> Callable[[Result], float | None]:
 
 
 def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], float | None]]]:
-    """(flag, bound, cost of a result) for every upper bound."""
+    """(setting, bound, cost of a result) for every upper bound."""
     return [
-        ("--max-latency-ms", c.max_latency_ms, _latency(c)),
-        ("--max-params-m", c.max_params_m, lambda r: r.params / 1e6),
-        ("--max-mult-adds-m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
-        ("--max-size-mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
-        ("--max-memory-mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
-        ("--max-memory-kb", c.max_memory_kb, lambda r: r.peak_activation_bytes / 1e3),
+        ("max_latency_ms", c.max_latency_ms, _latency(c)),
+        ("max_params_m", c.max_params_m, lambda r: r.params / 1e6),
+        ("max_mult_adds_m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
+        ("max_size_mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
+        ("max_memory_mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
+        ("max_memory_kb", c.max_memory_kb, lambda r: r.peak_activation_bytes / 1e3),
     ]
 
 
 def violations(result: Result, constraints: Constraints) -> list[str]:
-    """The flags that `result` does not meet; a value that is not known meets nothing."""
-    over = [
-        flag
-        for flag, bound, cost in _checks(constraints)
+    """The names of the constraints that `result` does not meet; an unknown value meets none."""
+    violated = [
+        name
+        for name, bound, cost in _checks(constraints)
         if bound is not None and ((value := cost(result)) is None or value > bound)
     ]
     for name in WORDS:
         allowed = getattr(constraints, name)
         if allowed is not None and getattr(result, name) not in allowed.split(","):
-            over.append(f"--{name}")
+            violated.append(name)
     least = constraints.min_top1
     if least is not None and (result.quality_pct is None or result.quality_pct < least):
-        over.append("--min-top1")
-    return over
+        violated.append("min_top1")
+    return violated

@@ -10,15 +10,15 @@ from mnsweep.choice.constraints import Constraints, guarded_latency_ms, violatio
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
-LOOKS, AT_ONCE = 6, 4  # how often to measure what looks best, and how many cells at a time
-Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells of these ids; all results then
+LOOKS, AT_ONCE = 6, 4  # how often the best predictions are measured, and how many cells at a time
+Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells with these ids; returns all results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What was chosen, what came second, and why; `choice` is None when nothing meets the constraints.
+    """The chosen cell, the runner-up, and the reason, a text for people that names settings in backticks.
 
-    `looked_at` are the cells that were measured to verify it.
+    `choice` is None when no cell meets the constraints. `looked_at` are the ids of the cells that were measured to verify it.
     """
 
     choice: Result | None
@@ -28,54 +28,57 @@ class Choice:
 
 
 def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
-    """The best of the cells with a latency and a quality that meets all constraints; a prediction counts at its upper end.
+    """The best cell, of those with a latency and a quality, that meets all constraints.
 
-    Best is most accurate, then fastest; with no upper bound on anything (`--min-top1` alone), fastest,
-    then most accurate.
+    Best is most accurate, then fastest; without any upper bound (`min_top1` alone), fastest, then most accurate. A
+    predicted latency counts at its upper end. Raises `MnsweepError` where the qualities have several metrics.
     """
     candidates = _candidates(results, constraints)
     _check_metrics(candidates, constraints)
     if not candidates:
-        return Choice(None, None, _nothing_to_choose_from(results, constraints))
+        return Choice(choice=None, runner_up=None, reason=_nothing_to_choose_from(results, constraints))
     ranked = _ranked(candidates, constraints)
     if not ranked:
-        return Choice(None, None, _nothing_feasible(candidates, constraints))
-    return Choice(ranked[0], ranked[1] if ranked[1:] else None, _reason(ranked[0], ranked, candidates, constraints))
+        return Choice(choice=None, runner_up=None, reason=_nothing_feasible(candidates, constraints))
+    best, *others = ranked
+    reason = _reason(best, candidates, constraints, feasible=len(ranked))
+    return Choice(choice=best, runner_up=others[0] if others else None, reason=reason)
 
 
 def pick_verified(results: Sequence[Result], constraints: Constraints, measure: Measure) -> Choice:
-    """The same, with choice and runner-up measured: as long as one of them was only predicted, the best ones are measured.
+    """The same with choice and runner-up measured: as long as one of them is a prediction, the best predictions are measured.
 
-    A prediction is taken at its word meanwhile, with no more on top than what measured cells have: measuring it decides.
-    After a few looks the best measured cell is chosen, and the reason says so.
+    Until then a prediction counts with an interval as narrow as that of a typical measured cell; measuring it decides.
+    After `LOOKS` rounds of this the best measured cell is chosen, and the reason says so. Raises what `measure` raises, and
+    `MnsweepError` where the qualities have several metrics.
     """
     _check_metrics(_candidates(results, constraints), constraints)
     believed_ms: dict[str, float] = {}
     for _ in range(LOOKS):
-        hopeful = _taken_at_their_word(results)
-        ranked = _ranked(_candidates(hopeful, constraints), constraints)
+        narrowed = _with_narrow_intervals(results)
+        ranked = _ranked(_candidates(narrowed, constraints), constraints)
         if not any(r.latency_source == PREDICTED for r in ranked[:2]):
-            return _with_verification(pick(hopeful, constraints), believed_ms, "")
+            return _with_verification(pick(narrowed, constraints), believed_ms, "")
         doubtful = [r for r in ranked if r.latency_source == PREDICTED][:AT_ONCE]
         believed_ms |= {r.cell: r.latency_p50_ms or 0.0 for r in doubtful}
         results = measure([r.cell for r in doubtful])
     measured = [r for r in results if r.latency_source != PREDICTED]
-    stopped = f"; better ones may be left: after {LOOKS} looks at what was predicted, the best measured cell was taken"
+    stopped = f"; better ones may be left: after {LOOKS} looks at the predictions, the best measured cell was taken"
     return _with_verification(pick(measured, constraints), believed_ms, stopped)
 
 
 def _check_metrics(candidates: Sequence[Result], constraints: Constraints) -> None:
-    """Raise `MnsweepError` where the qualities to choose by are of several kinds: mean AP is no top-1."""
+    """Raise `MnsweepError` where the qualities have several metrics: mean AP does not compare with top-1."""
     allowed = [r for r in candidates if constraints.task is None or r.task in constraints.task.split(",")]
     if len({r.quality_metric for r in allowed}) > 1:
         tasks = ", ".join(sorted({r.task for r in allowed}))
         raise MnsweepError(
-            f"this sweep has qualities of several kinds, for the tasks {tasks}: name one with --task, or another sweep "
-            "with --sweep"
+            f"this sweep has qualities of several kinds, for the tasks {tasks}",
+            "name one with `task`, or another sweep with `sweep`",
         )
 
 
-def _taken_at_their_word(results: Sequence[Result]) -> list[Result]:
+def _with_narrow_intervals(results: Sequence[Result]) -> list[Result]:
     above = [
         r.latency_ci_high_ms / r.latency_p50_ms
         for r in results
@@ -87,13 +90,13 @@ def _taken_at_their_word(results: Sequence[Result]) -> list[Result]:
 
 
 def _with_verification(choice: Choice, believed_ms: Mapping[str, float], more: str) -> Choice:
-    """The choice with what was believed of it before it was measured."""
+    """The choice, its reason with what was predicted for it before it was measured."""
     if not believed_ms:
         return choice
-    said = f"{len(believed_ms)} predicted cells were measured to verify it"
+    verified = f"{len(believed_ms)} predicted cells were measured to verify it"
     if choice.choice and (ms := believed_ms.get(choice.choice.cell)):
-        said += f"; it was predicted at {ms_text(ms)} ms"
-    return replace(choice, reason=f"{choice.reason}; {said}{more}", looked_at=tuple(believed_ms))
+        verified += f"; it was predicted at {ms_text(ms)} ms"
+    return replace(choice, reason=f"{choice.reason}; {verified}{more}", looked_at=tuple(believed_ms))
 
 
 def _ranked(candidates: Sequence[Result], constraints: Constraints) -> list[Result]:
@@ -110,11 +113,11 @@ def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, in
 
 
 def next_budget(choice: Result, results: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
-    """The next looser latency budget that buys a better cell, and what `pick` takes then; None where none does."""
+    """The next looser latency budget (ms) that buys a more accurate cell, and that cell; None where none does."""
     better = [
         guarded_latency_ms(r, constraints) or 0.0
         for r in _candidates(results, constraints)
-        if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["--max-latency-ms"]
+        if (r.quality_pct or 0) > (choice.quality_pct or 0) and violations(r, constraints) == ["max_latency_ms"]
     ]
     if not better:
         return None
@@ -133,24 +136,28 @@ def _candidates(results: Sequence[Result], constraints: Constraints) -> list[Res
     return [r for r in results if all(getattr(r, name) is not None for name in known)]
 
 
-def _reason(choice: Result, ranked: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> str:
+def _reason(choice: Result, candidates: Sequence[Result], constraints: Constraints, feasible: int) -> str:
     aim = "most accurate" if constraints.has_budget else "fastest"
-    high = f"its {constraints.percentile}th percentile" if constraints.percentile else "its interval"
-    predicted = " predicted" * (choice.latency_source == PREDICTED)
+    predicted = choice.latency_source == PREDICTED
     parts = [
-        f"{choice.cell} is the {aim} of {len(ranked)} feasible cells (of {len(candidates)} with latency and quality): "
-        f"{quality_text(choice)} at{predicted} {ms_text(choice.latency_p50_ms)} ms, at most "
-        f"{ms_text(guarded_latency_ms(choice, constraints))} ms with {high}"
-        + (f" and a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
+        f"{choice.cell} is the {aim} of {feasible} feasible cells (of {len(candidates)} with latency and quality): "
+        f"{quality_text(choice)} at{' predicted' * predicted} {ms_text(choice.latency_p50_ms)} ms, "
+        f"{ms_text(guarded_latency_ms(choice, constraints))} ms {_counted_in(constraints)}"
     ]
     if looser := next_budget(choice, candidates, constraints):
         budget_ms, cell = looser
         budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
         parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {quality_text(cell)}")
     if predicted:
-        parts.append("its latency was not measured (--no-verify)")
+        parts.append("its latency was not measured (`no_verify`)")
     parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
     return "; ".join(parts)
+
+
+def _counted_in(constraints: Constraints) -> str:
+    """What the latency of a choice includes, in words."""
+    high = f"at the {constraints.percentile}th percentile" if constraints.percentile else "at the upper end of the interval"
+    return high + (f" with a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
 
 
 def _as_typed(ms: float, works: Callable[[float], bool]) -> str:
@@ -169,7 +176,7 @@ def _nothing_to_choose_from(results: Sequence[Result], constraints: Constraints)
     if constraints.percentile and _candidates(results, replace(constraints, percentile=None)):
         return (
             f"no cell has enough measured runs for its {constraints.percentile}th percentile; "
-            "measure longer: 'mnsweep grid' with a smaller --ci-pct"
+            "measure longer: 'mnsweep grid' with a smaller `ci_pct`"
         )
     return (
         "no cell of this sweep has a quality: no published source covers its designs; "
@@ -182,6 +189,6 @@ def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) ->
     best = max(candidates, key=lambda r: r.quality_pct or 0.0)
     return (
         f"no cell meets the constraints; the fastest available is {fastest.cell} at {ms_text(fastest.latency_p50_ms)} ms "
-        f"(needs --max-latency-ms {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
+        f"(needs `max_latency_ms` {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
         f"the most accurate is {best.cell} with {quality_text(best)}"
     )

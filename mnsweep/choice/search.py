@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:
     """`count` of the designs, far from each other and from those `taken`; the corners of the space first.
 
-    Each next one is as far from its nearest neighbour as can be (maximin, Johnson et al. 1990), in log α and log resolution,
-    each stretched to unit length: a step of 10 % counts alike everywhere. Deterministic.
+    Each next one has the largest distance to its nearest neighbour (maximin, Johnson et al. 1990), in log α and log
+    resolution, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
     """
     places = _unit_square(designs)
     chosen = [i for i, design in enumerate(designs) if design in set(taken)]
@@ -38,10 +38,11 @@ def undecided(
     budget_ms: float | None,
     count: int,
 ) -> list[str]:
-    """Up to `count` cells among `ids` that are worth measuring most: those whose interval leaves the answer open.
+    """Up to `count` cells among `ids` that are most worth measuring: those whose interval leaves the answer open.
 
-    With a budget these are cells that it may or may not admit, the best in quality first; without one, cells that may be on
-    the frontier of all that is `predicted` (what was measured has no width), wide intervals far from each other first.
+    With a budget these are the cells whose interval contains it, the best quality first; without one, cells that may be on
+    the frontier of all that is `predicted` (a measured cell has an interval of zero width), wide intervals far from each
+    other first.
     """
     known = [key for key in ids if key in predicted and key in quality_pct]
     if budget_ms is not None:
@@ -49,11 +50,12 @@ def undecided(
         return sorted(open_cells, key=lambda key: (-quality_pct[key], predicted[key].ms))[:count]
     could_be = _could_be_on_frontier(known, predicted, quality_pct)
     width = {key: np.log(predicted[key].high_ms / predicted[key].low_ms) for key in could_be}
-    return _spread(could_be, {key: float(np.log(predicted[key].ms)) for key in could_be}, width, count)
+    log_ms = {key: float(np.log(predicted[key].ms)) for key in could_be}
+    return _spread(could_be, place=log_ms, weight=width, count=count)
 
 
 def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: int) -> list[str]:
-    """Up to `count` of the cells, spread evenly over the logarithm of their latency, both ends among them."""
+    """Up to `count` of the cells, spread evenly over the logarithm of their latency, including the fastest and the slowest."""
     if count <= 0:
         return []
     ordered = sorted(ids, key=lambda key: (latency_ms[key], key))
@@ -70,20 +72,16 @@ def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: 
 def _could_be_on_frontier(
     ids: Sequence[str], predicted: Mapping[str, Predicted], quality_pct: Mapping[str, float]
 ) -> list[str]:
-    """The cells that none surely beats: no better one is at most as slow at its slowest as they are at their fastest."""
+    """The cells that no cell certainly dominates: none of better quality is faster even at the upper end of its interval."""
     ends = [(p.high_ms, quality_pct[key]) for key, p in predicted.items() if key in quality_pct]
     frontier = [point for point, on in zip(ends, pareto(ends), strict=True) if on]
     slowest, best = np.array(sorted(frontier)).T if frontier else (np.array([]), np.array([]))
-    found = []
-    for key in ids:
-        beaten_by = int(np.searchsorted(slowest, predicted[key].low_ms, side="right"))
-        if beaten_by == 0 or best[beaten_by - 1] <= quality_pct[key]:
-            found.append(key)
-    return found
+    certainly_faster = {key: int(np.searchsorted(slowest, predicted[key].low_ms, side="right")) for key in ids}
+    return [key for key, count in certainly_faster.items() if count == 0 or best[count - 1] <= quality_pct[key]]
 
 
 def _spread(ids: Sequence[str], place: Mapping[str, float], weight: Mapping[str, float], count: int) -> list[str]:
-    """`count` of the cells with much weight, far from each other in `place`."""
+    """`count` of the cells with large weights, far from each other in `place`."""
     picked: list[str] = []
     while len(picked) < min(count, len(ids)):
         free = [key for key in ids if key not in picked]

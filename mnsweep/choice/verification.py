@@ -1,4 +1,4 @@
-"""What was believed of the cells on the predicted frontier, against what measuring them said."""
+"""Cells on the predicted frontier: what was predicted, compared with what was then measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from mnsweep.choice.frontier import best_within
 from mnsweep.prediction.latency_model import Errors
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What was believed of cells on the predicted frontier against what measuring them said.
+    """Predictions for `designs` cells on the predicted frontier, compared with their measurements.
 
-    Errors are in percent, regret in points: how much less quality there is within a latency, by all that is known
-    afterwards, than was believed; 0 at best.
+    Errors are in percent. Regret is in points of quality: by how much the best quality within a latency budget falls short
+    of what was predicted; 0 at best.
     """
 
     designs: int
@@ -26,9 +26,9 @@ class Verification:
 def verify(
     verified: Sequence[str], before_ms: Mapping[str, float], after_ms: Mapping[str, float], quality_pct: Mapping[str, float]
 ) -> Verification | None:
-    """Hold what was believed of the cells `verified` against what is known afterwards; None where there are none.
+    """Compare the latencies `before_ms` the cells `verified` were measured with those `after_ms`; None where there are none.
 
-    The budgets at which regret is taken are the latencies that they were believed to have, as far as anything meets them.
+    All by cell id. Regret is taken at the latencies predicted for the verified cells, as budgets, where any cell meets them.
     """
     if not verified:
         return None
@@ -37,7 +37,12 @@ def verify(
         best_within([(ms, quality_pct[key]) for key, ms in known.items() if key in quality_pct], budgets)
         for known in (before_ms, after_ms)
     )
-    lost = [max(0.0, hoped - found) for hoped, found in zip(believed, true, strict=True) if found > float("-inf")]
+    lost = [max(0.0, hoped - real) for hoped, real in zip(believed, true, strict=True) if real > float("-inf")]
     regret = np.array(lost or [0.0])
     errors = np.array([before_ms[key] / after_ms[key] - 1 for key in verified])
-    return Verification(len(verified), Errors.of(errors), float(regret.mean()), float(regret.max()))
+    return Verification(
+        designs=len(verified),
+        errors=Errors.of(errors),
+        mean_regret=float(regret.mean()),
+        worst_regret=float(regret.max()),
+    )

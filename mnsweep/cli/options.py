@@ -28,7 +28,7 @@ def takes(request: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 
         @wraps(command)
         def run(**values: Any) -> None:
-            asked = build(request, {setting.name: values.pop(setting.name) for setting in settings})
+            asked: Any = build(request, {setting.name: values.pop(setting.name) for setting in settings})
             command(asked, **values)
 
         parameters = [*map(_parameter, settings), *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own)]

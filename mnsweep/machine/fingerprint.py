@@ -59,6 +59,18 @@ class Machine:
         return 7 if "AVX2" in str(self.checked["instruction_sets"]) and not self.has_int8_dot_products else 8
 
     @property
+    def usable_threads(self) -> int:
+        """As many as the CPUs that affinity and the container's quota leave: beyond, a pool is stopped in between."""
+        cpus, quota = self.informative.get("usable_cpus", 1), self.informative.get("cpu_quota", float("inf"))
+        return int(max(1.0, min(float(cpus), float(quota))))
+
+    @property
+    def memory_limit_gib(self) -> float | None:
+        """The container's memory limit; None where there is none."""
+        limit = self.informative.get("memory_limit_gib")
+        return None if limit is None else float(limit)
+
+    @property
     def title(self) -> str:
         """Processor and cores, for captions."""
         cpus = self.checked["logical_cpus"]

@@ -1,4 +1,4 @@
-"""How good predictions are: held against measurements that the model never saw, beside simpler models and the noise."""
+"""How good predictions are: compared with measurements that the model never saw, simpler models, and the noise."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ from mnsweep.cell import Cell
 from mnsweep.counting import deployed_cost
 from mnsweep.measure.fit import estimate
 from mnsweep.measure.record import Records
-from mnsweep.prediction.deployments import Models, predict
+from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.prediction.latency_model import Errors
 
 Array = NDArray[np.float64]
 BASELINES = {"linear in mult-adds": "mult_adds", "linear in params": "params"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A measured cell with what was predicted for it; a `fitted` one by the model that left it out."""
+    """A measured cell and its prediction; for a `fitted` cell that of the fit without it, which has no interval."""
 
     cell: str
     measured_ms: float
@@ -32,16 +32,17 @@ class Check:
 
     @property
     def error(self) -> float:
-        """Relative to what was measured."""
+        """Relative error: predicted over measured, minus 1."""
         return self.predicted_ms / self.measured_ms - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """The model on cells that it never saw; shares and coverage in percent.
+    """The models on cells that they never saw; shares and coverage in percent.
 
-    `repeatability_pct` is how far the fitted cells that were timed again in the same rounds moved against each other on
-    average: no model can do better. None where none was timed twice.
+    `kendall_tau` is the rank correlation, None for fewer than two distinct latencies. `baselines` are the errors of
+    simpler models. `repeatability_pct` is how much the fitted cells that were timed again in the same rounds changed
+    relative to each other, on average: no model can do better. None where none was timed twice.
     """
 
     designs: int
@@ -61,24 +62,27 @@ def check(
     channels: Mapping[str, Channels],
     held_out: Collection[str],
 ) -> list[Check]:
-    """Every measured cell of a deployment that has a model, in the order of `cells`."""
+    """A check for every measured cell of a deployment that has a model, in the order of `cells`; all else is by cell id."""
     known = [cell for cell in cells if cell.id in latency_ms]
     unseen = predict(models, [cell for cell in known if cell.id in held_out], channels)
     left_out = {key: ms for model in models.values() for key, ms in zip(model.cells, model.left_out_ms, strict=True)}
-    found = []
-    for cell in known:
-        measured = latency_ms[cell.id]
-        if cell.id in left_out:
-            ms = left_out[cell.id]
-            found.append(Check(cell.id, measured, ms, ms, ms, fitted=True))
-        elif cell.id in unseen:
-            p = unseen[cell.id]
-            found.append(Check(cell.id, measured, p.ms, p.low_ms, p.high_ms, fitted=False))
-    return found
+    predictions = unseen | {key: Predicted(ms, ms, ms) for key, ms in left_out.items()}
+    return [
+        Check(
+            cell=cell.id,
+            measured_ms=latency_ms[cell.id],
+            predicted_ms=prediction.ms,
+            low_ms=prediction.low_ms,
+            high_ms=prediction.high_ms,
+            fitted=cell.id in left_out,
+        )
+        for cell in known
+        if (prediction := predictions.get(cell.id))
+    ]
 
 
 def validate(checks: Sequence[Check], cells: Sequence[Cell], repeatability_pct: float | None) -> Validation | None:
-    """Sum up the checks of unseen cells; None where there are none. The baselines are fitted to the fitted cells' latencies."""
+    """Sum up the checks of the unseen cells; None where there are none. The baselines learn from the fitted cells."""
     unseen = [c for c in checks if not c.fitted]
     if not unseen:
         return None
@@ -97,9 +101,9 @@ def validate(checks: Sequence[Check], cells: Sequence[Cell], repeatability_pct: 
 
 
 def repeatability_pct(records: Records, held_out: Collection[str]) -> float | None:
-    """Mean deviation between the latencies that fitted cells had before, and in the rounds of the cells `held_out`.
+    """Mean change (%) in the latencies of fitted cells between earlier rounds and those of the cells `held_out`.
 
-    Relative to their geometric mean: the machine's own speed is no error of a model.
+    Relative to their geometric mean: a change in the machine's speed is no error of a model. None for fewer than two cells.
     """
     later = {process.number for process in records.processes if set(held_out) & set(process.cells)}
     before, again = (estimate([b for b in records.blocks if (b.process in later) is which]) for which in (False, True))
@@ -111,7 +115,7 @@ def repeatability_pct(records: Records, held_out: Collection[str]) -> float | No
 
 
 def _tau(checks: Sequence[Check]) -> float | None:
-    """Kendall's rank correlation; None where there is nothing to put in order."""
+    """Kendall's rank correlation; None where there is nothing to rank."""
     if len(checks) < 2:
         return None
     tau = float(kendalltau([c.measured_ms for c in checks], [c.predicted_ms for c in checks]).statistic)
@@ -119,18 +123,19 @@ def _tau(checks: Sequence[Check]) -> float | None:
 
 
 def _baseline(count: str, checks: Sequence[Check], cells: Mapping[str, Cell]) -> Array:
-    """Errors on the unseen cells of a + b · count, for each deployment fitted to the relative error."""
+    """Relative errors on the unseen cells of a + b · count, fitted to the relative error in each deployment."""
     errors = []
-    for how in dict.fromkeys(cells[c.cell].deployment for c in checks):
-        its = [c for c in checks if cells[c.cell].deployment == how]
-        amount = {c.cell: float(getattr(deployed_cost(cells[c.cell].design), count)) for c in its}
-        fitted = [c for c in its if c.fitted]
+    for deployment in dict.fromkeys(cells[c.cell].deployment for c in checks):
+        deployed = [c for c in checks if cells[c.cell].deployment == deployment]
+        amount = {c.cell: float(getattr(deployed_cost(cells[c.cell].design), count)) for c in deployed}
+        fitted = [c for c in deployed if c.fitted]
         rows = np.array([[1.0, amount[c.cell]] for c in fitted]) / np.array([[c.measured_ms] for c in fitted])
         scale = rows.max(axis=0)
         constant, slope = np.linalg.lstsq(rows / scale, np.ones(len(fitted)))[0] / scale
-        errors += [(constant + slope * amount[c.cell]) / c.measured_ms - 1 for c in its if not c.fitted]
+        errors += [(constant + slope * amount[c.cell]) / c.measured_ms - 1 for c in deployed if not c.fitted]
     return np.array(errors)
 
 
 def _share(holds: object) -> float:
+    """In percent."""
     return 100 * float(np.mean(np.asarray(holds, dtype=float)))

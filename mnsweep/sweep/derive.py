@@ -15,9 +15,11 @@ from mnsweep.plots.cliffs import cliffs_plot
 from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.plots.predictions import prediction_plot
 from mnsweep.plots.reproduction import paper_figures
-from mnsweep.prediction.latency_model import Errors, to_json
+from mnsweep.prediction.latency_model import Errors
+from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
-from mnsweep.result import PREDICTED, Result, to_csv
+from mnsweep.result import PREDICTED, Result
+from mnsweep.sweep.cells_file import to_csv
 from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.no_gain import with_warnings

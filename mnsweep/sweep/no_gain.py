@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from mnsweep.arch.expand import expand
-from mnsweep.cell import Deployment, Design, parse_cell
+from mnsweep.cell import Deployment, Design
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.result import UNPADDED, Result
 
@@ -48,7 +48,7 @@ def _slower(result: Result, twin: Result | None) -> float | None:
 
 def _has_uneven_channels(result: Result) -> bool:
     """Whether a layer has a channel count that kernels can't block: no whole multiple of eight."""
-    layers = expand(parse_cell(result.cell).design)
+    layers = expand(result.design)
     return any(layer.out_channels % EVEN for layer in layers[:-1])
 
 

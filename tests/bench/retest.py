@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from mnsweep.measure.record import Block
-from mnsweep.result import from_csv
+from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.bench.figure import Figures
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.fit import Estimate
-from mnsweep.result import to_csv
 from mnsweep.space import Space
+from mnsweep.sweep.cells_file import to_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from mnsweep.sweep.table import measured_table
 from tests.bench.figure import Figures, interleaved_ratio, seconds

@@ -1,0 +1,86 @@
+"""`model.json`: latency models by deployment, saved with what each term costs in words."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from mnsweep.cell import Deployment
+from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.prediction.features import TERMS, UNITS
+from mnsweep.prediction.latency_model import FEWEST, SHAPE_TERMS, LatencyModel, Terms
+
+SCHEMA_VERSION = 1
+_REBUILD = "recreate it with 'mnsweep rebuild'"
+
+
+def to_json(models: Mapping[Deployment, LatencyModel]) -> str:
+    """One JSON document, with the unit of each term and, for people, the coefficients in words."""
+    content = [
+        {"deployment": asdict(deployment), "coefficients": model.coefficients, **asdict(model)}
+        for deployment, model in models.items()
+    ]
+    return json.dumps({"schema_version": SCHEMA_VERSION, "terms": UNITS, "models": content}, indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
+    """The models that `to_json` wrote; raises `StoreError`, which names `source` and what is wrong, for anything else."""
+    try:
+        version = msgspec.json.decode(text, type=_Version)
+        if version != _Version(schema_version=SCHEMA_VERSION, terms=UNITS):
+            raise StoreError(f"{source}: is a model of another version of mnsweep", _REBUILD)
+        saved = msgspec.json.decode(text, type=_Saved).models
+        models = {model.deployment: _model(model) for model in saved}
+        if len(models) < len(saved):
+            raise MnsweepError("two models of one deployment")
+    except StoreError:
+        raise
+    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, MnsweepError) as error:
+        reason = str(error).replace("`", "")  # backticks are for names of settings
+        raise StoreError(f"{source}: is not a latency model ({reason})", _REBUILD) from None
+    return models
+
+
+class _Version(msgspec.Struct, kw_only=True):
+    schema_version: int
+    terms: dict[str, str]
+
+
+class _Terms(msgspec.Struct):
+    ns: Annotated[tuple[Annotated[float, Meta(ge=0)], ...], Meta(min_length=len(TERMS), max_length=len(TERMS))]
+    correction: Annotated[tuple[float, ...], Meta(min_length=SHAPE_TERMS, max_length=SHAPE_TERMS)]
+
+
+class _Model(msgspec.Struct, kw_only=True):
+    deployment: Deployment
+    cells: Annotated[tuple[str, ...], Meta(min_length=FEWEST)]
+    left_out_ms: tuple[Annotated[float, Meta(gt=0)], ...]
+    missed: tuple[float, ...]
+    fit: _Terms
+    without: tuple[_Terms, ...]
+
+
+class _Saved(msgspec.Struct):
+    models: list[_Model]
+
+
+def _model(saved: _Model) -> LatencyModel:
+    for name in ("left_out_ms", "missed", "without"):
+        if (count := len(getattr(saved, name))) != len(saved.cells):
+            raise MnsweepError(f"{name} has {count} entries for {len(saved.cells)} cells")
+    return LatencyModel(
+        cells=saved.cells,
+        left_out_ms=saved.left_out_ms,
+        missed=saved.missed,
+        fit=_terms(saved.fit),
+        without=tuple(map(_terms, saved.without)),
+    )
+
+
+def _terms(saved: _Terms) -> Terms:
+    if not any(saved.ns):
+        raise MnsweepError("a fit in which nothing costs time")
+    return Terms(saved.ns, saved.correction)

@@ -1,0 +1,100 @@
+"""Results as text: `cells.csv`, one row for each cell, and the JSON document that `--json` prints."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import get_type_hints
+
+import msgspec
+
+from mnsweep.cell import Cell
+from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.result import COLUMNS, Result
+
+SCHEMA_VERSION = 1
+_VERSION = "schema_version"
+_NUMBERS = [name for name, hint in get_type_hints(Result).items() if hint in (int, float, int | None, float | None)]
+_REBUILD = "recreate it with 'mnsweep rebuild'"
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """`cells.csv`: the columns of `Result`, then the schema version; an unknown value is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*COLUMNS, _VERSION])
+    for result in results:
+        writer.writerow([_text(value) for value in asdict(result).values()] + [SCHEMA_VERSION])
+    return out.getvalue()
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def from_csv(text: str, source: object) -> list[Result]:
+    """The results that `to_csv` wrote; columns that this version does not know are skipped.
+
+    Raises `StoreError`, which names `source` and the line: for a missing column or value, a value of another type, a number
+    that is not finite, settings that describe no cell, and a cell whose id is not the one of its settings.
+    """
+    rows = csv.reader(io.StringIO(text), strict=True)
+    try:
+        header = next(rows, [])
+        if missing := [name for name in (*COLUMNS, _VERSION) if name not in header]:
+            raise MnsweepError(f"column {missing[0]} is missing", _REBUILD)
+        return [_result(header, row) for row in rows if row]
+    except csv.Error as error:
+        raise StoreError(f"{source}: line {rows.line_num}: is damaged ({error})", _REBUILD) from None
+    except MnsweepError as error:
+        raise StoreError(f"{source}: line {rows.line_num}: {error.what}", error.fix) from None
+
+
+def _result(header: Sequence[str], row: Sequence[str]) -> Result:
+    if len(row) != len(header):
+        raise MnsweepError(f"has {len(row)} of {len(header)} values", _REBUILD)
+    values = {name: text for name, text in zip(header, row, strict=True) if text}
+    _check_version(values.pop(_VERSION, ""))
+    result = _convert(values)
+    _check_numbers(result)
+    _check_cell(result)
+    return result
+
+
+def _check_version(text: str) -> None:
+    if text != str(SCHEMA_VERSION):
+        fix = "upgrade mnsweep" if text.isdecimal() else _REBUILD
+        raise MnsweepError(f"schema version {text!r:.40} is not the one that this mnsweep reads: {SCHEMA_VERSION}", fix)
+
+
+def _convert(values: Mapping[str, str]) -> Result:
+    try:
+        return msgspec.convert(values, Result, strict=False)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).replace("`", "").partition(" - at $.")  # backticks are for names of settings
+        said = f"{path} {values[path]!r:.40} does not fit: " if path else ""
+        raise MnsweepError(f"{said}{reason[0].lower()}{reason[1:]}", _REBUILD) from None
+
+
+def _check_numbers(result: Result) -> None:
+    for name in _NUMBERS:
+        value = getattr(result, name)
+        if value is not None and not -sys.float_info.max <= value <= sys.float_info.max:
+            raise MnsweepError(f"{name} is not a finite number", _REBUILD)
+
+
+def _check_cell(result: Result) -> None:
+    try:
+        cell = Cell(result.design, result.deployment)
+    except MnsweepError as error:
+        raise MnsweepError(error.what, _REBUILD) from None
+    if result.cell != cell.id:
+        raise MnsweepError(f"cell {result.cell!r:.80} has the settings of {cell.id}", _REBUILD)
+
+
+def to_document(results: Iterable[Result], **about: object) -> str:
+    """One JSON document: schema version, what the caller says about the cells, and the cells."""
+    document = {_VERSION: SCHEMA_VERSION, **about, "cells": [asdict(result) for result in results]}
+    return json.dumps(document, indent=2, allow_nan=False)
