@@ -154,7 +154,7 @@ def _about(outcome: Outcome, skipped: Mapping[str, str]) -> dict[str, Any]:
         "sweep": folder.sweep,
         "machine": folder.machine,
         "results_dir": str(folder.path),
-        "failures": dict(outcome.known.failures),
+        "failures": dict(outcome.failures),
         "skipped": dict(skipped),
     }
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Record, to_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.session import Request, begin, get_ready, run
+from mnsweep.session import Session
 from mnsweep.space import Space
+from mnsweep.sweep.derive import derive
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.store import SweepFolder
 from tests.fakes import FakeWorker
@@ -46,9 +47,9 @@ def main(path: str, acknowledged: str, *real: str) -> None:
     machine = read_machine()
     folder = AcknowledgingFolder(Path(path) / "grid" / machine.key)
     new_worker = None if real else FakeWorker(before=take_a_while)
-    request = Request(Sweep("grid", CELLS), RULES)
-    request, plan, prepared = get_ready(request, begin(request, folder, machine), folder, new_worker)
-    run(request, plan, prepared, folder, lambda status: None, new_worker)
+    session = Session(sweep=Sweep("grid", CELLS), folder=folder, machine=machine, rules=RULES, new_worker=new_worker)
+    session.measure(session.asked)
+    derive(folder)
 
 
 if __name__ == "__main__":

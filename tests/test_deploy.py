@@ -1,6 +1,6 @@
 """From cells to the files that run, with a worker that runs nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +9,18 @@ import onnx
 import pytest
 from PIL import Image
 
-from mnsweep.arch.channel_padding import NARROW, WIDE, multiples_of, where_it_pays
+from mnsweep.arch.channel_padding import NARROW, WIDE, Channels, multiples_of, where_it_pays
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.graph.file_size import SYNTHETIC
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
-from mnsweep.prepare import deploy
-from mnsweep.prepare.deploy import Prepared, chains, prepare, prepare_export
+from mnsweep.prepare import offers
+from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.offers import chains
 from mnsweep.worker.base import Offer
-from mnsweep.worker.proxy import CellError, Worker, WorkerLostError
+from mnsweep.worker.proxy import CellError, NewWorker, Worker, WorkerLostError
 from tests.fakes import FakeWorker
 
 UNEVEN, EVEN = Design.of(0.3, 32, classes=10), Design.of(0.5, 32, classes=10)
@@ -31,6 +32,24 @@ BOTH = Offer("1.0", ("fp32", "int8"))
 
 def cells(*deployments: Deployment, design: Design = UNEVEN) -> tuple[Cell, ...]:
     return tuple(Cell(design, deployment) for deployment in deployments)
+
+
+def prepare(
+    worker: NewWorker, some: Sequence[Cell], kept: Mapping[str, Channels], probes: Mapping[Any, Any] | None = None
+) -> Prepared:
+    """What is found out afresh."""
+    prepared = Prepared(weight_bits=8, channels=dict(kept), probes=dict(probes or {}))
+    offers.prepare(prepared, some, worker)
+    return prepared
+
+
+def prepare_export(
+    worker: NewWorker, cell: Cell, seed: int = 0, kept: Channels | None = None, folder: Path | None = None
+) -> Prepared:
+    """What an export finds out."""
+    prepared = Prepared(weight_bits=8, seed=seed, channels={} if kept is None else {cell.id: kept})
+    offers.prepare_export(prepared, cell, worker, folder)
+    return prepared
 
 
 def no_worker() -> Worker:
@@ -83,7 +102,7 @@ def test_a_runtime_that_ends_its_process_when_it_is_loaded_is_skipped() -> None:
 
     here, gone = cells(Deployment(), Deployment(runtime="openvino"))
     prepared = prepare(FakeWorker(before=crash), (gone, here), {})
-    assert prepared.skipped == {gone.id: "openvino can't be loaded: the worker process ended with exit status -11"}
+    assert prepared.skipped == {gone.id: "openvino cannot be loaded: the worker process ended with exit status -11"}
     assert prepared.channels == {here.id: AT_8}
 
 
@@ -229,7 +248,7 @@ def test_the_model_of_a_cell_has_its_channels_its_batch_and_its_precision() -> N
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [4, 3, 32, 32]
     assert constants(prepared.model_of(plain))["pointwise1.weight"].shape == (32, 16, 1, 1)
     assert constants(prepared.model_of(quantized))["pointwise1.weight"].dtype == np.int8
-    symbolic = onnx.load_from_string(prepared.model_of(plain, None)).graph.input[0].type.tensor_type.shape.dim[0]
+    symbolic = onnx.load_from_string(prepared.model_of(plain, symbolic=True)).graph.input[0].type.tensor_type.shape.dim[0]
     assert symbolic.dim_param and not symbolic.dim_value
 
 
@@ -311,6 +330,10 @@ def test_pictures_in_a_folder_are_what_an_export_is_calibrated_on(tmp_path: Path
         prepare_export(no_worker, cell, folder=tmp_path / "none")
 
 
-def test_what_is_prepared_starts_empty() -> None:
-    assert Prepared() == Prepared(seed=deploy.SEED, calibration=SYNTHETIC)
-    assert Prepared().channels is not Prepared().channels
+def test_nothing_is_asked_twice() -> None:
+    """A session prepares more and more cells: a runtime that was asked and probed is not started again."""
+    worker, prepared = FakeWorker(), Prepared(weight_bits=8)
+    offers.prepare(prepared, cells(Deployment()), worker)
+    offers.prepare(prepared, cells(Deployment(), Deployment(threads=2), design=EVEN), no_worker)
+    assert probes(worker) == 1 and len(prepared.channels) == 3
+    assert set(prepared.versions) == {"onnxruntime"}

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from mnsweep.accuracy.published import published, weights_note
+from mnsweep.app.asking import asked_cells
 from mnsweep.arch.channel_padding import WIDE, multiples_of, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.space import Space
-from mnsweep.sweep.file import ask_for_sweep, parse_sweep
+from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Offer
 from tests.test_cli import Run, assert_refused, run
@@ -84,10 +85,11 @@ def test_a_sweep_file_takes_deployments_as_lists_and_text(tmp_path: Path) -> Non
     assert {c.deployment for c in found if c.design == UNEVEN} == {c.deployment for c in found if c.design == EVEN}
 
 
-def test_more_threads_than_the_machine_has_are_refused(tmp_path: Path) -> None:
-    ask_for_sweep(None, None, {"threads": "2"}, None, tmp_path, usable_threads=2)
-    with pytest.raises(MnsweepError, match="--threads 3: this process may use 2 CPUs"):
-        ask_for_sweep(None, None, {"threads": "1,3"}, None, tmp_path, usable_threads=2)
+def test_more_threads_than_the_machine_has_are_refused() -> None:
+    two_cpus = Machine({"cpu": "Abacus", "logical_cpus": 8}, {"usable_cpus": 4, "cpu_quota": 2.5})
+    assert {cell.deployment.threads for cell in asked_cells(Space(threads="auto"), two_cpus)} == {2}
+    with pytest.raises(MnsweepError, match="`threads` 3: this process may use 2 CPUs"):
+        asked_cells(Space(threads="1,3"), two_cpus)
 
 
 @pytest.mark.parametrize(("alpha", "resolution"), QUANTIZED)

@@ -16,19 +16,19 @@ from mnsweep.app.exploration import Aims, explore
 from mnsweep.arch.channel_padding import NARROW, WIDE
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.errors import UnavailableError
-from mnsweep.lab import Lab, open_lab
+from mnsweep.listener import Listener
 from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.model_file import from_json
-from mnsweep.prepare.deploy import Prepared
+from mnsweep.prepare.models import Prepared
 from mnsweep.result import Result
-from mnsweep.session import Request, begin, get_ready, measure, merge, plan
+from mnsweep.session import Session
 from mnsweep.space import Space
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.derive import Outcome, derive, read
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
 from mnsweep.sweep.store import BLOCKS, CELLS, MODEL, SWEEP, SweepFolder
-from tests.fakes import FakeWorker
+from tests.fakes import FakeClock, FakeWorker
 from tests.test_sweep import HERE
 
 RULES = Rules(least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
@@ -53,14 +53,29 @@ def machinery(**settings: Any) -> FakeWorker:
 def _no_pictures_and_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
         monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
-    monkeypatch.setattr(Prepared, "model_of", lambda self, cell, batch=0: b"")
-    monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")
+    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
+def session_of(folder: SweepFolder, worker: FakeWorker | None = None, asked: Sweep = ASKED, **more: Any) -> Session:
+    settings: dict[str, Any] = {"rules": RULES, "machine": HERE, "new_worker": worker or machinery(), **more}
+    return Session(sweep=asked, folder=folder, **settings)
+
+
 def run(folder: SweepFolder, worker: FakeWorker | None = None, aims: Aims = AIMS, asked: Sweep = ASKED, **more: Any) -> Outcome:
-    lab = open_lab(asked, folder, HERE, more.pop("rules", RULES), new_worker=worker or machinery(), **more)
-    return explore(lab, aims)
+    explore(session_of(folder, worker, asked, **more), aims)
+    return derive(folder)
+
+
+class Stages(Listener):
+    """Keeps what is said of each stage."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.said.append(text)
 
 
 @pytest.fixture
@@ -87,8 +102,9 @@ def measured(folder: SweepFolder) -> set[str]:
 
 
 def test_stages_come_in_order_and_as_many_cells_are_measured_as_asked(folder: SweepFolder) -> None:
-    said: list[str] = []
-    outcome = run(folder, on_stage=said.append)
+    listener = Stages()
+    outcome = run(folder, listener=listener)
+    said = listener.said
     words = [line.split(" cells ")[1].split(",")[0] for line in said]
     assert list(dict.fromkeys(words)) == [
         "to learn from", "of the predicted frontier to verify", "chosen at random to validate the model"
@@ -203,7 +219,7 @@ def test_a_second_exploration_joins_the_first_and_keeps_what_it_predicts_from(ex
     assert now.cells == (*ASKED.cells, *wider.cells) and kept.prediction
     assert now.prediction and set(kept.prediction.held_out) <= set(now.prediction.held_out)
     assert explored.read().blocks[: len(before)] == before
-    assert len(outcome.models) == 2 and all(r.latency_p50_ms for r in outcome.results)
+    assert len(outcome.known.models) == 2 and all(r.latency_p50_ms for r in outcome.results)
 
 
 def test_a_cell_that_fails_is_neither_predicted_nor_tried_again(folder: SweepFolder) -> None:
@@ -217,9 +233,9 @@ def test_a_cell_that_fails_is_neither_predicted_nor_tried_again(folder: SweepFol
 
 
 def test_when_the_time_is_up_what_there_is_is_used_and_the_next_run_goes_on(folder: SweepFolder) -> None:
-    now = iter([0.0, 0.0, 0.0, *[1e9] * 99])
-    lab = open_lab(ASKED, folder, HERE, replace(RULES, time_budget_s=1e6), new_worker=machinery())
-    outcome = explore(Lab(ASKED.cells, lab.sweep, folder, lab.rules, new_worker=machinery(), clock=lambda: next(now)), AIMS)
+    clock = FakeClock()
+    worker = machinery(before=lambda verb, *arguments: clock.advance(1e9) if worker.blocks.total() > 44 else None)
+    outcome = run(folder, worker, rules=replace(RULES, time_budget_s=1e6), clock=clock.s)
     assert len(measured(folder)) == 10 and not outcome.validation and not outcome.verification
     assert all(r.latency_p50_ms for r in outcome.results)
     run(folder)
@@ -230,13 +246,9 @@ def test_when_the_time_is_up_what_there_is_is_used_and_the_next_run_goes_on(fold
 
 def test_a_grid_on_an_explored_sweep_measures_what_was_asked_alone(explored: SweepFolder) -> None:
     before, asked = measured(explored), tuple(parse_cell(key) for key in ("a0.3_r128", "a0.4_r200"))
-    merged = merge(Sweep("explore", asked), explored)
-    assert merged.prediction == read(explored).prediction
-    request = Request(merged, RULES, wanted=asked)
-    the_plan = begin(request, explored, HERE)
-    assert {cell.id for cell in the_plan.pending} == {cell.id for cell in asked} - before
-    worker = machinery()
-    request, the_plan, prepared = get_ready(request, the_plan, explored, worker)
-    measure(request, the_plan, prepared, explored, lambda status: None, worker)
+    session = session_of(explored, asked=Sweep("explore", asked))
+    assert session.asked == asked and session.sweep.prediction == read(explored).prediction
+    assert {cell.id for cell in session.plan(asked).pending} == {cell.id for cell in asked} - before
+    session.measure(asked)
     assert measured(explored) == before | {cell.id for cell in asked}
-    assert not plan(request, explored).pending
+    assert not session.plan(asked).pending

@@ -7,20 +7,19 @@ import pytest
 
 from mnsweep.app.exploration import Aims, explore
 from mnsweep.errors import UnavailableError
-from mnsweep.lab import open_lab
 from mnsweep.space import Space
-from mnsweep.sweep.derive import read
+from mnsweep.sweep.derive import derive, read
 from mnsweep.sweep.file import Prediction, Sweep
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Offer
 from tests.test_exploration import (
     AIMS,
     ASKED,
-    RULES,
     _no_pictures_and_no_networks,  # noqa: F401 - a fixture
     machinery,
     measured,
     run,
+    session_of,
     table,
 )
 from tests.test_sweep import HERE
@@ -36,9 +35,10 @@ def folder(tmp_path: Path) -> SweepFolder:
 
 def test_a_runtime_that_is_not_there_takes_all_its_cells_with_it(folder: SweepFolder) -> None:
     asked = replace(ASKED, cells=BOTH)
-    lab = open_lab(asked, folder, HERE, RULES, new_worker=machinery(offers=GONE))
-    explore(lab, AIMS)
-    assert set(lab.skipped.values()) == {"no openvino: pip install it"}
+    session = session_of(folder, machinery(offers=GONE), asked)
+    explore(session, AIMS)
+    derive(folder)
+    assert set(session.skipped.values()) == {"no openvino: pip install it"}
     assert {r.runtime for r in table(folder).values()} == {"onnxruntime"}
     assert set(table(folder)) == {cell.id for cell in ASKED.cells}
     assert len(measured(folder)) == AIMS.measure + AIMS.verify + AIMS.validate

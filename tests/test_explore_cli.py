@@ -9,7 +9,7 @@ import pytest
 
 from mnsweep.arch.channel_padding import NARROW, WIDE
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.prepare.deploy import Prepared
+from mnsweep.prepare.models import Prepared
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.fakes import FakeWorker
@@ -30,11 +30,12 @@ Explore = Callable[..., Ran]
 def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """The worker that is timed; no network is built and no picture drawn."""
     made = machinery()
-    monkeypatch.setattr("mnsweep.app.exploration.RULES", RULES)
-    monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    for module in ("explore", "verify"):
+        monkeypatch.setattr(f"mnsweep.app.{module}.RULES", RULES)
+    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
-    monkeypatch.setattr(Prepared, "model_of", lambda self, cell, batch=0: b"")
+    monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")
     for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
         monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
     return made

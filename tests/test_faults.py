@@ -23,10 +23,8 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.session import Request, begin, get_ready, run
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome
-from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.store import BLOCKS, SweepFolder
 from mnsweep.worker.proxy import CellError, WorkerLostError, WorkerProcess
 from tests.crash import survive, wait_until
@@ -53,10 +51,8 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
         layers = expand(cell.design)
         return odd.get(cell.id) or build_onnx(layers, random_weights(layers))
 
-    monkeypatch.setattr("mnsweep.prepare.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
-    request = Request(Sweep("grid", CELLS), FAST)
-    request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, odd_worker)
-    return run(request, plan, prepared, folder, lambda status: None, odd_worker)
+    monkeypatch.setattr("mnsweep.prepare.models.Prepared.model_of", lambda prepared, cell: model_of(cell))
+    return measure(folder, CELLS, odd_worker, FAST)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from mnsweep.errors import MnsweepError
 from mnsweep.plots.pareto import pareto_plot
 from mnsweep.result import Result
 from mnsweep.space import Space
-from mnsweep.sweep.table import count_table, with_frontier
+from mnsweep.sweep.counts import count_table
+from mnsweep.sweep.table import with_frontier
 from tests.conftest import make_result
 from tests.test_report import text_of
 

@@ -1,29 +1,28 @@
 """`mnsweep paper` as a user runs it, and the sweep behind `--measure` with made-up latencies."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import mnsweep.app.paper
 import mnsweep.reproduction.judge
-from mnsweep.app.paper import NAME, PASSES, RULES, Ratio, by_design, cells, measure, ratios, start
+from mnsweep.app.paper_times import NAME, PASSES, RULES, PaperMeasured, measure_in_passes, measure_paper
+from mnsweep.app.requests import PaperRequest, Place
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.campaign import Status
 from mnsweep.measure.record import Block, Process
 from mnsweep.reproduction.judge import Row, paper_tables
 from mnsweep.reproduction.printed import TITLES, Erratum
+from mnsweep.reproduction.ratios import Ratio, by_design, cells, ratios
 from mnsweep.result import Result
-from mnsweep.session import Request
+from mnsweep.session import Session
 from mnsweep.sweep.derive import derive
-from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.file import Sweep, write_sweep
+from mnsweep.sweep.store import SWEEP, SweepFolder
 from tests.conftest import make_result
-from tests.fakes import FakeWorker
+from tests.fakes import FakeClock, FakeWorker
 from tests.test_cli import Run, assert_refused, run
 
 __all__ = ["run"]
@@ -122,15 +121,20 @@ def test_every_network_is_one_cell_the_largest_file_first() -> None:
     }  # fmt: skip
 
 
-def test_when_the_time_is_up_every_network_has_had_its_turn(
-    small: list[Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_when_the_time_is_up_every_network_has_had_its_turn(small: list[Row], tmp_path: Path) -> None:
     """The second pass starts when the first has been through all groups, and takes the time that is left."""
-    clock = iter([0.0, 0.0, RULES.time_budget_s])
-    monkeypatch.setattr(mnsweep.app.paper, "monotonic", lambda: next(clock))
-    request, _, folder = start(small, tmp_path, read_machine())
-    outcome, _ = measure(request, folder, lambda status: None, FakeWorker())
-    assert {result.rounds for result in outcome.results} == {PASSES[0]}
+    clock = FakeClock()
+
+    def hear(verb: str, *arguments: object) -> None:
+        if verb == "pin" and worker.blocks:  # the first pass is over
+            clock.advance(RULES.time_budget_s)
+
+    worker = FakeWorker(before=hear)
+    folder = SweepFolder(tmp_path / NAME / read_machine().key)
+    sweep = Sweep(NAME, cells(small))
+    session = Session(sweep=sweep, folder=folder, machine=read_machine(), rules=RULES, new_worker=worker, clock=clock.s)
+    measure_in_passes(session)
+    assert {result.rounds for result in derive(folder).results} == {PASSES[0]}
 
 
 def test_the_rules_promise_no_more_than_five_minutes() -> None:
@@ -180,32 +184,31 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
     """Rows about two networks that are built in no time, and what would take longer left out."""
     template = next(row for row in paper_tables(6)[6] if row.metric == "mult_adds")
     rows = [replace(template, model=Cell(design).id, design=design) for design in SMALL]
-    monkeypatch.setattr(mnsweep.reproduction.judge, "paper_tables", lambda number: {6: rows})
+    monkeypatch.setattr("mnsweep.app.paper.paper_tables", lambda number: {6: rows})
     return rows
 
 
+def measured_networks(rows: list[Row], directory: Path, worker: FakeWorker, fresh: bool = False) -> PaperMeasured:
+    request = PaperRequest(table=6, measure=True, fresh=fresh, place=Place(results_dir=directory))
+    return measure_paper(request, {6: rows}, new_worker=worker)
+
+
 def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], tmp_path: Path) -> None:
-    worker = FakeWorker()
-    request, plan, folder = start(small, tmp_path, read_machine())
-    assert folder.path == tmp_path / NAME / read_machine().key and len(plan.pending) == 2
-    outcome, _ = measure(request, folder, lambda status: None, worker)
+    outcome = measured_networks(small, tmp_path, FakeWorker()).derived
+    folder = outcome.folder
+    assert folder.path == tmp_path / NAME / read_machine().key
     assert {result.rounds for result in outcome.results} == {RULES.least_rounds}
     assert set(by_design(small, outcome.results)) == set(SMALL)
-    processes = folder.read().processes
-    assert [process.number for process in processes] == [1, 2]
-    again, plan, folder = start(small, tmp_path, read_machine())
-    assert plan.pending == [] and again.sweep == request.sweep
-    _, plan, _ = start(small, tmp_path, read_machine(), fresh=True)
-    assert len(plan.pending) == 2 and len(list((tmp_path / NAME).iterdir())) == 2
+    assert [process.number for process in folder.read().processes] == [1, 2]
+    again = measured_networks(small, tmp_path, worker := FakeWorker())
+    assert not worker.opened and again.derived.known.sweep == outcome.known.sweep
+    measured_networks(small, tmp_path, worker, fresh=True)
+    assert len(worker.opened) == 2 and len(list((tmp_path / NAME).iterdir())) == 2
 
 
 def measure_with(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program measure with a worker whose latencies are made up."""
-
-    def faked(request: Request, folder: SweepFolder, on_status: Callable[[Status], None]) -> Any:
-        return measure(request, folder, on_status, worker)
-
-    monkeypatch.setattr(mnsweep.app.paper, "measure", faked)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: worker)
 
 
 @pytest.fixture
@@ -255,11 +258,13 @@ def test_a_sweep_of_all_networks_is_derived_without_a_latency_model_of_each(tmp_
     """The rows of other networks, shallow ones and detectors are none that the latency models know."""
     rows = [row for number in (5, 8, 12, 13) for row in paper_tables(number)[number]]
     ids = [cell.id for cell in cells(rows)]
-    request, _, folder = start(rows, tmp_path, read_machine())
+    folder, sweep = SweepFolder(tmp_path / NAME / read_machine().key), Sweep(NAME, cells(rows), "paper")
+    folder.write_machine(read_machine())
+    folder.replace(SWEEP, write_sweep(sweep))
     with folder.appending() as append:
         append(Process(1, "2025-01-01T12:00:00+00:00", {}, tuple(ids), dict.fromkeys(ids, "")))
         for number in range(1, 7):
             for i, key in enumerate(ids):
                 append(Block(key, 1, number, float(number), 2_000_000, (1_000_000 + 10_000 * i + 1000 * number,)))
     outcome = derive(folder)
-    assert set(by_design(rows, outcome.results)) == {cell.design for cell in request.sweep.cells}
+    assert set(by_design(rows, outcome.results)) == {cell.design for cell in sweep.cells}

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from mnsweep.plots.reproduction import paper_figures
 from mnsweep.result import Result
 from mnsweep.space import Space
-from mnsweep.sweep.table import count_table
+from mnsweep.sweep.counts import count_table
 from tests.test_report import text_of
 
 AMOUNTS: dict[str, Callable[[Result], float]] = {

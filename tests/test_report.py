@@ -26,8 +26,9 @@ from mnsweep.measure.fit import Estimate
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.result import Result
+from mnsweep.sweep.counts import count_table, layer_rows
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.sweep.table import count_table, layer_rows, measured_table, with_frontier
+from mnsweep.sweep.table import measured_table, with_frontier
 from tests.conftest import TRUTH_MS, make_result
 
 Draw = Callable[[Sequence[Result], str], dict[str, bytes]]

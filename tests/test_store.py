@@ -4,17 +4,19 @@ import json
 import os
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import replace as replace_machine
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.record import Block, Failure, Process, Record, from_line, to_line
-from mnsweep.sweep.store import SweepFolder, find_results, results_dir_or_default
+from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.store import SweepFolder
 
 PROCESS = Process(1, "2025-01-01T12:00:00+00:00", {"runtime": "made-up", "seed": 0}, ("a0.25_r128", "a1.0_r224"))
 BLOCK = Block("a0.25_r128", 1, 1, 0.5, 100, (90, 91, 92))
@@ -238,7 +240,7 @@ def test_a_missing_file_is_named(folder: SweepFolder) -> None:
 
 def test_machine_reads_back_and_may_be_written_again(folder: SweepFolder) -> None:
     folder.write_machine(HERE)
-    folder.write_machine(replace(HERE, informative={"memory_gib": 8.0}))
+    folder.write_machine(replace_machine(HERE, informative={"memory_gib": 8.0}))
     assert folder.read_machine() == Machine(HERE.checked, {"memory_gib": 8.0})
     assert json.loads((folder.path / "machine.json").read_text())["schema_version"] == 1
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from mnsweep.cell import Cell, Deployment, Design
+from mnsweep.choice.targets import settling_targets, unsettled
 from mnsweep.errors import StoreError, UnavailableError
+from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.fit import estimate
 from mnsweep.measure.plan import groups
 from mnsweep.measure.rounds import Rules
-from mnsweep.session import Request, begin, get_ready, merge, run, settling_targets, unsettled
+from mnsweep.session import Session
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome, derive
 from mnsweep.sweep.file import Sweep
@@ -32,13 +33,39 @@ def measure(
     worker: NewWorker | None = None,
     rules: Rules = RULES,
     machine: Machine = HERE,
-    seen: list[Status] | None = None,
+    listener: Listener = SILENT,
 ) -> Outcome:
-    new_worker = worker or FakeWorker()
-    request = Request(merge(Sweep(folder.sweep, cells), folder), rules)
-    request, plan, prepared = get_ready(request, begin(request, folder, machine), folder, new_worker)
-    statuses = [] if seen is None else seen
-    return run(request, plan, prepared, folder, statuses.append, new_worker)
+    session = session_of(folder, cells, worker, rules, machine, listener)
+    session.measure(session.asked)
+    return derive(folder)
+
+
+def session_of(
+    folder: SweepFolder,
+    cells: tuple[Cell, ...] = SMALL,
+    worker: NewWorker | None = None,
+    rules: Rules = RULES,
+    machine: Machine = HERE,
+    listener: Listener = SILENT,
+) -> Session:
+    return Session(
+        sweep=Sweep(folder.sweep, cells),
+        folder=folder,
+        machine=machine,
+        rules=rules,
+        listener=listener,
+        new_worker=worker or FakeWorker(),
+    )
+
+
+class Statuses(Listener):
+    """Keeps what it hears of each round."""
+
+    def __init__(self) -> None:
+        self.seen: list[Status] = []
+
+    def status(self, status: Status) -> None:
+        self.seen.append(status)
 
 
 @pytest.fixture
@@ -73,6 +100,27 @@ def test_asking_again_measures_nothing(folder: SweepFolder) -> None:
     assert len(outcome.results) == len(SMALL)
 
 
+def test_what_is_measured_is_what_was_asked_now_and_the_sweep_keeps_all(folder: SweepFolder) -> None:
+    measure(folder)
+    (other,) = Space(alpha="0.75", res="40").cells()
+    session = session_of(folder, (other,), worker := FakeWorker())
+    session.measure(session.asked)
+    assert session.asked == (other,) and session.sweep.cells == (*SMALL, other)
+    assert worker.opened[other.id] and {r.cell for r in derive(folder).results} == {c.id for c in (*SMALL, other)}
+
+
+def test_blocks_are_read_once_before_measuring_and_once_after(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(folder)
+    reads: list[SweepFolder] = []
+    read = SweepFolder.read
+    monkeypatch.setattr(SweepFolder, "read", lambda self: reads.append(self) or read(self))  # type: ignore[func-returns-value]
+    session = session_of(folder, Space(alpha="0.75", res="40,48").cells())
+    session.measure(session.asked)
+    assert len(reads) == 1
+    derive(folder)
+    assert len(reads) == 2
+
+
 @pytest.mark.parametrize("blocks", [0, 3, 5, 9, 23])
 def test_an_interrupt_loses_nothing_and_the_next_run_continues(folder: SweepFolder, blocks: int) -> None:
     with pytest.raises(KeyboardInterrupt):
@@ -86,7 +134,13 @@ def test_an_interrupt_loses_nothing_and_the_next_run_continues(folder: SweepFold
 
 def test_other_cells_join_the_sweep_with_cells_that_were_measured_before(folder: SweepFolder) -> None:
     measure(folder)
-    added = (Cell(Design.of(0.75, 40)), Cell(Design.of(1.0, 40)), Cell(Design.of(1.0, 48)), Cell(Design.of(1.0, 56)), Cell(Design.of(1.0, 64)))
+    added = (
+        Cell(Design.of(0.75, 40)),
+        Cell(Design.of(1.0, 40)),
+        Cell(Design.of(1.0, 48)),
+        Cell(Design.of(1.0, 56)),
+        Cell(Design.of(1.0, 64)),
+    )
     outcome = measure(folder, added)
     assert [r.cell for r in outcome.results] == [cell.id for cell in (*SMALL, *added)]
     later = {b.cell for b in folder.read().blocks if b.process > 2}
@@ -122,7 +176,7 @@ def test_a_worker_that_cannot_start_is_said_in_one_line(folder: SweepFolder) -> 
 def test_other_settings_are_never_merged(folder: SweepFolder, rules: Rules, name: str) -> None:
     measure(folder, rules=Rules(least_rounds=2, most_rounds=2))
     before = (folder.path / "blocks.jsonl").read_bytes()
-    with pytest.raises(StoreError, match=f"{name} .*, now it is .*--fresh"):
+    with pytest.raises(StoreError, match=f"{name} .*, now it is .*`fresh`"):
         measure(folder, rules=rules, worker=FakeWorker(version="2.0") if name == "onnxruntime" else FakeWorker())
     assert (folder.path / "blocks.jsonl").read_bytes() == before
 
@@ -147,11 +201,11 @@ def test_everything_derived_comes_back_byte_for_byte(folder: SweepFolder) -> Non
 
 
 def test_status_tells_what_has_settled(folder: SweepFolder) -> None:
-    seen: list[Status] = []
-    measure(folder, seen=seen)
-    assert [(s.process, s.round) for s in seen] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert seen[-1].settled == seen[-1].cells == len(SMALL)
-    assert seen[-1].left_s == 0
+    listener = Statuses()
+    measure(folder, listener=listener)
+    assert [(s.process, s.round) for s in listener.seen] == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert listener.seen[-1].settled == listener.seen[-1].cells == len(SMALL)
+    assert listener.seen[-1].left_s == 0
 
 
 def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFolder, tmp_path: Path) -> None:
@@ -161,10 +215,17 @@ def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFol
     noisy = measure(noisy_folder, rules=rules, worker=FakeWorker(noise_pct=5))
     assert all(r.rounds == 16 for r in calm.results)
     assert all((r.rounds or 0) >= 40 for r in noisy.results)
-    request = Request(Sweep("grid", SMALL), rules)
-    assert unsettled(request, calm) == {}
-    assert set(unsettled(request, noisy)) == {c.id for c in SMALL}
-    assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in unsettled(request, noisy).values())
+    assert open_cells(calm, rules) == {}
+    assert set(open_cells(noisy, rules)) == {c.id for c in SMALL}
+    assert all("at the limit of 40 rounds, wanted ± 1 %" in reason for reason in open_cells(noisy, rules).values())
+
+
+def targets(outcome: Outcome, cells: tuple[Cell, ...], **budget: float) -> dict[str, float]:
+    return settling_targets(cells, outcome.known.estimates, ci_pct=1.0, quality_source="slim-2018-08", **budget)
+
+
+def open_cells(outcome: Outcome, rules: Rules) -> dict[str, str]:
+    return unsettled(targets(outcome, SMALL), outcome.known.estimates, outcome.failures, rules)
 
 
 def test_sustained_load_comes_before_the_first_warm_up_and_is_recorded(folder: SweepFolder) -> None:
@@ -190,13 +251,13 @@ def test_a_time_budget_of_nothing_measures_nothing(folder: SweepFolder) -> None:
 def test_targets_are_narrow_near_the_frontier_or_the_budget(folder: SweepFolder) -> None:
     cells = Space(alpha="0.25,0.5,0.75,1.0", res="128,160,192,224").cells()
     outcome = measure(folder, cells)
-    found = estimate(folder.read().blocks)
-    by_frontier = settling_targets(Request(Sweep("grid", cells), RULES), found)
+    estimates = outcome.known.estimates
+    by_frontier = targets(outcome, cells)
     assert {by_frontier[r.cell] for r in outcome.results if r.on_frontier} == {1.0}
     assert 2.0 in by_frontier.values()
-    budget = found["a0.5_r160"].p50_ms
-    by_budget = settling_targets(Request(Sweep("grid", cells), RULES, max_latency_ms=budget), found)
-    assert by_budget == {k: 1.0 if abs(e.p50_ms / budget - 1) <= 0.05 else 2.0 for k, e in found.items()}
+    budget = estimates["a0.5_r160"].p50_ms
+    by_budget = targets(outcome, cells, max_latency_ms=budget)
+    assert by_budget == {k: 1.0 if abs(e.p50_ms / budget - 1) <= 0.05 else 2.0 for k, e in estimates.items()}
 
 
 def test_groups_fit_in_memory_and_share_references() -> None:

@@ -12,7 +12,8 @@ from mnsweep.errors import MnsweepError
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import printed
 from mnsweep.space import Space
-from mnsweep.sweep.file import Sweep, find_sweep_file, parse_sweep, read_sweep, write_sweep
+from mnsweep.sweep.file import Sweep, parse_sweep, read_sweep, write_sweep
+from mnsweep.sweep.find import find_sweep_file
 from tests.families import TASK_CLASSES
 
 REPOSITORY = Path(__file__).parents[1]

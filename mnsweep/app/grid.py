@@ -44,7 +44,7 @@ class GridOutcome:
     def failures(self) -> dict[str, str]:
         """The cells asked for that failed, with the reason."""
         shown = {result.cell for result in self.results}
-        return {cell: reason for cell, reason in self.derived.known.failures.items() if cell in shown}
+        return {cell: reason for cell, reason in self.derived.failures.items() if cell in shown}
 
 
 def rules_of(measuring: Measuring, rules: Rules) -> Rules:
@@ -111,5 +111,5 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         results=tuple(r for r in derived.results if r.cell in asked),
         others=tuple(r for r in derived.results if r.cell not in asked),
         skipped=session.skipped,
-        unsettled=unsettled(targets, derived.known.estimates, derived.known.failures, session.rules),
+        unsettled=unsettled(targets, derived.known.estimates, derived.failures, session.rules),
     )

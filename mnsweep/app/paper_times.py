@@ -70,7 +70,7 @@ def measure_paper(
     ) as session:
         measure_in_passes(session)
         derived = derive(session.folder)
-    return PaperMeasured(derived=derived, missing={**session.skipped, **derived.known.failures})
+    return PaperMeasured(derived=derived, missing={**session.skipped, **derived.failures})
 
 
 def measure_in_passes(session: Session) -> None:

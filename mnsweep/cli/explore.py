@@ -44,10 +44,10 @@ def explore(
         _print_document(outcome)
     else:
         _print(outcome.derived, verbose)
-    for cell, reason in outcome.derived.known.failures.items():
+    for cell, reason in outcome.derived.failures.items():
         warn(f"{cell} failed: {reason}")
     advise_files(outcome.derived, quiet)
-    if outcome.derived.known.failures:
+    if outcome.derived.failures:
         raise typer.Exit(PARTIAL)
 
 

@@ -42,6 +42,11 @@ class Outcome:
     validation: Validation | None
 
     @property
+    def failures(self) -> Mapping[str, str]:
+        """The cells of the sweep that failed, with the reason."""
+        return self.known.failures
+
+    @property
     def errors(self) -> Errors:
         """Leave-one-out errors of the models, all together; there must be one."""
         return Errors.of(np.expm1(-np.concatenate([model.missed for model in self.known.models.values()])))

@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+from mnsweep.lab import RULES, Lab, ask_for_space, open_lab
+from mnsweep.prepare.deploy import deployed_channels
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.accuracy.surface import surface
@@ -22,12 +24,10 @@ from mnsweep.app.exploration import Aims, explore, verified
 from mnsweep.cell import Cell, Deployment
 from mnsweep.choice.constraints import Constraints
 from mnsweep.counting import deployed_cost
-from mnsweep.lab import RULES, Lab, ask_for_space, open_lab
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.prediction.deployments import predict
 from mnsweep.prediction.latency_model import fit_latency
-from mnsweep.prepare.deploy import deployed_channels
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Known, derive
 from mnsweep.sweep.store import SweepFolder

@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
+from mnsweep.prepare.deploy import prepare
 
 import mnsweep
 from mnsweep.arch.expand import expand
@@ -22,7 +23,6 @@ from mnsweep.choice.ranking import Choice
 from mnsweep.graph.matrix_product import MULT_ADDS, build_product
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
-from mnsweep.prepare.deploy import prepare
 from mnsweep.worker.proxy import CellError, WorkerProcess
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
