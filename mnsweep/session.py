@@ -15,7 +15,7 @@ from mnsweep.errors import UnavailableError
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.campaign import Campaign, Status
-from mnsweep.measure.fit import Estimate, estimate
+from mnsweep.measure.fit import Estimate, fit
 from mnsweep.measure.plan import Group, groups, seconds
 from mnsweep.measure.record import Probe
 from mnsweep.measure.rounds import Rules
@@ -82,7 +82,7 @@ def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | N
 def plan(request: Request, folder: SweepFolder) -> Plan:
     """What is left to measure, with an estimate of the time before anything is timed."""
     records, rules = folder.read(), request.rules
-    found = estimate(records.blocks)
+    found = fit(records.blocks).estimates
     targets = settling_targets(request, found)
     pending = [cell for cell in request.cells if not has_settled(found.get(cell.id), targets[cell.id], rules)]
     began_at = records.processes[0].started_at if records.processes else None
@@ -91,7 +91,7 @@ def plan(request: Request, folder: SweepFolder) -> Plan:
     left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
     wanted = set(request.cells)
     known = [cell for cell in request.sweep.cells if cell.id in found or cell in wanted]
-    together = groups(pending, known, found, memory_bytes, request.beside)
+    together = groups(pending, known, measured=found, memory_bytes=memory_bytes, beside=request.beside)
     return Plan(tuple(together), min(left_s, rules.time_budget_s), began_at)
 
 

@@ -27,10 +27,16 @@ Explore = Callable[..., Ran]
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
+def _fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds in one process, for `explore` and for what `pick` verifies."""
+    monkeypatch.setattr("mnsweep.lab.RULES", RULES)
+    monkeypatch.setattr("mnsweep.app.exploration.RULES", RULES)
+
+
+@pytest.fixture
+def worker(_fast_rules: None, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """The worker that is timed; no network is built and no picture drawn."""
     made = machinery()
-    monkeypatch.setattr("mnsweep.app.exploration.RULES", RULES)
     monkeypatch.setattr("mnsweep.prepare.deploy.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)

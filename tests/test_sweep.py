@@ -10,7 +10,7 @@ from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
-from mnsweep.measure.fit import estimate
+from mnsweep.measure.fit import fit
 from mnsweep.measure.plan import groups
 from mnsweep.measure.rounds import Rules
 from mnsweep.session import Request, begin, get_ready, merge, run, settling_targets, unsettled
@@ -122,7 +122,7 @@ def test_a_worker_that_cannot_start_is_said_in_one_line(folder: SweepFolder) -> 
 def test_other_settings_are_never_merged(folder: SweepFolder, rules: Rules, name: str) -> None:
     measure(folder, rules=Rules(least_rounds=2, most_rounds=2))
     before = (folder.path / "blocks.jsonl").read_bytes()
-    with pytest.raises(StoreError, match=f"{name} .*, now it is .*--fresh"):
+    with pytest.raises(StoreError, match=f"{name} .*, now it is .*`fresh`"):
         measure(folder, rules=rules, worker=FakeWorker(version="2.0") if name == "onnxruntime" else FakeWorker())
     assert (folder.path / "blocks.jsonl").read_bytes() == before
 
@@ -190,7 +190,7 @@ def test_a_time_budget_of_nothing_measures_nothing(folder: SweepFolder) -> None:
 def test_targets_are_narrow_near_the_frontier_or_the_budget(folder: SweepFolder) -> None:
     cells = Space(alpha="0.25,0.5,0.75,1.0", res="128,160,192,224").cells()
     outcome = measure(folder, cells)
-    found = estimate(folder.read().blocks)
+    found = fit(folder.read().blocks).estimates
     by_frontier = settling_targets(Request(Sweep("grid", cells), RULES), found)
     assert {by_frontier[r.cell] for r in outcome.results if r.on_frontier} == {1.0}
     assert 2.0 in by_frontier.values()
@@ -201,7 +201,7 @@ def test_targets_are_narrow_near_the_frontier_or_the_budget(folder: SweepFolder)
 
 def test_groups_fit_in_memory_and_share_references() -> None:
     cells = Space(alpha="0.1:1.0:0.1", res="64:160:32").cells()
-    found = groups(cells, cells, (), 200e6)
+    found = groups(cells, cells, measured=(), memory_bytes=200e6)
     assert len(found) > 1
     assert [c for g in found for c in g.cells] == list(cells)
     assert len({g.references for g in found}) == 1
@@ -212,17 +212,17 @@ def test_groups_fit_in_memory_and_share_references() -> None:
 def test_a_thousand_cells_stay_in_groups_of_a_bounded_size() -> None:
     cells = Space(alpha="0.01:1.0:0.01", res="128:200:8").cells()
     assert len(cells) == 1000
-    assert max(len(g.cells) for g in groups(cells, cells, (), 1e12)) <= 64
+    assert max(len(g.cells) for g in groups(cells, cells, measured=(), memory_bytes=1e12)) <= 64
 
 
 def test_references_of_a_sweep_that_grows_were_measured_before() -> None:
     cells = Space(alpha="0.1:1.0:0.1", res="64").cells()
     old = {cell.id for cell in cells[:4]}
-    (group,) = groups(cells[4:], cells, old, 1e12)
+    (group,) = groups(cells[4:], cells, measured=old, memory_bytes=1e12)
     assert {cell.id for cell in group.references} <= old
 
 
 def test_one_cell_alone_is_its_own_reference() -> None:
     cell = Cell(Design(0.25, 32), Deployment(threads=2))
-    (group,) = groups([cell], [cell], (), 1e12)
+    (group,) = groups([cell], [cell], measured=(), memory_bytes=1e12)
     assert group.all == (cell,)

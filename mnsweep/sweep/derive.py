@@ -12,7 +12,7 @@ from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.cell import Cell
 from mnsweep.choice.verification import Verification, verify
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.fit import Estimate, Movement, estimate, speed_movement
+from mnsweep.measure.fit import Estimate, Movement, fit
 from mnsweep.measure.record import Records
 from mnsweep.plots.caption import caption
 from mnsweep.plots.cliffs import cliffs_plot
@@ -100,12 +100,12 @@ def read(folder: SweepFolder) -> Known:
     sweep, records = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP), folder.read()
     kept = {cell: from_text(text) for cell, text in records.padding.items()}
     channels = deployed_channels(sweep.cells, kept, records.probes)
-    estimates = estimate(records.blocks)
-    latency_ms = {key: found.p50_ms for key, found in estimates.items()}
+    fitted = fit(records.blocks)
+    latency_ms = {key: estimate.p50_ms for key, estimate in fitted.estimates.items()}
     ids = {cell.id for cell in sweep.cells}
     failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}
     models = fit_models(sweep.cells, latency_ms, channels, sweep.prediction.held_out) if sweep.prediction else {}
-    return Known(sweep, records, speed_movement(records.blocks), estimates, latency_ms, failures, channels, models)
+    return Known(sweep, records, fitted.movement, fitted.estimates, latency_ms, failures, channels, models)
 
 
 def tabulate(known: Known, machine: Machine) -> list[Result]:
