@@ -4,16 +4,16 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 from mnsweep.cell import parse_cell
+from mnsweep.machine import lock
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.record import Block, Failure, Process
 from mnsweep.result import Result
@@ -31,15 +31,11 @@ settings.register_profile(
 settings.load_profile("mnsweep")
 
 
-# Files of tests that take the machine's lock: of several workers (-n) one at a time runs one of these.
-MEASURING = ("test_cli", "test_doctor", "test_explore_cli", "test_faults", "test_paper_cli", "test_profile", "test_runtimes")
-
-
 @pytest.fixture(autouse=True)
-def _one_measurer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    shared = tmp_path_factory.getbasetemp().parent / "measuring.lock"
-    with FileLock(shared) if request.path.stem in MEASURING else nullcontext():
-        yield
+def _own_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock for each test: whoever measures on this machine meanwhile is not waited for."""
+    path = tmp_path_factory.getbasetemp() / f"{uuid4().hex}.lock"
+    monkeypatch.setattr(lock, "lock_path", lambda: path)
 
 
 @pytest.fixture(autouse=True)

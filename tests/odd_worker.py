@@ -11,7 +11,7 @@ from mnsweep.worker.base import Run
 open_ready = worker.open_ready
 
 
-def open_oddly(model: bytes, how: Deployment) -> Run:
+def open_oddly(model: bytes, deployment: Deployment) -> Run:
     if model == b"raises":
         raise RuntimeError("this kernel is not for you")
     if model == b"hangs":
@@ -20,7 +20,7 @@ def open_oddly(model: bytes, how: Deployment) -> Run:
         return lambda: os._exit(11)
     if model == b"short":
         return lambda: time.sleep(0.001)
-    return open_ready(model, how)
+    return open_ready(model, deployment)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 
 from mnsweep.cell import Deployment
 from mnsweep.measure.campaign import Campaign
-from mnsweep.measure.fit import estimate
+from mnsweep.measure.fit import fit
 from mnsweep.measure.plan import groups
 from mnsweep.measure.record import Block, Records
 from mnsweep.measure.rounds import Rules
@@ -102,8 +102,8 @@ def covered(kind: str, seed: int) -> int:
     noise = NOISES[kind](rng)
     worker = SimulatedWorker(ms_of=lambda key, _: truth_ms[key], clock=clock, noise=noise, rng=rng, keys=list(truth_ms))
     campaign = Campaign(
-        records,
-        Rules(),
+        records=records,
+        rules=Rules(),
         append=lambda record: None,
         model_of=lambda cell: b"",
         targets=lambda found: {key: 1.0 + (i % 3 == 0) for i, key in enumerate(truth_ms)},
@@ -111,12 +111,12 @@ def covered(kind: str, seed: int) -> int:
         new_worker=worker,
         clock=clock.s,
     )
-    campaign.measure(groups(CELLS, CELLS, (), 1e12))
+    campaign.measure(groups(CELLS, CELLS, measured=(), memory_bytes=1e12))
     return _inside(truth_ms, records.blocks)
 
 
 def _inside(truth_ms: dict[str, float], blocks: list[Block]) -> int:
-    found = estimate(blocks)
+    found = fit(blocks).estimates
     keys = sorted(truth_ms)
     error = np.log([found[k].p50_ms / truth_ms[k] for k in keys])
     half = np.log1p([(found[k].relative_ci_pct or np.inf) / 100 for k in keys])

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,6 @@ Run = Callable[..., Ran]
 @pytest.fixture
 def run(
     tmp_path: Path,
-    tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Run:
@@ -70,8 +68,6 @@ def run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
     monkeypatch.setattr(WorkerProcess, "__enter__", refuse)
-    if find_spec(LOCK):  # whoever measures on this machine meanwhile shall not be waited for
-        monkeypatch.setattr(f"{LOCK}.lock_path", lambda: tmp_path_factory.mktemp("lock") / "lock")
     return run
 
 

@@ -1,7 +1,6 @@
 """Findings, from readings that were made up; and the reader, on counters that do not wait."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,7 +97,7 @@ TABLE: list[tuple[dict[str, Any], str, str]] = [
     ({"memory_free_gib": 1.0}, "memory", "fair"),
     ({"memory_free_gib": 0.4}, "memory", "poor"),
     ({"memory_free_gib": None}, "memory", "unknown"),
-    ({"other_measurer": "another mnsweep is measuring (process 7): wait"}, "other mnsweep", "poor"),
+    ({"other_measurer": "another mnsweep is measuring (process 7)"}, "other mnsweep", "poor"),
     ({"told_apart": False}, "identity", "fair"),
 ]
 
@@ -125,15 +124,15 @@ def test_every_condition_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("changes", [changes for changes, _, _ in TABLE])
-def test_what_is_not_good_has_a_mend_in_one_line_and_what_is_good_has_none(changes: dict[str, Any]) -> None:
+def test_what_is_not_good_has_a_fix_in_one_line_and_what_is_good_has_none(changes: dict[str, Any]) -> None:
     for finding in find(quiet(**changes)):
-        assert bool(finding.mend) == (finding.verdict != "good"), finding
-        assert finding.why and finding.value and "\n" not in finding.mend + finding.why
+        assert bool(finding.fix) == (finding.verdict != "good"), finding
+        assert finding.why and finding.value and "\n" not in finding.fix + finding.why
 
 
-def test_the_mend_of_a_quota_names_the_threads_that_fit() -> None:
-    assert "at most 2 threads" in found_in(quiet(cpu_quota=2.5))["container's CPU quota"].mend
-    assert "threads" not in found_in(quiet(cpu_quota=0.5))["container's CPU quota"].mend
+def test_the_fix_of_a_quota_names_the_threads_that_fit() -> None:
+    assert "at most 2 threads" in found_in(quiet(cpu_quota=2.5))["container's CPU quota"].fix
+    assert "threads" not in found_in(quiet(cpu_quota=0.5))["container's CPU quota"].fix
 
 
 def test_a_quota_counts_against_the_cpus_that_may_be_used() -> None:
@@ -141,8 +140,8 @@ def test_a_quota_counts_against_the_cpus_that_may_be_used() -> None:
 
 
 def test_who_measures_is_named_and_how_grid_waits() -> None:
-    (finding,) = [f for f in find(quiet(other_measurer="another mnsweep (process 7): wait")) if f.verdict == "poor"]
-    assert finding.value == "another mnsweep (process 7)" and "--wait" in finding.mend
+    (finding,) = [f for f in find(quiet(other_measurer="another mnsweep (process 7)")) if f.verdict == "poor"]
+    assert finding.value == "another mnsweep (process 7)" and "--wait" in finding.fix
 
 
 class Window:
@@ -162,13 +161,12 @@ class Window:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setattr(lock, "lock_path", lambda: tmp_path / "measuring.lock")
-    yield write_root(tmp_path / "root", X86)
+def root(tmp_path: Path) -> Path:
+    return write_root(tmp_path / "root", X86)
 
 
 def read(root: Path, window: Window) -> Readings:
-    return read_conditions(read_machine(root), root, window.spend, window.clock, window.counters)
+    return read_conditions(read_machine(root), root, spend=window.spend, clock=window.clock, counters=window.counters)
 
 
 def test_steal_and_switches_are_of_the_window(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

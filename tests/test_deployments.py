@@ -19,8 +19,9 @@ from mnsweep.space import Space
 from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Offer
+from tests.fakes import FakeWorker
 from tests.test_cli import Run, assert_refused, run
-from tests.test_sweep import fake, measure
+from tests.test_sweep import measure
 
 __all__ = ["run"]  # a fixture
 UNEVEN, EVEN = Design.of(0.3, 32), Design.of(0.5, 32)
@@ -122,7 +123,7 @@ def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
     assert results[auto.id].deployed_mult_adds > results[none.id].deployed_mult_adds == results[none.id].mult_adds
     assert {p.padding.get(auto.id) for p in folder.read().processes} == {widths}
     assert not any(none.id in p.padding for p in folder.read().processes)
-    other = fake(chain_ns=staticmethod(lambda count: 1000 * count))
+    other = FakeWorker(chain_ns=lambda count: 1000 * count)
     (more,) = cells(Deployment(), design=Design.of(0.35, 32))
     again = {r.cell: r for r in measure(folder, (more,), worker=other).results}
     assert again[auto.id].deployed_channels == widths
@@ -131,7 +132,7 @@ def test_what_auto_came_to_is_recorded_and_kept(folder: SweepFolder) -> None:
 
 
 def test_one_probe_for_each_runtime_and_precision_that_pads(folder: SweepFolder) -> None:
-    worker = fake()
+    worker = FakeWorker()
     settings = product(("fp32", "int8"), ("onnxruntime", "openvino"), ("auto", "none"))
     hows = [Deployment(precision, runtime, pad=pad) for precision, runtime, pad in settings]
     measure(folder, (*cells(*hows), *cells(*hows, design=EVEN)), worker=worker)
@@ -141,7 +142,7 @@ def test_one_probe_for_each_runtime_and_precision_that_pads(folder: SweepFolder)
 
 def test_what_does_not_run_here_is_left_out_and_the_rest_is_measured(folder: SweepFolder) -> None:
     missing = Offer(obstacle="openvino can't be loaded: pip install 'mnsweep[openvino]'")
-    worker = fake(offers={"openvino": missing, "onnxruntime": Offer("1.0", ("fp32",))})
+    worker = FakeWorker(offers={"openvino": missing, "onnxruntime": Offer("1.0", ("fp32",))})
     asked = cells(Deployment(), Deployment("int8"), Deployment(runtime="openvino"))
     outcome = measure(folder, asked, worker=worker)
     assert [r.cell for r in outcome.results] == ["a0.3_r32"]
@@ -149,7 +150,7 @@ def test_what_does_not_run_here_is_left_out_and_the_rest_is_measured(folder: Swe
 
 
 def test_when_nothing_runs_here_it_says_how_to_get_it(folder: SweepFolder) -> None:
-    worker = fake(offers={"openvino": Offer(obstacle="pip install 'mnsweep[openvino]'")})
+    worker = FakeWorker(offers={"openvino": Offer(obstacle="pip install 'mnsweep[openvino]'")})
     with pytest.raises(UnavailableError, match=r"pip install 'mnsweep\[openvino\]'"):
         measure(folder, cells(Deployment(runtime="openvino")), worker=worker)
 
@@ -157,7 +158,7 @@ def test_when_nothing_runs_here_it_says_how_to_get_it(folder: SweepFolder) -> No
 def test_what_was_measured_stays_when_its_runtime_is_gone(folder: SweepFolder) -> None:
     with_openvino = cells(Deployment(runtime="openvino"))
     measure(folder, with_openvino)
-    gone = fake(offers={"openvino": Offer(obstacle="gone")})
+    gone = FakeWorker(offers={"openvino": Offer(obstacle="gone")})
     outcome = measure(folder, cells(Deployment()), worker=gone)
     assert {r.cell for r in outcome.results if r.samples} == {"a0.3_r32_openvino", "a0.3_r32"}
 

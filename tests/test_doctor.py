@@ -15,7 +15,7 @@ from mnsweep.app.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstac
 from mnsweep.cli.main import app
 from mnsweep.errors import UnavailableError
 from mnsweep.machine import lock
-from mnsweep.machine.conditions import find
+from mnsweep.machine.conditions import Finding, find
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.fit import Movement
@@ -62,7 +62,9 @@ class Lab:
         return [threads for (threads,) in self.worker.arguments_of("pin")]
 
     def measure(self, most_threads: int) -> Repeatability:
-        return measure_repeatability(b"network", [b"small", b"large"], most_threads, self.worker, self.clock.s)
+        return measure_repeatability(
+            b"network", [b"small", b"large"], most_threads=most_threads, new_worker=self.worker, clock=self.clock.s
+        )
 
 
 def failing(verb: str, key: str = "", error: Exception | None = None) -> Callable[..., None]:
@@ -183,18 +185,12 @@ def test_no_more_threads_than_there_are_cpus_for(facts: Facts, threads: int) -> 
     assert thread_limit(facts) == threads
 
 
-@pytest.fixture
-def own_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "lock_path", lambda: tmp_path / "measuring.lock")
-
-
-def seen(lab: Lab, obstacle: str | None = None, **changes: Any) -> partial[Diagnosis]:
+def seen(lab: Lab, obstacle: UnavailableError | None = None, **changes: Any) -> partial[Diagnosis]:
     """`diagnose` of a machine of two CPUs with a made-up worker; its clock is the real one."""
     changes = {"usable_cpus": 2, "logical_cpus": 2, **changes}
     return partial(diagnose, new_worker=lab.worker, why_not=lambda: obstacle, read=lambda machine, root: quiet(**changes))
 
 
-@pytest.mark.usefixtures("own_lock")
 def test_a_diagnosis_has_machine_findings_and_repeatability() -> None:
     lab = Lab()
     found = seen(lab)()
@@ -202,52 +198,59 @@ def test_a_diagnosis_has_machine_findings_and_repeatability() -> None:
     assert found.repeatability and found.repeatability.recommended_threads == 2
 
 
-@pytest.mark.usefixtures("own_lock")
 def test_without_timing_no_worker_starts() -> None:
     lab = Lab()
-    found = seen(lab, obstacle="made up")(timing=False)
+    found = seen(lab, obstacle=UnavailableError("made up"))(timing=False)
     assert (found.repeatability, found.obstacle, lab.pinned) == (None, None, [])
 
 
-@pytest.mark.usefixtures("own_lock")
 def test_what_keeps_it_from_timing_is_said_beside_the_findings() -> None:
     lab = Lab()
-    found = seen(lab, obstacle="onnxruntime is broken")()
-    assert (found.repeatability, found.obstacle, lab.pinned) == (None, "onnxruntime is broken", [])
+    broken = UnavailableError("onnxruntime is broken")
+    found = seen(lab, obstacle=broken)()
+    assert (found.repeatability, found.obstacle, lab.pinned) == (None, broken, [])
     assert found.findings
 
 
-@pytest.mark.usefixtures("own_lock")
 def test_while_another_mnsweep_measures_it_does_not_time() -> None:
     lab = Lab()
     with lock.measuring(wait=False):
         found = seen(lab)()
     assert found.repeatability is None and not lab.pinned
-    assert found.obstacle and "another mnsweep is measuring" in found.obstacle
-    assert "--no-timing" in found.obstacle and "--wait" not in found.obstacle
+    assert found.obstacle and "another mnsweep is measuring" in found.obstacle.what
+    assert "--no-timing" in found.obstacle.fix and "wait" not in str(found.obstacle)
 
 
 def test_a_runtime_that_breaks_on_import_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('made up')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     obstacle = runtime_obstacle()
-    assert obstacle and "ImportError: made up" in obstacle and "pip install" in obstacle
+    assert obstacle and "ImportError: made up" in obstacle.what and "pip install" in obstacle.fix
     (tmp_path / "onnxruntime.py").write_text("")
     assert runtime_obstacle() is None
 
 
 TIMED = Repeatability(
-    (ThreadCount(1, 2.0, 1.0, 0.5), ThreadCount(2, 1.25, 1.6, None)),
-    Movement(slower_pct=3.0, faster_pct=1.0),
+    by_threads=(
+        ThreadCount(threads=1, latency_ms=2.0, speed_up=1.0, repeatability_pct=0.5),
+        ThreadCount(threads=2, latency_ms=1.25, speed_up=1.6, repeatability_pct=None),
+    ),
+    movement=Movement(slower_pct=3.0, faster_pct=1.0),
     rounds=12,
     blocks=60,
     disturbed_blocks=2,
 )
 
 
+def diagnosis(
+    findings: tuple[Finding, ...] = find(quiet()), repeatability: Repeatability | None = None, **more: Any
+) -> Diagnosis:
+    return Diagnosis(machine=read_machine(), findings=findings, repeatability=repeatability, **more)
+
+
 def say(monkeypatch: pytest.MonkeyPatch, *arguments: str, found: Diagnosis | None = None, **changes: Any) -> list[bool]:
     """Run `mnsweep doctor` on a diagnosis; whether each call asked for timing."""
-    made_up = found or Diagnosis(read_machine(), find(quiet(**changes)), TIMED)
+    made_up = found or diagnosis(find(quiet(**changes)), TIMED)
     asked: list[bool] = []
 
     def diagnosed(timing: bool) -> Diagnosis:
@@ -268,8 +271,10 @@ def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert document["informative"]["python"] == machine.informative["python"]
     findings = {finding["name"]: finding for finding in document["findings"]}
     assert findings["simultaneous multithreading"]["verdict"] == "fair"
-    assert "at most 4 threads" in findings["simultaneous multithreading"]["mend"]
-    assert findings["load"]["mend"] is None
+    assert list(findings["load"]) == ["name", "value", "verdict", "why", "fix", "mend"]
+    assert "at most 4 threads" in findings["simultaneous multithreading"]["fix"]
+    assert findings["load"]["fix"] is None
+    assert all(finding["mend"] == finding["fix"] for finding in findings.values())
     assert document["repeatability"] == {
         "relative_ci_pct": 0.5, "of_rounds": 12, "slower_pct": 3.0, "faster_pct": 1.0,
         "rounds": 12, "blocks": 60, "disturbed_blocks": 2,
@@ -301,13 +306,13 @@ def test_text_says_what_defines_the_machine_and_what_to_do_next(
 def test_much_disturbance_asks_to_look_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], disturbed: int, cautious: bool
 ) -> None:
-    say(monkeypatch, found=Diagnosis(read_machine(), find(quiet()), replace(TIMED, disturbed_blocks=disturbed)))
+    say(monkeypatch, found=diagnosis(repeatability=replace(TIMED, disturbed_blocks=disturbed)))
     assert ("look again when less else runs" in capsys.readouterr().out) is cautious
 
 
-def test_what_is_poor_is_to_be_mended_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_poor_is_to_be_fixed_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     say(monkeypatch, power="battery", load=4.0)
-    assert capsys.readouterr().err.splitlines()[-1] == "next: mend what is poor (power, load), then mnsweep doctor again"
+    assert capsys.readouterr().err.splitlines()[-1] == "next: fix what is poor (power, load), then mnsweep doctor again"
 
 
 def test_quiet_has_no_advice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -316,7 +321,7 @@ def test_quiet_has_no_advice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_without_timing_it_only_looks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    looked = Diagnosis(read_machine(), find(quiet()))
+    looked = diagnosis()
     assert say(monkeypatch, "--no-timing", "--json", found=looked) == [False]
     document = json.loads(capsys.readouterr().out)
     assert document["repeatability"] is None and document["threads"] is None
@@ -329,7 +334,7 @@ def test_without_timing_it_only_looks(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_where_timing_is_impossible_it_says_all_it_saw_and_ends_with_four(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocked = Diagnosis(read_machine(), find(quiet()), obstacle="made up")
+    blocked = diagnosis(obstacle=UnavailableError("made up"))
     with pytest.raises(UnavailableError, match="made up") as error:
         say(monkeypatch, "--json", found=blocked)
     assert error.value.exit_code == 4

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, estimate
+from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, Fit, Movement, fit
 from mnsweep.measure.polish import median_polish
 from mnsweep.measure.record import Block
 
@@ -37,13 +37,13 @@ def relative(latencies: dict[str, float]) -> np.ndarray:
 
 
 def test_round_effects_leave_relative_latencies_alone() -> None:
-    found = {cell: e.p50_ms for cell, e in estimate(blocks_of(TRUTH, noise=0.0, weather=0.3)).items()}
+    found = {cell: e.p50_ms for cell, e in fit(blocks_of(TRUTH, noise=0.0, weather=0.3)).estimates.items()}
     assert relative(found) == pytest.approx(relative(TRUTH), abs=1e-6)
 
 
 def test_interleaving_beats_the_raw_median_when_the_machine_moves() -> None:
     blocks = blocks_of(TRUTH, noise=0.005, weather=0.2)
-    found = {cell: e.p50_ms for cell, e in estimate(blocks).items()}
+    found = {cell: e.p50_ms for cell, e in fit(blocks).estimates.items()}
     by_round_lost = {
         c: float(np.median([b.samples_ns[0] for b in blocks if b.cell == c][: 5 + i])) for i, c in enumerate(TRUTH)
     }
@@ -52,20 +52,20 @@ def test_interleaving_beats_the_raw_median_when_the_machine_moves() -> None:
 
 
 def test_one_block_is_an_estimate_without_a_relative_interval() -> None:
-    (e,) = estimate([Block("a", 1, 1, 0.0, 0, (2_000_000,) * 5)]).values()
+    (e,) = fit([Block("a", 1, 1, 0.0, 0, (2_000_000,) * 5)]).estimates.values()
     assert e.p50_ms == pytest.approx(2.0)
     assert (e.relative_ci_pct, e.samples, e.rounds) == (None, 5, 1)
 
 
 def test_nothing_measured_is_no_estimate() -> None:
-    assert estimate([]) == {}
+    assert fit([]) == Fit({}, Movement(0.0, 0.0))
 
 
 def test_groups_that_never_ran_together_are_compared_through_their_references() -> None:
     """Process 2 ran on a machine 20 % slower; only c0, c3 and c7 were in both."""
     first = blocks_of({c: TRUTH[c] for c in ("c0", "c1", "c2", "c3", "c7")}, process=1, noise=0.002)
     second = blocks_of({c: TRUTH[c] for c in ("c0", "c3", "c4", "c5", "c6", "c7")}, process=2, level=0.2, noise=0.002)
-    found = {cell: e.p50_ms for cell, e in estimate(first + second).items()}
+    found = {cell: e.p50_ms for cell, e in fit(first + second).estimates.items()}
     assert relative(found) == pytest.approx(relative(TRUTH), abs=0.004)
 
 
@@ -77,13 +77,13 @@ def test_a_chain_of_groups_is_levelled_exactly() -> None:
         for p in range(7)
         for b in blocks_of({c: TRUTH[c] for c in names[p : p + 2]}, p + 1, level=0.1 * p, noise=0, weather=0)
     ]
-    found = {cell: e.p50_ms for cell, e in estimate(blocks).items()}
+    found = {cell: e.p50_ms for cell, e in fit(blocks).estimates.items()}
     assert relative(found) == pytest.approx(relative(TRUTH), abs=1e-5)
 
 
 def test_the_relative_interval_shrinks_with_rounds_and_grows_with_noise() -> None:
     def mean_width(**settings: float) -> float:
-        return float(np.mean([e.relative_ci_pct or 0 for e in estimate(blocks_of(TRUTH, **settings)).values()]))  # type: ignore[arg-type]
+        return float(np.mean([e.relative_ci_pct or 0 for e in fit(blocks_of(TRUTH, **settings)).estimates.values()]))  # type: ignore[arg-type]
 
     assert mean_width(rounds=80) < 0.7 * mean_width(rounds=20)
     assert mean_width(noise=0.03) > 2 * mean_width(noise=0.01)
@@ -96,13 +96,13 @@ def test_the_spread_between_processes_is_in_the_relative_interval() -> None:
     for p in (1, 2, 3):
         shifted = {f"c{i}": 1e6 * np.exp(rng.normal(0, 0.02)) for i in range(40)}
         blocks += blocks_of(shifted, process=p, noise=1e-4)
-    widths = [e.relative_ci_pct or 0 for e in estimate(blocks).values()]
+    widths = [e.relative_ci_pct or 0 for e in fit(blocks).estimates.values()]
     assert pytest.approx(float(np.mean(widths)), rel=0.25) == 100 * 1.96 * 0.02 / 3**0.5
 
 
 def test_the_absolute_interval_holds_the_movement_of_the_machine() -> None:
-    calm = estimate(blocks_of(TRUTH, weather=0.001))["c3"]
-    moody = estimate(blocks_of(TRUTH, weather=0.1))["c3"]
+    calm = fit(blocks_of(TRUTH, weather=0.001)).estimates["c3"]
+    moody = fit(blocks_of(TRUTH, weather=0.1)).estimates["c3"]
     assert calm.ci_low_ms < calm.p50_ms < calm.ci_high_ms
     assert moody.ci_high_ms / moody.ci_low_ms > 1.2 > 1.05 > calm.ci_high_ms / calm.ci_low_ms
     assert (moody.relative_ci_pct or 0) < 1.5
@@ -113,7 +113,7 @@ def test_the_absolute_interval_holds_the_movement_of_the_machine() -> None:
 )
 def test_percentiles_only_from_enough_samples(samples: int, has_p90: bool, has_p99: bool) -> None:
     values = tuple(range(1_000_000, 1_000_000 + samples))
-    (e,) = estimate([Block("a", 1, 1, 0.0, 0, values)]).values()
+    (e,) = fit([Block("a", 1, 1, 0.0, 0, values)]).estimates.values()
     assert ((e.p90_ms is not None), (e.p99_ms is not None)) == (has_p90, has_p99)
     if has_p90:
         assert e.p90_ms == pytest.approx(float(np.percentile(values, 90)) / 1e6)
@@ -131,4 +131,4 @@ def test_median_polish_separates_rows_and_columns() -> None:
 
 def test_the_same_blocks_give_the_same_bytes() -> None:
     blocks = blocks_of(TRUTH)
-    assert repr(estimate(blocks)) == repr(estimate(list(blocks)))
+    assert repr(fit(blocks)) == repr(fit(list(blocks)))

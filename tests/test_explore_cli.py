@@ -27,11 +27,16 @@ Explore = Callable[..., Ran]
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
-    """The worker that is timed; no network is built and no picture drawn."""
-    made = machinery()
+def _fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rounds in one process, for `explore` and for what `pick` verifies."""
     for module in ("explore", "verify"):
         monkeypatch.setattr(f"mnsweep.app.{module}.RULES", RULES)
+
+
+@pytest.fixture
+def worker(_fast_rules: None, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
+    """The worker that is timed; no network is built and no picture drawn."""
+    made = machinery()
     monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)

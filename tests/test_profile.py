@@ -66,8 +66,10 @@ def lab(
 
 def node(name: str, ns: float, left: bool) -> NodeTime:
     if name == "classifier":
-        return NodeTime(name, "Gemm", "", ns)
-    return NodeTime(name, "FusedConv", "", ns) if left else NodeTime(f"{name}_nchwc", "Conv", "blocked", ns)
+        return NodeTime(name=name, op="Gemm", implementation="", ns=ns)
+    if left:
+        return NodeTime(name=name, op="FusedConv", implementation="", ns=ns)
+    return NodeTime(name=f"{name}_nchwc", op="Conv", implementation="blocked", ns=ns)
 
 
 def dying(key: str) -> Callable[..., None]:
@@ -78,12 +80,6 @@ def dying(key: str) -> Callable[..., None]:
             raise WorkerLostError("killed")
 
     return die
-
-
-@pytest.fixture(autouse=True)
-def _own_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path_factory.mktemp("lock") / "lock"
-    monkeypatch.setattr(lock, "lock_path", lambda: path)
 
 
 # --- the flow
@@ -423,6 +419,7 @@ def test_help_has_an_example() -> None:
     assert "mnsweep profile --alpha 1.0 --res 224" in EXAMPLE
 
 
+@pytest.mark.xdist_group("real processes")
 def test_a_real_run(run: Run) -> None:
     """The whole way, on this machine: every layer takes time, and the profiler's account is that of the clock."""
     ran = run("--alpha 0.25 --res 64 --pad none --json -q", real=True)

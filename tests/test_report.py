@@ -82,7 +82,9 @@ def test_layer_rows_add_up() -> None:
 
 def estimate_of(p50_ms: float, **columns: float | None) -> Estimate:
     known: dict[str, Any] = {"relative_ci_pct": None, "p90_ms": None, "p99_ms": None, **columns}
-    return Estimate(p50_ms, p50_ms * 0.9, p50_ms * 1.1, **known, samples=100, rounds=20, stability="stable")
+    return Estimate(
+        p50_ms=p50_ms, ci_low_ms=p50_ms * 0.9, ci_high_ms=p50_ms * 1.1, **known, samples=100, rounds=20, stability="stable"
+    )
 
 
 def test_measured_table_puts_latencies_beside_counts() -> None:
@@ -242,7 +244,9 @@ def test_hundred_alphas_by_thirty_resolutions_are_drawn(draw: Draw, name: str) -
 
 
 def test_plots_do_not_depend_on_the_frontier_being_known() -> None:
-    pareto_plot([replace(r, on_frontier=None) for r in THREE], "c")
+    axes = figure_of(pareto_plot, [replace(r, on_frontier=None) for r in THREE]).axes[0]
+    drawn = np.concatenate([np.asarray(points.get_offsets()) for points in axes.collections])
+    assert {tuple(point) for point in drawn} == {(r.latency_p50_ms, r.quality_pct) for r in THREE}
 
 
 @pytest.mark.parametrize("batch", [1, 4])

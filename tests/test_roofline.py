@@ -22,7 +22,7 @@ PNG = b"\x89PNG"
 
 
 def node(name: str, op: str = "Conv", implementation: str = "", us: float = 10.0) -> NodeTime:
-    return NodeTime(name, op, implementation, 1e3 * us)
+    return NodeTime(name=name, op=op, implementation=implementation, ns=1e3 * us)
 
 
 # --- roofs

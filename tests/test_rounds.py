@@ -3,11 +3,12 @@
 from collections import Counter
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import pytest
 
 from mnsweep.measure.record import Block, Failure, Mark, Records
-from mnsweep.measure.rounds import CANARY_EVERY, Rounds, Rules
+from mnsweep.measure.rounds import CANARY_EVERY, Rounds, Rules, Sink
 from mnsweep.worker.proxy import CellError
 from mnsweep.worker.timing import Timing, time_block
 
@@ -54,9 +55,14 @@ class Machine:
         return replace(time_block(run, min_runs, min_ms, self.clock_ns), disturbed=lost)
 
 
+def rounds_on(machine: Machine, sink: Sink, **settings: Any) -> Rounds:
+    defaults = {"time": machine.time, "rules": RULES, "rng": Random(0), "canary": "a"}
+    return Rounds(process=1, sink=sink, clock=machine.clock, **{**defaults, **settings})
+
+
 def rounds_of(machine: Machine, seed: int = 0, canary: str = "a") -> list[Block | Failure | Mark]:
     records: list[Block | Failure | Mark] = []
-    rounds = Rounds(1, machine.time, records.append, RULES, Random(seed), machine.clock, canary)
+    rounds = rounds_on(machine, records.append, rng=Random(seed), canary=canary)
     rounds.run(list(machine.run_ns), lambda done: list(machine.run_ns) if done < ROUNDS else [])
     return records
 
@@ -172,7 +178,7 @@ def test_the_next_block_is_asked_for_only_when_the_sink_has_returned() -> None:
         order.append("time")
         return machine.time(key, min_runs, min_ms)
 
-    rounds = Rounds(1, timing, lambda record: order.append("written"), RULES, Random(0), machine.clock, "a")
+    rounds = rounds_on(machine, lambda record: order.append("written"), time=timing)
     rounds.run(["a", "b"], lambda done: ["a", "b"] if done < 3 else [])
     assert order[2:] == ["time", "written"] * 12
 
@@ -180,9 +186,7 @@ def test_the_next_block_is_asked_for_only_when_the_sink_has_returned() -> None:
 def test_no_block_begins_once_the_time_is_up() -> None:
     machine = Machine(dict.fromkeys("abcdef", 4_000_000))
     records: list[Block | Failure | Mark] = []
-    rounds = Rounds(
-        1, machine.time, records.append, RULES, Random(0), machine.clock, "a", out_of_time=lambda: machine.clock() > 2
-    )
+    rounds = rounds_on(machine, records.append, out_of_time=lambda: machine.clock() > 2)
     rounds.run(list("abcdef"), lambda done: list("abcdef") if machine.clock() <= 2 else [])
     assert 2 < machine.clock() < 2.05
     assert len(records) > 10

@@ -262,7 +262,7 @@ def test_targets_are_narrow_near_the_frontier_or_the_budget(folder: SweepFolder)
 
 def test_groups_fit_in_memory_and_share_references() -> None:
     cells = Space(alpha="0.1:1.0:0.1", res="64:160:32").cells()
-    found = groups(cells, cells, (), 200e6)
+    found = groups(cells, cells, measured=(), memory_bytes=200e6)
     assert len(found) > 1
     assert [c for g in found for c in g.cells] == list(cells)
     assert len({g.references for g in found}) == 1
@@ -273,17 +273,17 @@ def test_groups_fit_in_memory_and_share_references() -> None:
 def test_a_thousand_cells_stay_in_groups_of_a_bounded_size() -> None:
     cells = Space(alpha="0.01:1.0:0.01", res="128:200:8").cells()
     assert len(cells) == 1000
-    assert max(len(g.cells) for g in groups(cells, cells, (), 1e12)) <= 64
+    assert max(len(g.cells) for g in groups(cells, cells, measured=(), memory_bytes=1e12)) <= 64
 
 
 def test_references_of_a_sweep_that_grows_were_measured_before() -> None:
     cells = Space(alpha="0.1:1.0:0.1", res="64").cells()
     old = {cell.id for cell in cells[:4]}
-    (group,) = groups(cells[4:], cells, old, 1e12)
+    (group,) = groups(cells[4:], cells, measured=old, memory_bytes=1e12)
     assert {cell.id for cell in group.references} <= old
 
 
 def test_one_cell_alone_is_its_own_reference() -> None:
     cell = Cell(Design.of(0.25, 32), Deployment(threads=2))
-    (group,) = groups([cell], [cell], (), 1e12)
+    (group,) = groups([cell], [cell], measured=(), memory_bytes=1e12)
     assert group.all == (cell,)

@@ -3,8 +3,9 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
@@ -14,65 +15,78 @@ from mnsweep.graph.weights import random_weights
 from mnsweep.machine.conditions import Finding, find
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.machine.lock import measuring
+from mnsweep.machine.lock import LockedError, measuring
 from mnsweep.machine.readings import Readings, read_conditions
-from mnsweep.measure.repeatability import Repeatability, measure_repeatability
+from mnsweep.measure.repeatability import SWEEP_ROUNDS, Repeatability, ThreadCount, measure_repeatability
 from mnsweep.prepare.models import SEED
-from mnsweep.worker.proxy import NewWorker, WorkerProcess
+from mnsweep.worker.proxy import NewWorker, NotStartedError, WorkerProcess
 
 NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # a millisecond each, or so
 MOST_THREADS = 8  # beyond, a small network does not scale, and a round takes too long
 IMPORT_TIMEOUT_S = 120.0  # from a cold disk
+WITHOUT_TIMING = "look at the machine without timing: mnsweep doctor --no-timing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The machine, a finding for all that may disturb timing, and what a sweep can expect here.
+    """The machine, a finding for all that may disturb timing, and what a sweep can expect on it.
 
-    `repeatability` is None where it was not asked for, or where `obstacle` says why it can't be measured.
+    `repeatability` is None where it was not asked for, or could not be measured, with the error that says why (`obstacle`).
     """
 
     machine: Machine
     findings: tuple[Finding, ...]
     repeatability: Repeatability | None = None
-    obstacle: str | None = None
+    obstacle: UnavailableError | None = None
+
+    @property
+    def poor(self) -> tuple[str, ...]:
+        """Names of the findings that should be fixed first."""
+        return tuple(finding.name for finding in self.findings if finding.verdict == "poor")
+
+    @property
+    def next_command(self) -> str:
+        """What to run once nothing is poor."""
+        threads = self.repeatability.recommended_threads if self.repeatability else 1
+        return "mnsweep grid" + (f" --threads 1,{threads}" if threads > 1 else "")
 
 
-def runtime_obstacle() -> str | None:
-    """Why onnxruntime can't be imported, in the words of a process that tried; None where it can."""
+def runtime_obstacle() -> UnavailableError | None:
+    """Why onnxruntime can't be imported, as a process that tried says it; None where it can."""
     command = [sys.executable, "-c", "import onnxruntime"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
     if tried.returncode == 0:
         return None
     reason = (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]
-    return f"onnxruntime can't be imported ({reason}): pip install --force-reinstall onnxruntime"
+    return UnavailableError(f"onnxruntime can't be imported ({reason})", "pip install --force-reinstall onnxruntime")
 
 
 def diagnose(
     timing: bool = True,
+    *,
     root: Path = Path("/"),
     new_worker: NewWorker = WorkerProcess,
-    why_not: Callable[[], str | None] = runtime_obstacle,
+    why_not: Callable[[], UnavailableError | None] = runtime_obstacle,
     read: Callable[[Machine, Path], Readings] = read_conditions,
 ) -> Diagnosis:
     """Look at this machine for half a second, and with `timing` time small networks on it for four more.
 
-    `root` is where /proc, /sys and /etc are, `new_worker` starts a worker process, `why_not` says what keeps
-    it from timing, `read` tells what the machine does now (others in tests).
+    `root` is where /proc, /sys and /etc are, `new_worker` starts a worker, `why_not` is what keeps it from timing,
+    `read` reads the state of the machine (others in tests).
     """
     machine = read_machine(root)
     readings = read(machine, root)
     findings = find(readings)
     if not timing:
-        return Diagnosis(machine, findings)
+        return Diagnosis(machine=machine, findings=findings)
     if obstacle := why_not():
-        return Diagnosis(machine, findings, obstacle=obstacle)
+        return Diagnosis(machine=machine, findings=findings, obstacle=obstacle)
     try:
         with measuring(wait=False):
             repeatability = _measured(thread_limit(readings.facts), new_worker)
     except UnavailableError as error:
-        return Diagnosis(machine, findings, obstacle=_without_other_commands(str(error)))
-    return Diagnosis(machine, findings, repeatability)
+        return Diagnosis(machine=machine, findings=findings, obstacle=_obstacle(error))
+    return Diagnosis(machine=machine, findings=findings, repeatability=repeatability)
 
 
 def thread_limit(facts: Facts) -> int:
@@ -80,8 +94,46 @@ def thread_limit(facts: Facts) -> int:
     return min(facts.usable_threads, MOST_THREADS)
 
 
+def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The document of `--json`; `mend` repeats `fix` for scripts of earlier versions."""
+    machine, timed = diagnosis.machine, diagnosis.repeatability
+    findings = [asdict(finding) | {"fix": finding.fix or None} for finding in diagnosis.findings]
+    return {
+        "schema_version": 1,
+        "machine": machine.key,
+        "checked": dict(machine.checked),
+        "informative": dict(machine.informative),
+        "findings": [{**finding, "mend": finding["fix"]} for finding in findings],
+        "repeatability": timed and _repeatability(timed),
+        "threads": timed and {"recommended": timed.recommended_threads, "timed": list(map(_threads, timed.by_threads))},
+    }
+
+
+def _repeatability(timed: Repeatability) -> dict[str, Any]:
+    return {
+        "relative_ci_pct": timed.pct,
+        "of_rounds": SWEEP_ROUNDS,
+        "slower_pct": timed.movement.slower_pct,
+        "faster_pct": timed.movement.faster_pct,
+        "rounds": timed.rounds,
+        "blocks": timed.blocks,
+        "disturbed_blocks": timed.disturbed_blocks,
+    }
+
+
+def _threads(timed: ThreadCount) -> dict[str, Any]:
+    return {
+        "threads": timed.threads,
+        "latency_ms": timed.latency_ms,
+        "speed_up": timed.speed_up,
+        "efficiency": timed.efficiency,
+        "relative_ci_pct": timed.repeatability_pct,
+    }
+
+
 def _measured(most_threads: int, new_worker: NewWorker) -> Repeatability:
-    return measure_repeatability(_model(NETWORK), [_model(design) for design in COMPANIONS], most_threads, new_worker)
+    companions = [_model(design) for design in COMPANIONS]
+    return measure_repeatability(_model(NETWORK), companions, most_threads=most_threads, new_worker=new_worker)
 
 
 def _model(design: Design) -> bytes:
@@ -89,7 +141,7 @@ def _model(design: Design) -> bytes:
     return build_onnx(layers, random_weights(layers, SEED), batch=1)
 
 
-def _without_other_commands(error: str) -> str:
-    """`doctor` has no --wait, and who reads this has run it already."""
-    text = error.removesuffix(": wait for it with --wait, or stop it").removesuffix("; see 'mnsweep doctor'")
-    return f"{text}; look at the machine without timing: mnsweep doctor --no-timing"
+def _obstacle(error: UnavailableError) -> UnavailableError:
+    """The error without fixes that do not fit: `doctor` can't wait, and whoever reads this has run it already."""
+    unfit = isinstance(error, LockedError | NotStartedError) or not error.fix
+    return UnavailableError(error.what, WITHOUT_TIMING if unfit else f"{error.fix}; or {WITHOUT_TIMING}")

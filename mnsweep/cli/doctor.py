@@ -1,6 +1,6 @@
-"""`mnsweep doctor`: what this machine is, and what timing on it is worth."""
+"""`mnsweep doctor`: what this machine is, and how well timing works on it."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnsweep.measure.repeatability import Repeatability
 
 EXAMPLE = "Example: mnsweep doctor"
-MUCH_DISTURBED = 0.25  # of the blocks: then what follows says more of the disturbance than of the machine
+MUCH_DISTURBED = 0.25  # of the blocks: then the numbers describe the disturbance more than the machine
 STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}
 
 
@@ -24,73 +24,38 @@ def doctor(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Say what this machine is, what would disturb timing on it, and how to mend it.
+    """Say what this machine is, what would disturb timing on it, and how to fix it.
 
     Then time small networks for a few seconds: how well would a sweep repeat,
-    and how many threads make sense? Exit status 4: nothing can be timed here now.
+    and how many threads make sense? Exit status 4: nothing can be timed on this machine now.
     """
     from mnsweep.app.doctor import diagnose
-    from mnsweep.cli.show import advise, console
-    from mnsweep.errors import UnavailableError
+    from mnsweep.cli.show import advise
 
     advise(f"looking at this machine: about {1 if no_timing else 6} s", quiet)
-    found = diagnose(timing=not no_timing)
-    if json:
-        typer.echo(_document(found))
-    else:
-        console().print(_facts_table(found.machine), _findings_table(found.findings))
-        if found.repeatability:
-            console().print(_threads_table(found.repeatability))
-        for line in _lines(found.repeatability):
-            typer.echo(line)
-    if found.obstacle:
-        raise UnavailableError(found.obstacle)
-    advise(_next(found), quiet)
+    diagnosis = diagnose(timing=not no_timing)
+    _print_document(diagnosis) if json else _print(diagnosis)
+    if diagnosis.obstacle:
+        raise diagnosis.obstacle
+    advise(_next(diagnosis), quiet)
 
 
-def _document(found: "Diagnosis") -> str:
-    from dataclasses import asdict
+def _print_document(diagnosis: "Diagnosis") -> None:
     from json import dumps
 
-    timed = found.repeatability
-    document: dict[str, Any] = {
-        "schema_version": 1,
-        "machine": found.machine.key,
-        "checked": dict(found.machine.checked),
-        "informative": dict(found.machine.informative),
-        "findings": [{**asdict(finding), "mend": finding.mend or None} for finding in found.findings],
-        "repeatability": timed and _repeatability(timed),
-        "threads": timed and _threads(timed),
-    }
-    return dumps(document, indent=2, allow_nan=False)
+    from mnsweep.app.doctor import to_document
+
+    typer.echo(dumps(to_document(diagnosis), indent=2, allow_nan=False))
 
 
-def _repeatability(timed: "Repeatability") -> dict[str, Any]:
-    from mnsweep.measure.repeatability import SWEEP_ROUNDS
+def _print(diagnosis: "Diagnosis") -> None:
+    from mnsweep.cli.show import console
 
-    return {
-        "relative_ci_pct": timed.pct,
-        "of_rounds": SWEEP_ROUNDS,
-        "slower_pct": timed.movement.slower_pct,
-        "faster_pct": timed.movement.faster_pct,
-        "rounds": timed.rounds,
-        "blocks": timed.blocks,
-        "disturbed_blocks": timed.disturbed_blocks,
-    }
-
-
-def _threads(timed: "Repeatability") -> dict[str, Any]:
-    rows = [
-        {
-            "threads": t.threads,
-            "latency_ms": t.latency_ms,
-            "speed_up": t.speed_up,
-            "efficiency": t.efficiency,
-            "relative_ci_pct": t.repeatability_pct,
-        }
-        for t in timed.by_threads
-    ]
-    return {"recommended": timed.recommended_threads, "timed": rows}
+    console().print(_facts_table(diagnosis.machine), _findings_table(diagnosis.findings))
+    if diagnosis.repeatability:
+        console().print(_threads_table(diagnosis.repeatability))
+    for line in _lines(diagnosis.repeatability):
+        typer.echo(line)
 
 
 def _table(title: str, *columns: str) -> "Table":
@@ -106,7 +71,7 @@ def _table(title: str, *columns: str) -> "Table":
 def _facts_table(machine: "Machine") -> "Table":
     from rich.markup import escape
 
-    table = _table(f"machine {machine.key}", "fact", "value", "what for")
+    table = _table(f"machine {machine.key}", "fact", "value", "role")
     for facts, role in ((machine.checked, "defines the machine"), (machine.informative, "for information")):
         for name, value in facts.items():
             table.add_row(name.replace("_gib", " (GiB)").replace("_", " "), escape(str(value)) or "–", role)
@@ -117,9 +82,9 @@ def _facts_table(machine: "Machine") -> "Table":
 def _findings_table(findings: tuple["Finding", ...]) -> "Table":
     from rich.markup import escape
 
-    table = _table("what may disturb timing", "condition", "here", "verdict", "why, and how to mend it")
+    table = _table("what may disturb timing", "condition", "here", "verdict", "why, and how to fix it")
     for f in findings:
-        advice = f"{f.why}\n→ {f.mend}" if f.mend else f"[dim]{f.why}[/dim]"
+        advice = f"{f.why}\n→ {f.fix}" if f.fix else f"[dim]{f.why}[/dim]"
         table.add_row(f.name, escape(f.value), f"[{STYLES[f.verdict]}]{f.verdict}[/]", advice)
     return table
 
@@ -157,9 +122,7 @@ def _count(threads: int) -> str:
     return f"{threads} thread{'s' * (threads != 1)}"
 
 
-def _next(found: "Diagnosis") -> str:
-    poor = [finding.name for finding in found.findings if finding.verdict == "poor"]
-    if poor:
-        return f"next: mend what is poor ({', '.join(poor)}), then mnsweep doctor again"
-    threads = found.repeatability.recommended_threads if found.repeatability else 1
-    return "next: mnsweep grid" + (f" --threads 1,{threads}" if threads > 1 else "")
+def _next(diagnosis: "Diagnosis") -> str:
+    if diagnosis.poor:
+        return f"next: fix what is poor ({', '.join(diagnosis.poor)}), then mnsweep doctor again"
+    return f"next: {diagnosis.next_command}"

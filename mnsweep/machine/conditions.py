@@ -1,7 +1,7 @@
-"""What would disturb timing here, and how to mend it: from readings to findings.
+"""What would disturb timing on this machine, and how to fix it: from readings to findings.
 
 Verdicts: `good`; `fair`, where comparisons between cells hold and milliseconds may move or intervals widen;
-`poor`, where timing is not worth much before it is mended; `unknown`, where the system does not tell.
+`poor`, which should be fixed before anything is timed; `unknown`.
 """
 
 from collections.abc import Callable
@@ -21,27 +21,27 @@ SLOW_HINTS = ("power", "balance_power")
 X86 = ("x86_64", "AMD64")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that may disturb timing: its value here, the verdict, why it matters, how to mend it.
+    """One thing that may disturb timing: its value on this machine, the verdict, why it matters, how to fix it.
 
-    `mend` is one line; empty where the verdict is `good`.
+    `fix` is one line; empty where the verdict is `good`.
     """
 
     name: str
     value: str
     verdict: Verdict
     why: str
-    mend: str = ""
+    fix: str = ""
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
-    """A finding for everything that is looked at, in the order of `CHECKS`."""
+    """A finding for each of `CHECKS`, in their order."""
     return tuple(check(readings) for check in CHECKS)
 
 
-def _finding(name: str, value: str, verdict: Verdict, why: str, mend: str) -> Finding:
-    return Finding(name, value, verdict, why, "" if verdict == "good" else mend)
+def _finding(name: str, value: str, verdict: Verdict, *, why: str, fix: str) -> Finding:
+    return Finding(name=name, value=value, verdict=verdict, why=why, fix="" if verdict == "good" else fix)
 
 
 def _graded(number: float | None, good: float, poor: float) -> Verdict:
@@ -53,26 +53,26 @@ def _graded(number: float | None, good: float, poor: float) -> Verdict:
 def _platform(r: Readings) -> Finding:
     verdict: Verdict = "good" if r.system == "Linux" and r.architecture in X86 else "fair"
     why = "mnsweep is measured on Linux x86"
-    mend = "go by what is measured here: reference runs and their cliffs are of other kernels"
+    fix = "rely on what is measured here: reference runs and their cliffs are of other kernels"
     if r.system != "Linux":
-        why += "; this system tells neither steal nor frequency policy, and fast and slow cores are not told apart"
-        mend = "measure under Linux where milliseconds must be right; comparisons between cells hold here too"
-    return _finding("platform", f"{r.system} {r.architecture}", verdict, why, mend)
+        why += "; here steal and frequency policy are unknown, and fast and slow cores are not told apart"
+        fix = "measure under Linux where milliseconds must be right; comparisons between cells hold here too"
+    return _finding("platform", f"{r.system} {r.architecture}", verdict, why=why, fix=fix)
 
 
 def _cores(r: Readings) -> Finding:
     count = r.facts.usable_cpus
     why = "with one CPU, what is timed shares it with everything else"
-    mend = "stop all that can be stopped, and expect wider intervals"
-    return _finding("CPUs", str(count), "good" if count > 1 else "fair", why, mend)
+    fix = "stop all that can be stopped, and expect wider intervals"
+    return _finding("CPUs", str(count), "good" if count > 1 else "fair", why=why, fix=fix)
 
 
 def _load(r: Readings) -> Finding:
     each = None if r.load is None else r.load / r.logical_cpus
-    value = "not told" if r.load is None else f"{r.load:.2f} on {r.logical_cpus} CPUs"
+    value = "unknown" if r.load is None else f"{r.load:.2f} on {r.logical_cpus} CPUs"
     why = "other programs take CPU, caches and clock from what is timed"
-    mend = "stop other programs ('top' or the task manager names them), wait a minute, look again"
-    return _finding("load", value, _graded(each, LOAD_GOOD, LOAD_POOR), why, mend)
+    fix = "stop other programs ('top' or the task manager names them), wait a minute, look again"
+    return _finding("load", value, _graded(each, LOAD_GOOD, LOAD_POOR), why=why, fix=fix)
 
 
 def _steal(r: Readings) -> Finding:
@@ -80,31 +80,31 @@ def _steal(r: Readings) -> Finding:
     if verdict == "good" and (r.steal_since_boot_pct or 0.0) > STEAL_GOOD_PCT:
         verdict = "fair"
     since = "" if r.steal_since_boot_pct is None else f", {r.steal_since_boot_pct:.1f} % since boot"
-    value = "not told" if r.steal_pct is None else f"{r.steal_pct:.1f} % now{since}"
+    value = "unknown" if r.steal_pct is None else f"{r.steal_pct:.1f} % now{since}"
     why = "the host gives our time to other guests"
-    mend = "measure at a quieter hour, or on a machine with CPUs of its own"
+    fix = "measure at a quieter hour, or on a machine with CPUs of its own"
     if r.steal_pct is None:
-        mend = "nothing to set: go by the intervals, which widen when it happens"
-    return _finding("steal", value, verdict, why, mend)
+        fix = "nothing to set: rely on the intervals, which widen when it happens"
+    return _finding("steal", value, verdict, why=why, fix=fix)
 
 
 def _switches(r: Readings) -> Finding:
     verdict = _graded(r.switches_per_s, SWITCHES_GOOD, SWITCHES_POOR)
-    value = "not told" if r.switches_per_s is None else f"{r.switches_per_s:.0f} per second"
+    value = "unknown" if r.switches_per_s is None else f"{r.switches_per_s:.0f} per second"
     why = "the scheduler gives our CPU to other processes"
-    mend = "stop other programs; blocks that it hits are marked and repeated"
-    return _finding("involuntary switches", value, verdict, why, mend)
+    fix = "stop other programs; blocks that it hits are marked and repeated"
+    return _finding("involuntary switches", value, verdict, why=why, fix=fix)
 
 
 def _frequency(r: Readings) -> Finding:
     f = r.facts
     why = "the clock follows the load, so that a short block may run at another one than a long block"
     if f.frequency_governor is None:
-        mend = "nothing to set here, host or firmware decide: trust comparisons more than milliseconds"
-        return _finding("frequency policy", "not told", "unknown", why, mend)
+        fix = "nothing to set here, host or firmware decide: trust comparisons more than milliseconds"
+        return _finding("frequency policy", "unknown", "unknown", why=why, fix=fix)
     parts = (f.frequency_governor, f.frequency_driver, f.energy_preference)
-    mend = "sudo cpupower frequency-set -g performance"
-    return _finding("frequency policy", "; ".join(filter(None, parts)), _governed(r), why, mend)
+    fix = "sudo cpupower frequency-set -g performance"
+    return _finding("frequency policy", "; ".join(filter(None, parts)), _governed(r), why=why, fix=fix)
 
 
 def _governed(r: Readings) -> Verdict:
@@ -119,20 +119,20 @@ def _governed(r: Readings) -> Verdict:
 
 def _turbo(r: Readings) -> Finding:
     why = "above its base frequency the clock depends on heat and on what other cores do"
-    mend = "grid --sustain-s 30 heats the machine up first; or switch turbo off in the firmware"
-    return _switched("turbo", r.facts.turbo, why, mend)
+    fix = "mnsweep grid --sustain-s 30 heats the machine up first; or switch turbo off in the firmware"
+    return _switched("turbo", r.facts.turbo, why=why, fix=fix)
 
 
 def _smt(r: Readings) -> Finding:
     cores = r.facts.physical_cores
     why = "two hardware threads share one core: work on the one slows the other"
-    mend = f"at most {cores or 'as many'} threads, one for each core, and no other programs"
-    return _switched("simultaneous multithreading", r.facts.smt, why, mend)
+    fix = f"at most {cores or 'as many'} threads, one for each core, and no other programs"
+    return _switched("simultaneous multithreading", r.facts.smt, why=why, fix=fix)
 
 
-def _switched(name: str, switch: str | None, why: str, mend: str) -> Finding:
+def _switched(name: str, switch: str | None, *, why: str, fix: str) -> Finding:
     verdicts: dict[str | None, Verdict] = {"off": "good", "on": "fair"}
-    return _finding(name, switch or "not told", verdicts.get(switch, "unknown"), why, mend)
+    return _finding(name, switch or "unknown", verdicts.get(switch, "unknown"), why=why, fix=fix)
 
 
 def _quota(r: Readings) -> Finding:
@@ -140,64 +140,65 @@ def _quota(r: Readings) -> Finding:
     why = "a container that has used up its share is stopped until the next period, a tenth of a second long"
     name = "container's CPU quota"
     if quota is None or quota >= r.facts.usable_cpus:
-        return Finding(name, "none" if quota is None else f"{quota:g} CPUs", "good", why)
-    mend = "give it whole CPUs instead (docker run --cpuset-cpus)"
+        return _finding(name, "none" if quota is None else f"{quota:g} CPUs", "good", why=why, fix="")
+    fix = "give it whole CPUs instead (docker run --cpuset-cpus)"
     if quota >= 1:
-        mend += f", or at most {int(quota)} threads"
+        fix += f", or at most {int(quota)} threads"
     value = f"{quota:g} of {r.facts.usable_cpus} CPUs"
-    return Finding(name, value, "fair" if quota >= 1 else "poor", why, mend)
+    return _finding(name, value, "fair" if quota >= 1 else "poor", why=why, fix=fix)
 
 
 def _affinity(r: Readings) -> Finding:
     usable, there = r.facts.usable_cpus, r.logical_cpus
     why = "other CPUs of the machine do other work, on the same caches and memory"
-    mend = "fine if you meant it; else start without taskset, or give the container all CPUs"
-    return _finding("affinity", f"{usable} of {there} CPUs", "fair" if usable < there else "good", why, mend)
+    fix = "fine if you meant it; else start without taskset, or give the container all CPUs"
+    return _finding("affinity", f"{usable} of {there} CPUs", "fair" if usable < there else "good", why=why, fix=fix)
 
 
 def _pinning(r: Readings) -> Finding:
     why = "a process that can't be kept on its CPUs moves between them, and between fast and slow cores"
-    mend = "nothing to set: close other programs, keep the machine plugged in, expect wider intervals"
+    fix = "nothing to set: close other programs, keep the machine plugged in, expect wider intervals"
     verdict: Verdict = "good" if r.pinnable else "fair"
-    return _finding("pinning", "possible" if r.pinnable else "not offered by this system", verdict, why, mend)
+    return _finding("pinning", "possible" if r.pinnable else "not offered by this system", verdict, why=why, fix=fix)
 
 
 def _memory(r: Readings) -> Finding:
     free = r.memory_free_gib
     verdict = _graded(None if free is None else -free, -MEMORY_GOOD_GIB, -MEMORY_POOR_GIB)
-    value = "not told" if free is None else f"{free:.1f} GiB free"
-    mend = "stop other programs, or raise the container's limit; sweeps fall apart into more groups"
-    return _finding("memory", value, verdict, "open networks must stay in memory: swapping is no latency", mend)
+    value = "unknown" if free is None else f"{free:.1f} GiB free"
+    fix = "stop other programs, or raise the container's limit; sweeps fall apart into more groups"
+    why = "open networks must stay in memory: otherwise it is swapping that is timed"
+    return _finding("memory", value, verdict, why=why, fix=fix)
 
 
 def _power(r: Readings) -> Finding:
     verdicts: dict[str | None, Verdict] = {"none": "good", "mains": "good", "battery": "poor"}
-    value = {"none": "no battery", "mains": "mains", "battery": "on battery"}.get(r.power or "", "not told")
+    value = {"none": "no battery", "mains": "mains", "battery": "on battery"}.get(r.power or "", "unknown")
     why = "on battery the processor saves power"
-    return _finding("power", value, verdicts.get(r.power, "unknown"), why, "plug it in, and look again")
+    return _finding("power", value, verdicts.get(r.power, "unknown"), why=why, fix="plug it in, and look again")
 
 
 def _virtual(r: Readings) -> Finding:
     host = r.facts.hypervisor
     verdict: Verdict = "unknown" if host is None else "good" if host == "none" else "fair"
-    value = {None: "not told", "none": "no"}.get(host, str(host))
+    value = {None: "unknown", "none": "no"}.get(host, str(host))
     why = "the host's other guests share clock, caches and memory: milliseconds move, relative latencies hold"
-    return _finding("virtual machine", value, verdict, why, "compare cells of one sweep; repeat what must hold in milliseconds")
+    fix = "compare cells of one sweep; repeat what must hold in milliseconds"
+    return _finding("virtual machine", value, verdict, why=why, fix=fix)
 
 
 def _lock(r: Readings) -> Finding:
+    verdict: Verdict = "good" if r.other_measurer is None else "poor"
     why = "two that time at once measure each other"
-    if r.other_measurer is None:
-        return Finding("other mnsweep", "none", "good", why)
-    value = r.other_measurer.partition(": wait")[0]
-    return Finding("other mnsweep", value, "poor", why, "wait until it is done (grid --wait does), or stop it")
+    fix = "wait until it is done (mnsweep grid --wait does), or stop it"
+    return _finding("other mnsweep", r.other_measurer or "none", verdict, why=why, fix=fix)
 
 
 def _identity(r: Readings) -> Finding:
     why = "results are filed under the machine, and without a machine id two of one model look the same"
-    mend = "give each machine a results folder of its own (--results-dir)"
+    fix = "give each machine a results folder of its own: mnsweep grid --results-dir FOLDER"
     value = "machine id" if r.told_apart else "no machine id"
-    return _finding("identity", value, "good" if r.told_apart else "fair", why, mend)
+    return _finding("identity", value, "good" if r.told_apart else "fair", why=why, fix=fix)
 
 
 CHECKS: tuple[Callable[[Readings], Finding], ...] = (

@@ -1,7 +1,7 @@
 """What the operating system says disturbed a block: read before and after, never during.
 
 Steal is time that the hypervisor gave to another guest; an involuntary switch is time that the scheduler
-gave to another process. Where a system does not tell, nothing is reported.
+gave to another process. Where a system does not count them, nothing is reported.
 """
 
 import contextlib
@@ -43,15 +43,15 @@ class Counters:
         return cls(_steal_ticks(cpus), switches, cpus)
 
     def disturbed_since(self, before: "Counters", elapsed_ms: float) -> tuple[str, ...]:
-        """In words, what disturbed the time between `before` and these; empty where nothing did."""
-        found = []
+        """What disturbed the machine between `before` and these, in words; empty where nothing did."""
+        disturbances = []
         if (ticks := self.steal_ticks - before.steal_ticks) > 0:
-            found.append(f"steal {ticks} ticks")
+            disturbances.append(f"steal {ticks} ticks")
         if (switches := self.switches - before.switches) > max(1.0, elapsed_ms / MS_PER_SWITCH):
-            found.append(f"{switches} involuntary switches")
+            disturbances.append(f"{switches} involuntary switches")
         if self.cpus != before.cpus:
-            found.append(f"affinity changed from {len(before.cpus)} to {len(self.cpus)} CPUs")
-        return tuple(found)
+            disturbances.append(f"affinity changed from {len(before.cpus)} to {len(self.cpus)} CPUs")
+        return tuple(disturbances)
 
 
 def usable_cpus() -> frozenset[int]:

@@ -1,8 +1,8 @@
-"""What the system tells of a machine for information: it is written down, and decides nothing.
+"""Facts about the machine for information: they are written down, and decide nothing.
 
 Sources are Linux's /proc and /sys (kernel documentation: cgroup-v1, cgroup-v2, cpufreq, ABI/testing) and
-/etc/os-release; where a system has none of them, psutil and the standard library tell what they can, and the
-rest is None. Nothing here names a host, a user or a path.
+/etc/os-release; where a system has none of them, psutil and the standard library are asked, and what they do not
+know is None. Nothing here names a host, a user or a path.
 """
 
 import platform
@@ -23,7 +23,7 @@ GUEST_CLOCKS = {"kvm-clock": "KVM", "hyperv": "Hyper-V", "xen": "Xen"}  # clock 
 CACHE_TYPES = {"Data": "d", "Instruction": "i"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """CPUs we may use, cores, container limits, caches, frequency policy, host, memory, versions; None: unknown.
 
@@ -52,7 +52,7 @@ class Facts:
 
     @property
     def usable_threads(self) -> int:
-        """As many as the CPUs that affinity and the container's quota leave: beyond, a pool is stopped in between."""
+        """The CPUs that affinity and the container's quota leave: a larger thread pool is stopped in between."""
         quota = self.usable_cpus if self.cpu_quota is None else max(1, int(self.cpu_quota))
         return min(self.usable_cpus, quota)
 
@@ -103,7 +103,7 @@ def cpuinfo_field(cpuinfo: str, name: str) -> str:
 
 
 def memory_bytes(root: Path, name: str) -> int | None:
-    """A line of /proc/meminfo, as MemTotal or MemAvailable."""
+    """Bytes in a line of /proc/meminfo, e.g. MemTotal or MemAvailable; None where there is none."""
     match = re.search(rf"^{name}:\s*(\d+) kB$", read_text(root / "proc/meminfo"), re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
@@ -136,11 +136,11 @@ def _arm_parts(cpuinfo: str) -> str | None:
 
 
 def _caches(root: Path) -> str | None:
-    found = []
+    caches = []
     for index in sorted((root / CPUS).glob("cpu0/cache/index[0-9]*")):
         level, kind, size = (read_text(index / name).strip() for name in ("level", "type", "size"))
-        found.append(f"L{level}{CACHE_TYPES.get(kind, '')} {re.sub('K$', ' KiB', size)}")
-    return ", ".join(found) or None
+        caches.append(f"L{level}{CACHE_TYPES.get(kind, '')} {re.sub('K$', ' KiB', size)}")
+    return ", ".join(caches) or None
 
 
 def _hypervisor(root: Path, cpuinfo: str) -> str | None:
@@ -159,9 +159,9 @@ def _cgroup_folders(root: Path) -> Iterator[Path]:
     for line in (read_text(root / "proc/self/cgroup") or "0::/").splitlines():
         _, controllers, path = line.split(":", 2)
         names = PurePosixPath(path).parts[1:]
-        own = () if ".." in names else names  # a cgroup namespace shows paths outside it with ".."
+        parts = () if ".." in names else names  # a cgroup namespace shows paths outside it with ".."
         for mount in [controllers] if controllers else ["", "unified"]:
-            yield from (root / CGROUPS / mount / Path(*own[:depth]) for depth in range(len(own) + 1))
+            yield from (root / CGROUPS / mount / Path(*parts[:depth]) for depth in range(len(parts) + 1))
 
 
 def _cpu_quotas(root: Path) -> Iterator[float]:

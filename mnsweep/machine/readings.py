@@ -19,13 +19,13 @@ from mnsweep.machine.lock import measuring
 WINDOW_S = 0.5  # 50 clock ticks: one stolen tick is 2 %
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """The machine's facts and what it is doing; None where the system does not tell.
+    """The machine's facts and what it is doing; None: unknown.
 
     `load` is the number of runnable processes, averaged over a minute; `steal_pct` and `switches_per_s` are of
     a process that wants to run throughout; `power` is `none` (no battery), `mains` or `battery`;
-    `other_measurer` says that another mnsweep holds the machine's lock. `told_apart` is false where two
+    `other_measurer` says which other mnsweep holds the machine's lock. `told_apart` is false where two
     machines of one model have the same key.
     """
 
@@ -45,7 +45,7 @@ class Readings:
 
 
 def spin(seconds: float) -> None:
-    """Keep one CPU busy: only who wants to run can be stolen from or switched out."""
+    """Keep one CPU busy: only a process that wants to run can be stolen from or switched out."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -54,6 +54,7 @@ def spin(seconds: float) -> None:
 def read_conditions(
     machine: Machine,
     root: Path = Path("/"),
+    *,
     spend: Callable[[float], None] = spin,
     clock: Callable[[], float] = time.perf_counter,
     counters: Callable[[], Counters] = Counters.read,
@@ -63,7 +64,7 @@ def read_conditions(
     spend(WINDOW_S)
     after, seconds = counters(), clock() - began
     facts = read_facts(root)
-    told = (root / "proc/stat").exists()
+    counts_steal = (root / "proc/stat").exists()
     return Readings(
         system=str(machine.checked["os"]),
         architecture=str(machine.checked["architecture"]),
@@ -72,7 +73,7 @@ def read_conditions(
         told_apart=machine.checked["machine_id"] != "none",
         pinnable=hasattr(os, "sched_setaffinity"),
         load=_load(root),
-        steal_pct=100 * (after.steal_ticks - before.steal_ticks) / _ticks(seconds) if told else None,
+        steal_pct=100 * (after.steal_ticks - before.steal_ticks) / _ticks(seconds) if counts_steal else None,
         steal_since_boot_pct=_steal_since_boot_pct(root),
         switches_per_s=None if sys.platform == "win32" else (after.switches - before.switches) / seconds,
         memory_free_gib=_memory_free_gib(root, facts.memory_limit_gib),
@@ -120,4 +121,4 @@ def _other_measurer() -> str | None:
         with measuring(wait=False):
             return None
     except UnavailableError as error:
-        return str(error)
+        return error.what

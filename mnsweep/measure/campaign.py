@@ -6,22 +6,23 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
+from typing import TypeAlias
 
 from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
-from mnsweep.measure.fit import Estimate, estimate
+from mnsweep.measure.fit import Estimate, fit
 from mnsweep.measure.plan import Group
 from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, rounds_left
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 
-Targets = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # half width at which each cell has settled, in %
+Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell: settled at this half width in %
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How far a campaign is, after a round: cells settled, the widest interval among the others, time left."""
+    """How far a campaign is after a round of a process: cells settled, the widest interval of the others, time left."""
 
     process: int
     round: int
@@ -31,13 +32,13 @@ class Status:
     left_s: float
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Campaign:
     """Measures groups of cells; state is what is on record, which cells have settled, and the time.
 
     `append` has each record on the disk before the next block is timed. `model_of` builds the ONNX file of a
     cell, `settings` and `padding` are recorded with every process, `targets` says how narrow each interval must be,
-    `new_worker` starts a worker process.
+    `new_worker` starts a worker.
     """
 
     records: Records
@@ -78,40 +79,47 @@ class Campaign:
     def _in_one_process(self, group: Group) -> None:
         number = 1 + max((p.number for p in self.records.processes), default=0)
         wanted = self._open_cells(group)
-        always = {cell.id for cell in group.references}
-        cells = [cell for cell in group.all if cell.id in wanted | always and cell.id not in self.failed]
+        references = {cell.id for cell in group.references}
+        cells = [cell for cell in group.all if cell.id in wanted | references and cell.id not in self.failed]
         with self.new_worker() as worker:
             worker.pin(max(cell.deployment.threads for cell in cells))
             self._begin(number, cells)
-            rounds = Rounds(
-                process=number,
-                time=worker.time,
-                sink=self._write,
-                rules=self.rules,
-                rng=Random(number),
-                clock=self.clock,
-                canary=group.canary.id,
-                failed=self.failed,
-                out_of_time=self._out_of_time,
-            )
+            rounds = self._rounds(number, worker, canary=group.canary.id)
             try:
                 for cell in cells:
                     rounds.attempt(cell.id, partial(self._open, worker, cell))
                 self._sustain(worker, cells, rounds)
                 keys = [cell.id for cell in cells]
-                rounds.run(keys, lambda done: self._visits(group, keys, always, number, done))
+                rounds.run(keys, partial(self._visits, group, keys, number))
             except WorkerLostError:
                 pass  # on record, with the cell it was lost at; the others go on in a new process
 
-    def _visits(self, group: Group, keys: Sequence[str], always: set[str], process: int, done: int) -> list[str]:
-        """What the next round visits: the open cells, and the references with them; nothing when none is open."""
+    def _rounds(self, process: int, worker: Worker, canary: str) -> Rounds:
+        return Rounds(
+            process=process,
+            time=worker.time,
+            sink=self._write,
+            rules=self.rules,
+            rng=Random(process),
+            clock=self.clock,
+            canary=canary,
+            failed=self.failed,
+            out_of_time=self._out_of_time,
+        )
+
+    def _visits(self, group: Group, opened: Sequence[str], process: int, done: int) -> list[str]:
+        """Keys to visit in the next round: open cells and, with them, references; none once no cell is open.
+
+        Only keys that were `opened` in this process: a cell that had settled before it may be open again since.
+        """
         if done:
             self._settle(group)
             self.on_status(self._status(process, done))
         wanted = self._open_cells(group)
         if not wanted or done >= self.rules.process_rounds or self._out_of_time():
             return []
-        return [key for key in keys if key in wanted | always]
+        wanted |= {cell.id for cell in group.references}
+        return [key for key in opened if key in wanted]
 
     def _begin(self, number: int, cells: Sequence[Cell]) -> None:
         settings = {**self.settings, "sustain_s": self.rules.sustain_s}
@@ -119,8 +127,8 @@ class Campaign:
             for name, value in settings.items():
                 if (then := earlier.settings.get(name, value)) != value:  # a runtime may join later
                     raise StoreError(
-                        f"this sweep was measured with {name} {then}, now it is {value}: "
-                        "start over with --fresh, or use another --name"
+                        f"this sweep was measured with {name} {then}, now it is {value}",
+                        "start over with `fresh`, or use another `name`",
                     )
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         ids = tuple(cell.id for cell in cells)
@@ -144,20 +152,27 @@ class Campaign:
     def _settle(self, group: Group) -> None:
         """Decide which cells of the group have settled, from all that is on record of it."""
         keys = {cell.id for cell in group.all}
-        found = estimate([b for b in self.records.blocks if b.cell in keys])
-        targets = self.targets(found)
+        estimates = fit([b for b in self.records.blocks if b.cell in keys]).estimates
+        targets = self.targets(estimates)
         for key in (cell.id for cell in group.cells):
-            self.left[key] = rounds_left(found.get(key), targets.get(key, self.rules.ci_pct), self.rules)
-            settled = has_settled(found.get(key), targets.get(key, self.rules.ci_pct), self.rules)
+            estimate, target_pct = estimates.get(key), targets.get(key, self.rules.ci_pct)
+            self.left[key] = rounds_left(estimate, target_pct, self.rules)
+            settled = has_settled(estimate, target_pct, self.rules)
             (self.settled.add if settled else self.settled.discard)(key)  # later rounds may show a spread unseen before
-        self.widest_pct = max(
-            (e.relative_ci_pct for key, e in found.items() if key in self._open_cells(group) and e.relative_ci_pct),
-            default=None,
-        )
+        still_open = self._open_cells(group)
+        widths = (e.relative_ci_pct for key, e in estimates.items() if key in still_open and e.relative_ci_pct)
+        self.widest_pct = max(widths, default=None)
 
     def _status(self, process: int, number: int) -> Status:
         taken = len(self.records.blocks) - self.blocks_before
         block_s = (self.clock() - self.began) / max(1, taken)
         left_s = block_s * sum(left for key, left in self.left.items() if key not in self.settled | self.failed)
         in_time_s = self.rules.time_budget_s - (self.clock() - self.began)
-        return Status(process, number, len(self.settled), len(self.left), self.widest_pct, max(0.0, min(left_s, in_time_s)))
+        return Status(
+            process=process,
+            round=number,
+            settled=len(self.settled),
+            cells=len(self.left),
+            widest_pct=self.widest_pct,
+            left_s=max(0.0, min(left_s, in_time_s)),
+        )

@@ -12,7 +12,7 @@ a block is left out only where something other than its own value says that the 
 never more than half of a cell's; percentiles are of all samples.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -20,15 +20,16 @@ from operator import attrgetter
 import numpy as np
 from scipy.special import stdtrit
 
-from mnsweep.measure.polish import Polished, Table, join, polish
+from mnsweep.measure.polish import Array, Polished, join, polish
 from mnsweep.measure.record import Block
 
 NOISY_ABOVE = 0.02  # relative half width: twice the 1 % that neighbours on a grid ask for
 DRIFT_ABOVE = 0.02  # between the halves of a sweep, when it is also beyond what the interval explains
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest samples that bound these percentiles (MLPerf Inference rules)
+DRIFT_ROUNDS = 3  # fewest rounds of each half: the median of fewer is one round's
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """Latency of one cell at the machine's typical speed; per batch, in milliseconds.
 
@@ -59,47 +60,44 @@ class Movement:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """All processes joined; arrays are by cell, in the order of `cells`."""
+class Fit:
+    """What blocks say: an estimate of every cell that has one, by cell id, and how the machine's own speed moved."""
+
+    estimates: Mapping[str, Estimate]
+    movement: Movement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Effects:
+    """All processes joined. Arrays are float64 in logarithms of nanoseconds, by cell in the order of `cells`."""
 
     cells: list[str]
-    effect: Table  # log ns at the typical speed
-    half: Table  # half width of the 95 % interval, log; nan where nothing bounds it
-    drift: Table  # second half of the rounds against the first, log
-    movement: Table  # (rounds of all processes,) the machine's speed against its typical one, log
+    effect: Array  # (cells,) at the typical speed
+    half: Array  # (cells,) half width of the 95 % interval; nan where there are too few rounds for one
+    drift: Array  # (cells,) second half of the rounds against the first
+    slower: float  # how far the machine was off its typical speed in 95 % of the rounds, at least 0
+    faster: float
 
 
-def estimate(blocks: Sequence[Block]) -> dict[str, Estimate]:
-    """An estimate of every cell that has a block, by cell id. Deterministic."""
+def fit(blocks: Sequence[Block]) -> Fit:
+    """Estimates and movement from all `blocks` of a sweep. Deterministic; no blocks are no estimates."""
     if not blocks:
-        return {}
-    fit = _fit(blocks)
-    slower, faster = _movement(fit)
-    its_blocks = _by_cell(blocks)
-    return {cell: _estimate(fit, i, slower, faster, its_blocks[cell]) for i, cell in enumerate(fit.cells)}
+        return Fit({}, Movement(0.0, 0.0))
+    effects, cell_blocks = _effects(blocks), _by_cell(blocks)
+    estimates = {cell: _estimate(effects, i, cell_blocks[cell]) for i, cell in enumerate(effects.cells)}
+    return Fit(estimates, Movement(100 * float(np.expm1(effects.slower)), 100 * float(-np.expm1(-effects.faster))))
 
 
-def speed_movement(blocks: Sequence[Block]) -> Movement:
-    """How much the machine's own speed moved while these blocks were taken."""
-    slower, faster = _movement(_fit(blocks)) if blocks else (0.0, 0.0)
-    return Movement(100 * float(np.expm1(slower)), 100 * float(-np.expm1(-faster)))
-
-
-def _movement(fit: _Fit) -> tuple[float, float]:
-    faster, slower = np.percentile(fit.movement, [2.5, 97.5])
-    return max(0.0, float(slower)), max(0.0, float(-faster))
-
-
-def _estimate(fit: _Fit, i: int, slower: float, faster: float, blocks: Sequence[Block]) -> Estimate:
-    effect, half = fit.effect[i], fit.half[i]
+def _estimate(effects: _Effects, i: int, blocks: Sequence[Block]) -> Estimate:
+    effect, half = effects.effect[i], effects.half[i]
     known_half = 0.0 if np.isnan(half) else half
     samples = [ns for b in blocks for ns in b.samples_ns]
     rounds = len({(b.process, b.round) for b in blocks})
-    stability, reason = _stability(half, fit.drift[i], rounds)
+    stability, reason = _stability(half, effects.drift[i], rounds)
     return Estimate(
         p50_ms=_ms(effect),
-        ci_low_ms=_ms(effect - np.hypot(known_half, faster)),
-        ci_high_ms=_ms(effect + np.hypot(known_half, slower)),
+        ci_low_ms=_ms(effect - np.hypot(known_half, effects.faster)),
+        ci_high_ms=_ms(effect + np.hypot(known_half, effects.slower)),
         relative_ci_pct=None if np.isnan(half) else 100 * float(np.expm1(half)),
         p90_ms=_percentile_ms(samples, 90, P90_SAMPLES),
         p99_ms=_percentile_ms(samples, 99, P99_SAMPLES),
@@ -113,10 +111,11 @@ def _estimate(fit: _Fit, i: int, slower: float, faster: float, blocks: Sequence[
 
 def _stability(half: float, drift: float, rounds: int) -> tuple[str, str]:
     if np.isnan(half):
-        return "noisy", f"{rounds} round{'s' * (rounds != 1)} of a lone cell or a lone round bound nothing"
+        counted = f"{rounds} round{'s' * (rounds != 1)}"
+        return "noisy", f"{counted} of a lone cell, or a lone round: too few for an interval"
     if abs(drift) > max(DRIFT_ABOVE, 2 * half):
-        way = "slower" if drift > 0 else "faster"
-        return "drifting", f"{100 * abs(drift):.1f} % {way} in the second half of the rounds than in the first"
+        direction = "slower" if drift > 0 else "faster"
+        return "drifting", f"{100 * abs(drift):.1f} % {direction} in the second half of the rounds than in the first"
     width = f"± {100 * half:.2f} % after {rounds} rounds"
     return ("stable" if half <= NOISY_ABOVE else "noisy"), width
 
@@ -129,45 +128,53 @@ def _percentile_ms(samples: list[int], percent: int, fewest: int) -> float | Non
     return float(np.percentile(samples, percent)) / 1e6 if len(samples) >= fewest else None
 
 
-def _fit(blocks: Sequence[Block]) -> _Fit:
+def _effects(blocks: Sequence[Block]) -> _Effects:
     by_process = sorted(_undisturbed(blocks), key=attrgetter("process"))
     polished = [polish(list(group)) for _, group in groupby(by_process, key=attrgetter("process"))]
     cells = sorted({b.cell for b in blocks})
     effect, variance, level = join(cells, polished)
     rounds = sum((p.rounds_of(cells) for p in polished), start=np.zeros(len(cells)))
-    half = np.asarray(stdtrit(np.maximum(rounds - 1, 1), 0.975) * np.sqrt(variance), dtype=np.float64)
     movement = np.concatenate([process.rounds + level[p] for p, process in enumerate(polished)])
     typical = np.median(movement)
-    return _Fit(cells, effect + typical, half, _drift(cells, polished, effect, level), movement - typical)
+    fastest, slowest = np.percentile(movement - typical, [2.5, 97.5])
+    return _Effects(
+        cells=cells,
+        effect=effect + typical,
+        half=np.asarray(stdtrit(np.maximum(rounds - 1, 1), 0.975) * np.sqrt(variance), dtype=np.float64),
+        drift=_drift(cells, polished, effect, level),
+        slower=max(0.0, float(slowest)),
+        faster=max(0.0, float(-fastest)),
+    )
 
 
 def _undisturbed(blocks: Sequence[Block]) -> list[Block]:
     """The blocks to estimate from: those not disturbed, or all of a cell's where most of them are."""
     kept = _by_cell(blocks)
-    for cell, its in kept.items():
-        calm = [b for b in its if not b.disturbed]
-        kept[cell] = calm if 2 * len(calm) >= len(its) else [b for b in its if min(b.samples_ns) > 0] or its
-    return [b for its in kept.values() for b in its]
+    for cell, cell_blocks in kept.items():
+        calm = [b for b in cell_blocks if not b.disturbed]
+        positive = [b for b in cell_blocks if min(b.samples_ns) > 0]
+        kept[cell] = calm if 2 * len(calm) >= len(cell_blocks) else positive or cell_blocks
+    return [b for cell_blocks in kept.values() for b in cell_blocks]
 
 
 def _by_cell(blocks: Sequence[Block]) -> dict[str, list[Block]]:
-    found: dict[str, list[Block]] = {}
+    by_cell: dict[str, list[Block]] = {}
     for b in blocks:
-        found.setdefault(b.cell, []).append(b)
-    return found
+        by_cell.setdefault(b.cell, []).append(b)
+    return by_cell
 
 
-def _drift(cells: Sequence[str], polished: Sequence[Polished], effect: Table, level: Table) -> Table:
+def _drift(cells: Sequence[str], polished: Sequence[Polished], effect: Array, level: Array) -> Array:
     """Median residual of the later half of each cell's rounds less that of the earlier half."""
     residuals: dict[str, list[float]] = {cell: [] for cell in cells}
     index = {cell: i for i, cell in enumerate(cells)}
-    for process, its_level in zip(polished, level, strict=True):
-        for cell, row, own in zip(process.cells, process.residual, process.effect, strict=True):
-            shifted = row[~np.isnan(row)] + own - its_level - effect[index[cell]]
+    for process, process_level in zip(polished, level, strict=True):
+        for cell, residual, cell_effect in zip(process.cells, process.residual, process.effect, strict=True):
+            shifted = residual[~np.isnan(residual)] + cell_effect - process_level - effect[index[cell]]
             residuals[cell].extend(shifted.tolist())
     return np.array([_second_half_less_first(residuals[cell]) for cell in cells])
 
 
 def _second_half_less_first(values: Sequence[float]) -> float:
     half = len(values) // 2
-    return float(np.median(values[half:]) - np.median(values[:half])) if half >= 3 else 0.0
+    return float(np.median(values[half:]) - np.median(values[:half])) if half >= DRIFT_ROUNDS else 0.0

@@ -8,7 +8,7 @@ from mnsweep.cell import Cell
 from mnsweep.counting import count
 from mnsweep.measure.rounds import Rules
 
-GROUP_CELLS = 64  # beyond as many, one round would take longer than the machine's speed stays put
+GROUP_CELLS = 64  # a round of more takes longer than the machine's speed stays the same
 REFERENCES = 3  # cells that every group shares, so that groups can be compared
 TYPICAL_MULT_ADDS_PER_S = 3e10  # of one core of a recent CPU: for the estimate of time before the first block
 OPEN_S = 0.1  # to build and open one model
@@ -16,7 +16,7 @@ OPEN_S = 0.1  # to build and open one model
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Cells that are open at once in one process; references go along in every round, the middle one is the canary."""
+    """Cells that are open at once in one process; references are timed in every round, the middle one is the canary."""
 
     cells: tuple[Cell, ...]
     references: tuple[Cell, ...]
@@ -35,28 +35,29 @@ class Group:
 def groups(
     pending: Sequence[Cell],
     cells: Sequence[Cell],
+    *,
     measured: Collection[str],
     memory_bytes: float,
     beside: Sequence[Cell] = (),
 ) -> list[Group]:
-    """`pending` in groups whose sessions fit in memory, each with the same references.
+    """`pending` in groups whose sessions fit in `memory_bytes`, each with the same references.
 
-    References are taken from the `cells` that are `measured` already, so that old and new rounds
-    share them; from all of them when none is. Cells to measure `beside` the others take their place.
+    References are taken from those of `cells` whose ids are `measured` already, so that old and new rounds
+    share them; from all of them where none is. Cells to measure `beside` the others are the references instead.
     """
     if not pending:
         return []
     references = tuple(beside) or _references([cell for cell in cells if cell.id in measured] or cells)
     start = memory_bytes - sum(map(session_bytes, references))
-    found: list[list[Cell]] = []
+    packed: list[list[Cell]] = []
     free = 0.0
     for cell in pending:
-        if not found or len(found[-1]) >= GROUP_CELLS or session_bytes(cell) > free:
-            found.append([])
+        if not packed or len(packed[-1]) >= GROUP_CELLS or session_bytes(cell) > free:
+            packed.append([])
             free = start
-        found[-1].append(cell)
+        packed[-1].append(cell)
         free -= session_bytes(cell)
-    return [Group(tuple(group), references) for group in found]
+    return [Group(tuple(group), references) for group in packed]
 
 
 def _references(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -68,13 +69,13 @@ def _references(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def session_bytes(cell: Cell) -> int:
-    """Memory of one open session, generously: weights as read, as packed, and activations."""
+    """Memory of one open session in bytes, an upper estimate: weights as read, as packed, and activations."""
     cost = next(count([cell.design]))
     return 3 * cost.onnx_bytes + 2 * cost.peak_activation_bytes * cell.deployment.batch + 4_000_000
 
 
 def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
-    """A guess at the time that `rounds` of a cell take, before anything is timed."""
+    """Seconds that `rounds` of a cell may take, guessed from its mult-adds before anything is timed."""
     mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
     run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
     block_s = run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)

@@ -3,34 +3,39 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.measure.record import Block
 
-Table = NDArray[np.float64]
+Array: TypeAlias = NDArray[np.float64]
 RESAMPLES = 400
 NO_NOISE = 1e-10  # variance of 0.001 %: below the resolution of any clock
+SPREAD_STEPS = 5  # of the fixed-point iteration for the spread between processes; it converges in two or three
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Polished:
-    """One process: effects of its cells and rounds, and what is left."""
+    """One process: effects of its cells and rounds, and residuals; all float64, in logarithms of nanoseconds."""
 
     cells: list[str]
-    effect: Table  # (cells,) log ns
-    rounds: Table  # (rounds,) log, median 0
-    residual: Table  # (cells, rounds) log; nan where the cell was not timed
+    effect: Array  # (cells,)
+    rounds: Array  # (rounds,) median 0
+    residual: Array  # (cells, rounds) nan where the cell was not timed
 
-    def rounds_of(self, cells: Sequence[str]) -> Table:
-        """In how many rounds each of `cells` was timed."""
+    def rounds_of(self, cells: Sequence[str]) -> Array:
+        """(cells,): in how many rounds each of `cells` was timed."""
         number = dict(zip(self.cells, np.sum(~np.isnan(self.residual), axis=1), strict=True))
         return np.array([float(number.get(cell, 0)) for cell in cells])
 
 
 def polish(blocks: Sequence[Block]) -> Polished:
-    """Cell and round effects of the blocks of one process, by median polish of the logarithms of block medians."""
+    """Cell and round effects of the blocks of one process: median polish of the logarithms of block medians.
+
+    Several blocks of a cell in one round are averaged.
+    """
     cells = sorted({b.cell for b in blocks})
     rounds = sorted({b.round for b in blocks})
     row, column = {c: i for i, c in enumerate(cells)}, {r: i for i, r in enumerate(rounds)}
@@ -41,11 +46,15 @@ def polish(blocks: Sequence[Block]) -> Polished:
         number[at] += 1
     table = np.where(number > 0, total / np.maximum(number, 1), np.nan)
     effect, round_effect = median_polish(table)
-    return Polished(cells, effect, round_effect, table - effect[:, None] - round_effect)
+    residual = table - effect[:, None] - round_effect
+    return Polished(cells=cells, effect=effect, rounds=round_effect, residual=residual)
 
 
-def median_polish(table: Table, sweeps: int = 10) -> tuple[Table, Table]:
-    """Row and column effects of a (rows, columns) table; nan is missing; column effects have median 0."""
+def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
+    """Row effects (rows,) and column effects (columns,) of a (rows, columns) table; nan is missing.
+
+    Column effects have median 0 (Tukey, Exploratory Data Analysis, 1977).
+    """
     columns = np.zeros(table.shape[1])
     for _ in range(sweeps):
         rows = np.nanmedian(table - columns, axis=1)
@@ -54,11 +63,12 @@ def median_polish(table: Table, sweeps: int = 10) -> tuple[Table, Table]:
     return np.nanmedian(table - columns, axis=1), columns
 
 
-def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Table, Table]:
-    """Effect and variance of every cell over all processes, and the level of each process.
+def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Array, Array, Array]:
+    """Effect (cells,) and variance (cells,) of every cell over all processes, and the level (processes,) of each process.
 
-    A random-effects meta-analysis (DerSimonian & Laird 1986): a process counts by the rounds it had, the less so
-    the more processes differ among themselves, and that difference is in the variance.
+    Effects and levels are in logarithms of nanoseconds, levels with mean 0; variances are nan where too few rounds
+    were timed for one. A random-effects meta-analysis (DerSimonian & Laird 1986): a process counts by the rounds it
+    had, the less so the more processes differ among themselves, and that difference is in the variance.
     """
     index = {cell: i for i, cell in enumerate(cells)}
     effect = np.full((len(cells), len(polished)), np.nan)
@@ -75,35 +85,35 @@ def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Table, Tab
     return joined, 1 / weight.sum(axis=1), level
 
 
-def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds: Table) -> Table:
+def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds: Array) -> Array:
     """(cells, processes): variance of each effect when the rounds of its process are drawn again; nan where not timed.
 
-    A handful of rounds tells a variance badly, so a cell's noise is pooled over processes, and averaged with
-    the typical one of all cells, which also stands in for a cell that was timed once.
+    A variance from a handful of rounds is unreliable, so the noise of a cell is pooled over processes, and averaged
+    with the typical one of all cells, which also stands in for a cell that was timed once.
     """
     noise = [_noise(cell, polished) for cell in cells]
     within = np.full_like(rounds, np.nan)
     for number in np.unique(rounds[rounds > 0]).astype(int):
-        own = np.array([_variance_of_median(values, number) for values in noise])
-        typical = np.nanmedian(own) if np.isfinite(own).any() else np.nan
-        shared = np.where(np.isnan(own), typical, (own + typical) / 2)
+        variance = np.array([_variance_of_median(values, number) for values in noise])
+        typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
+        shared = np.where(np.isnan(variance), typical, (variance + typical) / 2)
         within = np.where(rounds == number, shared[:, None], within)
     return within
 
 
-def _noise(cell: str, polished: Sequence[Polished]) -> Table:
+def _noise(cell: str, polished: Sequence[Polished]) -> Array:
     """Residuals of a cell in all processes, of the size they had before effects of rows and columns were taken out."""
-    found = [np.zeros(0)]
+    residuals = [np.zeros(0)]
     for process in polished:
         if cell in process.cells and len(process.cells) > 1:
             row = process.residual[process.cells.index(cell)]
             row, others = row[~np.isnan(row)], len(process.cells) - 1
             if len(row) > 1:
-                found.append(row * (len(process.cells) / others) * np.sqrt(len(row) / (len(row) - 1)))
-    return np.concatenate(found)
+                residuals.append(row * (len(process.cells) / others) * np.sqrt(len(row) / (len(row) - 1)))
+    return np.concatenate(residuals)
 
 
-def _variance_of_median(values: Table, number: int) -> float:
+def _variance_of_median(values: Array, number: int) -> float:
     """Variance of the median of `number` values drawn again from `values`; nan for fewer than two."""
     if len(values) < 2:
         return float("nan")
@@ -111,8 +121,8 @@ def _variance_of_median(values: Table, number: int) -> float:
     return float(np.var(np.median(values[draws], axis=1)))
 
 
-def _levels(effect: Table, weight: Table) -> tuple[Table, Table]:
-    """Weighted least squares: the level of each process, mean 0, and the effect of each cell.
+def _levels(effect: Array, weight: Array) -> tuple[Array, Array]:
+    """Weighted least squares: the level (processes,) of each process, mean 0, and the effect (cells,) of each cell.
 
     With the cell effects eliminated this is a graph Laplacian over processes: tiny, and exact where
     alternating medians would creep.
@@ -124,7 +134,7 @@ def _levels(effect: Table, weight: Table) -> tuple[Table, Table]:
     return level, np.sum(weight * (known - level), axis=1) / total[:, 0]
 
 
-def _spread_between_processes(effect: Table, within: Table) -> float:
+def _spread_between_processes(effect: Array, within: Array) -> float:
     """Variance between processes beyond the noise within them, one number for all cells.
 
     The method of moments for any weights (Kacker 2004), with the weights that its own answer implies.
@@ -137,7 +147,7 @@ def _spread_between_processes(effect: Table, within: Table) -> float:
     if not shared.any() or left < 1:
         return 0.0
     spread = 0.0
-    for _ in range(5):
+    for _ in range(SPREAD_STEPS):
         weight = np.where(present, 1 / (within + spread), 0.0)
         level, joined = _levels(effect, weight)
         total = weight.sum(axis=1)

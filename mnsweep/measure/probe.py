@@ -1,6 +1,6 @@
-"""Which channel counts a runtime likes: chains of layers, timed in interleaved rounds.
+"""Which channel counts a runtime prefers: chains of layers, timed in interleaved rounds.
 
-The chains are `arch/channel_padding.py`'s; this module gets them as ONNX files and gives their milliseconds back.
+The chains are those of `arch/channel_padding.py`; this module gets them as ONNX files and returns their milliseconds.
 """
 
 import time
@@ -19,15 +19,15 @@ RULES = replace(Rules(), block_ms=4.0, warmup_ms=10.0)  # a chain takes about a 
 
 
 def probe(
-    worker: Worker, models: Mapping[int, bytes], how: Deployment, clock: Callable[[], float] = time.monotonic
+    worker: Worker, models: Mapping[int, bytes], deployment: Deployment, clock: Callable[[], float] = time.monotonic
 ) -> dict[int, float]:
-    """Milliseconds of each model, by its channel count, in the runtime and at the precision of `how`.
+    """Milliseconds of each of `models`, by channel count, in the runtime and at the precision of `deployment`.
 
-    About a second. Raises `CellError` when one does not run.
+    Takes about a second. Raises `CellError` where one does not run.
     """
-    names = {f"{how.runtime} {how.precision} chain of {count}": count for count in models}
+    names = {f"{deployment.runtime} {deployment.precision} chain of {count}": count for count in models}
     for name, count in names.items():
-        worker.open(name, models[count], how)
+        worker.open(name, models[count], deployment)
     medians: dict[str, list[float]] = {name: [] for name in names}
 
     def take(record: object) -> None:
@@ -36,6 +36,7 @@ def probe(
         if isinstance(record, Block) and not record.canary:
             medians[record.cell].append(median(record.samples_ns))
 
-    rounds = Rounds(0, worker.time, take, RULES, Random(0), clock, canary=next(iter(names)))
+    canary = next(iter(names))
+    rounds = Rounds(process=0, time=worker.time, sink=take, rules=RULES, rng=Random(0), clock=clock, canary=canary)
     rounds.run(list(names), lambda done: list(names) if done < ROUNDS else [])
     return {count: median(medians[name]) / 1e6 for name, count in names.items()}

@@ -1,7 +1,7 @@
-"""How well a sweep would repeat here, and how many threads make sense: measured in a few seconds.
+"""How well a sweep would repeat on this machine, and how many threads make sense: measured in a few seconds.
 
 One small network is timed on 1 to N threads, with companions on one thread beside it, by the rounds and in as
-many processes as a sweep; what comes out is what `estimate` makes of those blocks.
+many processes as a sweep; its latencies are fitted to those blocks as those of a sweep are.
 """
 
 import math
@@ -12,7 +12,7 @@ from random import Random
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
-from mnsweep.measure.fit import Estimate, Movement, estimate, speed_movement
+from mnsweep.measure.fit import Estimate, Movement, fit
 from mnsweep.measure.record import Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.worker.proxy import CellError, NewWorker, Worker
@@ -24,9 +24,9 @@ WORTHWHILE = 0.7  # speed-up for each thread: below, a second copy of the networ
 RULES = replace(Rules(), warmup_ms=50.0)  # ten keys take their warm-up out of two seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadCount:
-    """The small network on so many threads: latency, and how many times as fast as on one.
+    """The small network on `threads` threads: its latency, and how many times as fast it is as on one thread.
 
     `repeatability_pct` is the half width of the 95 % interval against the others after the rounds that a
     sweep takes at least; None where too few rounds were timed.
@@ -43,11 +43,11 @@ class ThreadCount:
         return self.speed_up / self.threads
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Repeatability:
-    """What a sweep can expect here; `by_threads` starts with one thread.
+    """What a sweep can expect on this machine; `by_threads` starts with one thread.
 
-    `movement` is the machine's own speed, which moves milliseconds and not comparisons. `disturbed_blocks`
+    `movement` is of the machine's own speed, which moves milliseconds and not comparisons. `disturbed_blocks`
     are those in which steal, other processes or a jump in speed were seen.
     """
 
@@ -71,13 +71,14 @@ class Repeatability:
 def measure_repeatability(
     network: bytes,
     companions: Sequence[bytes],
+    *,
     most_threads: int,
     new_worker: NewWorker,
     clock: Callable[[], float] = time.monotonic,
 ) -> Repeatability:
     """Time the ONNX models for about four seconds; a lone core needs `companions` to compare with.
 
-    Raises `UnavailableError`, with the reason, when nothing can be timed here.
+    Raises `UnavailableError`, with the reason, where nothing can be timed.
     """
     models = {_key(threads): (network, threads) for threads in range(1, most_threads + 1)}
     models |= {_companion(i): (model, 1) for i, model in enumerate(companions)}
@@ -86,9 +87,10 @@ def measure_repeatability(
         for process in range(1, PROCESSES + 1):
             with new_worker() as worker:
                 worker.pin(most_threads)
-                _time(process, worker, models, records.add, clock)
+                _open(worker, models)
+                _time(_rounds(process, worker, records.add, clock), list(models))
     except CellError as error:
-        raise UnavailableError(f"a small network could not be timed: {error}") from None
+        raise _not_timed(str(error)) from None
     return _summary(records, most_threads)
 
 
@@ -100,42 +102,61 @@ def _companion(i: int) -> str:
     return f"companion {i}"
 
 
-def _time(
-    process: int,
-    worker: Worker,
-    models: Mapping[str, tuple[bytes, int]],
-    add: Callable[[Record], None],
-    clock: Callable[[], float],
-) -> None:
+def _open(worker: Worker, models: Mapping[str, tuple[bytes, int]]) -> None:
     for key, (model, threads) in models.items():
         worker.open(key, model, Deployment(threads=threads))
-    began = clock()
 
-    def visits(done: int) -> list[str]:
-        enough = done >= FEWEST_ROUNDS and clock() - began >= PROCESS_S
-        return [] if enough or done >= MOST_ROUNDS else list(models)
 
-    canary = _companion(0)  # it gets more blocks than the others: not the network whose interval is reported
-    Rounds(process, worker.time, add, RULES, Random(process), clock, canary).run(list(models), visits)
+def _rounds(process: int, worker: Worker, add: Callable[[Record], None], clock: Callable[[], float]) -> Rounds:
+    """The canary gets more blocks than the others: it is not the network whose interval is reported."""
+    return Rounds(
+        process=process,
+        time=worker.time,
+        sink=add,
+        rules=RULES,
+        rng=Random(process),
+        clock=clock,
+        canary=_companion(0),
+    )
+
+
+def _time(rounds: Rounds, keys: Sequence[str]) -> None:
+    def visits(done: int) -> Sequence[str]:
+        enough = done >= FEWEST_ROUNDS and rounds.clock() - rounds.began >= PROCESS_S
+        return [] if enough or done >= MOST_ROUNDS else keys
+
+    rounds.run(keys, visits)
 
 
 def _summary(records: Records, most_threads: int) -> Repeatability:
-    found = estimate(records.blocks)
-    if _key(1) not in found:
-        raise UnavailableError(f"a small network could not be timed: {records.failures.get(_key(1), 'no block was taken')}")
-    one_ms = found[_key(1)].p50_ms
-    timed = [(threads, found[_key(threads)]) for threads in range(1, most_threads + 1) if _key(threads) in found]
+    fitted = fit(records.blocks)
+    of_threads = {n: fitted.estimates[_key(n)] for n in range(1, most_threads + 1) if _key(n) in fitted.estimates}
+    if 1 not in of_threads:
+        raise _not_timed(records.failures.get(_key(1), "no block was taken"))
     return Repeatability(
-        tuple(ThreadCount(n, e.p50_ms, one_ms / e.p50_ms, _after_a_sweep_pct(e)) for n, e in timed),
-        speed_movement(records.blocks),
-        rounds=found[_key(1)].rounds,
+        by_threads=tuple(_thread_count(n, estimate, of_threads[1]) for n, estimate in of_threads.items()),
+        movement=fitted.movement,
+        rounds=of_threads[1].rounds,
         blocks=len(records.blocks),
         disturbed_blocks=sum(bool(block.disturbed) for block in records.blocks),
     )
 
 
-def _after_a_sweep_pct(found: Estimate) -> float | None:
+def _not_timed(reason: str) -> UnavailableError:
+    return UnavailableError(f"a small network could not be timed: {reason}")
+
+
+def _thread_count(threads: int, estimate: Estimate, one_thread: Estimate) -> ThreadCount:
+    return ThreadCount(
+        threads=threads,
+        latency_ms=estimate.p50_ms,
+        speed_up=one_thread.p50_ms / estimate.p50_ms,
+        repeatability_pct=_after_a_sweep_pct(estimate),
+    )
+
+
+def _after_a_sweep_pct(estimate: Estimate) -> float | None:
     """Half widths shrink with the root of the rounds."""
-    if found.relative_ci_pct is None:
+    if estimate.relative_ci_pct is None:
         return None
-    return found.relative_ci_pct * math.sqrt(found.rounds / SWEEP_ROUNDS)
+    return estimate.relative_ci_pct * math.sqrt(estimate.rounds / SWEEP_ROUNDS)

@@ -4,7 +4,7 @@ Timed one model after another, a design's latency depends on when its turn came:
 by more than designs differ. The protocol, and where each part comes from:
 
 - Rounds. Each visits every key once, in random order (randomized complete blocks, Fisher 1935), so that all
-  keys see the same weather and what a round had in common can be taken out afterwards (`estimate.py`).
+  keys see the same weather and what a round had in common can be taken out afterwards (`fit.py`).
 - Blocks. A few runs back to back, at least 5 and 20 ms, each timed; the first is dropped, because the caches
   were another key's. Every raw sample is kept.
 - Warm-up. At least 3 runs and 0.25 s, and longer until its two halves agree within 5 % (a steady state, as in
@@ -42,14 +42,15 @@ WARMUP_AGREES = 0.05
 WARMUP_REPEATS = 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """How much is timed, for each cell.
 
     A cell has settled when its relative half width is at most its target (`ci_pct`, or twice that away
     from what matters), after `least_rounds` rounds in `least_processes` processes; at most `most_rounds`.
     A process takes at most `process_rounds` of them. Blocks have at least `block_runs` runs and `block_ms`,
-    warm-up `warmup_runs` and `warmup_ms`.
+    warm-up `warmup_runs` and `warmup_ms`. A cell without an answer for `cell_timeout_s` has failed, nothing
+    begins after `time_budget_s`, and each process first keeps its cores busy for `sustain_s`.
     """
 
     ci_pct: float = 1.0
@@ -71,7 +72,7 @@ def quick(rules: Rules) -> Rules:
     return replace(rules, least_rounds=8, most_rounds=8, process_rounds=8, least_processes=1, block_runs=12, warmup_ms=100.0)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Rounds:
     """The rounds of one process; once it is `out_of_time` no further block begins. State is what has failed.
 
@@ -133,8 +134,16 @@ class Rounds:
         timing = self._timed(key, self.rules.block_runs, self.rules.block_ms)
         if timing is None:
             return None
-        samples, disturbed = timing.samples_ns, timing.disturbed
-        block = Block(key, self.process, number, round(at_s, 4), timing.first_ns, samples, disturbed, canary)
+        block = Block(
+            cell=key,
+            process=self.process,
+            round=number,
+            at_s=round(at_s, 4),
+            first_ns=timing.first_ns,
+            samples_ns=timing.samples_ns,
+            disturbed=timing.disturbed,
+            canary=canary,
+        )
         self.sink(block)
         return block
 
@@ -150,7 +159,7 @@ class Rounds:
         return self.attempt(key, partial(self.time, key, min_runs, min_ms))
 
     def attempt(self, key: str, work: Callable[[], T]) -> T | None:
-        """What `work` for a key gives; None when it fails, which is reported. A worker that is lost by it raises."""
+        """The result of `work` for a key; None where it fails, which is reported. A worker that is lost by it raises."""
         try:
             return work()
         except CellError as error:

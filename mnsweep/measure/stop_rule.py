@@ -4,33 +4,36 @@ from mnsweep.measure.fit import Estimate
 from mnsweep.measure.rounds import Rules
 
 
-def has_settled(found: Estimate | None, target_pct: float, rules: Rules) -> bool:
-    """Whether the relative interval is narrow enough, from enough rounds and processes, or the rounds are used up."""
-    if found is None or found.rounds < rules.least_rounds:
+def has_settled(estimate: Estimate | None, target_pct: float, rules: Rules) -> bool:
+    """Whether the relative interval is narrow enough, from enough rounds and processes, or the rounds are used up.
+
+    `target_pct` is a half width in percent; a cell without an estimate has not settled.
+    """
+    if estimate is None or estimate.rounds < rules.least_rounds:
         return False
-    if found.rounds >= rules.most_rounds:
+    if estimate.rounds >= rules.most_rounds:
         return True
-    if found.processes < rules.least_processes or found.relative_ci_pct is None:
+    if estimate.processes < rules.least_processes or estimate.relative_ci_pct is None:
         return False
-    return found.relative_ci_pct <= target_pct
+    return estimate.relative_ci_pct <= target_pct
 
 
-def rounds_left(found: Estimate | None, target_pct: float, rules: Rules) -> float:
-    """Rounds that a cell still needs, as far as can be told: widths shrink with the root of the rounds."""
-    if found is None or found.relative_ci_pct is None:
+def rounds_left(estimate: Estimate | None, target_pct: float, rules: Rules) -> float:
+    """About how many rounds a cell still needs: half widths shrink with the root of the rounds."""
+    if estimate is None or estimate.relative_ci_pct is None:
         return rules.least_rounds
-    needed = found.rounds * (found.relative_ci_pct / target_pct) ** 2
-    return max(0.0, min(max(needed, rules.least_rounds), rules.most_rounds) - found.rounds)
+    needed = estimate.rounds * (estimate.relative_ci_pct / target_pct) ** 2
+    return max(0.0, min(max(needed, rules.least_rounds), rules.most_rounds) - estimate.rounds)
 
 
-def unsettled_reason(found: Estimate | None, target_pct: float, rules: Rules) -> str | None:
+def unsettled_reason(estimate: Estimate | None, target_pct: float, rules: Rules) -> str | None:
     """Why a cell did not settle, in words; None when it did."""
-    if found is None:
+    if estimate is None:
         return "not measured: the time was up before its turn"
-    if found.relative_ci_pct is not None and found.relative_ci_pct <= target_pct:
+    if estimate.relative_ci_pct is not None and estimate.relative_ci_pct <= target_pct:
         return None
-    if rules.least_rounds == rules.most_rounds <= found.rounds:
+    if rules.least_rounds == rules.most_rounds <= estimate.rounds:
         return None  # a fixed number of rounds promises no width
-    width = "nothing to compare it with" if found.relative_ci_pct is None else f"± {found.relative_ci_pct:.2f} %"
-    limit = f"the limit of {rules.most_rounds} rounds" if found.rounds >= rules.most_rounds else "the end of the time"
-    return f"{width} at {limit}, wanted ± {target_pct:g} %; {found.stability}: {found.stability_reason}"
+    width = "no interval" if estimate.relative_ci_pct is None else f"± {estimate.relative_ci_pct:.2f} %"
+    limit = f"the limit of {rules.most_rounds} rounds" if estimate.rounds >= rules.most_rounds else "the end of the time"
+    return f"{width} at {limit}, wanted ± {target_pct:g} %; {estimate.stability}: {estimate.stability_reason}"

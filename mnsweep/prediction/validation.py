@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.counting import deployed_cost
-from mnsweep.measure.fit import estimate
+from mnsweep.measure.fit import fit
 from mnsweep.measure.record import Records
 from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.prediction.latency_model import Errors
@@ -106,7 +106,7 @@ def repeatability_pct(records: Records, held_out: Collection[str]) -> float | No
     Relative to their geometric mean: a change in the machine's speed is no error of a model. None for fewer than two cells.
     """
     later = {process.number for process in records.processes if set(held_out) & set(process.cells)}
-    before, again = (estimate([b for b in records.blocks if (b.process in later) is which]) for which in (False, True))
+    before, again = (fit([b for b in records.blocks if (b.process in later) is which]).estimates for which in (False, True))
     both = [key for key in before if key in again and key not in held_out]
     if len(both) < 2:
         return None

@@ -10,7 +10,7 @@ REPEATS = 5
 
 
 def bandwidth(threads: int) -> float:
-    """Bytes per second, read and written, of the fastest of a few copies by `threads` threads at once.
+    """Bytes per second, read plus written, of the fastest of a few copies by `threads` threads at once.
 
     The fastest, because a roof is what the machine can do (McCalpin's STREAM reports it in the same way).
     """

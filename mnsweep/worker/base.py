@@ -14,16 +14,16 @@ PROFILED_RUNS = 3  # before and after the timed ones, so that an average is of w
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Version, and precisions that run here; where there are none, `obstacle` says why, and how to mend it."""
+    """Version, and precisions that run on this machine; where there are none, `obstacle` says why and how to fix it."""
 
     version: str = ""
     precisions: tuple[str, ...] = ()
     obstacle: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
-    """One operator that really runs: its name and kind in the runtime's own words, and nanoseconds a run."""
+    """One operator that really runs: name, kind and implementation as the runtime calls them, and nanoseconds a run."""
 
     name: str
     op: str
@@ -37,11 +37,11 @@ class Session(Protocol):
     shape: tuple[int, ...]
 
     def outputs(self, images: Array) -> dict[str, Array]:
-        """The outputs for one batch, by name."""
+        """The outputs for one batch of float32 images (batch, 3, R, R), by name."""
         ...
 
     def bound(self, images: Array) -> Run:
-        """A callable that runs this batch once, and does as little as it can beside: what is timed."""
+        """A callable that runs this batch once and does as little else as possible: what is timed."""
         ...
 
     def node_times(self, images: Array, runs: int) -> list[NodeTime]:
@@ -50,25 +50,25 @@ class Session(Protocol):
 
 
 class Runtime(Protocol):
-    """A runtime, made with what stands behind the colon of its name (empty where nothing does)."""
+    """A runtime, made with the part of its name after the colon, e.g. an execution provider; empty where there is none."""
 
     def __init__(self, option: str) -> None: ...
 
     def offer(self) -> Offer:
-        """What runs on this machine."""
+        """Version and precisions that run on this machine."""
         ...
 
     def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> Session:
         """Make an ONNX model ready to run with a pool of `threads`.
 
-        An int8 model carries its precision in itself. Raises whatever the runtime raises on a model that it does
-        not take, and `ValueError` when it would run at another precision than it was asked for.
+        An int8 model carries its precision itself. Raises whatever the runtime raises on a model that it does
+        not accept, and `ValueError` where it would run at another precision than asked for.
         """
         ...
 
 
 def random_images(shape: Sequence[int]) -> Array:
-    """One fixed random image batch."""
+    """A fixed random float32 batch of this shape, standard normal."""
     return np.random.default_rng(0).standard_normal(tuple(shape), dtype=np.float32)
 
 

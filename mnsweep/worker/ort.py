@@ -54,7 +54,10 @@ class OrtSession:
                 times[event["name"].removesuffix(_KERNEL), event["args"]["op_name"]].append(event["dur"])
         path.unlink()
         path.parent.rmdir()
-        return [NodeTime(*key, _layout(*key), 1e3 * sum(us[-runs:]) / runs) for key, us in times.items()]
+        return [
+            NodeTime(name=name, op=op, implementation=_layout(name, op), ns=1e3 * sum(us[-runs:]) / runs)
+            for (name, op), us in times.items()
+        ]
 
 
 def _layout(name: str, op: str) -> str:
@@ -72,9 +75,9 @@ class OnnxRuntime:
         if self.provider in ort.get_available_providers():
             return Offer(ort.__version__, ("fp32", "int8") if self.provider == CPU else ("fp32",))
         package = PACKAGES.get(self.provider)
-        mend = f"pip install {package} in place of onnxruntime" if package else "it needs its own build of onnxruntime"
+        fix = f"pip install {package} in place of onnxruntime" if package else "it needs its own build of onnxruntime"
         has = ", ".join(ort.get_available_providers())
-        return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {mend}")
+        return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {fix}")
 
     def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OrtSession:
         """A session with `threads` intra-op threads, denormals flushed, and no spinning between runs.

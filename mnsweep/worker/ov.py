@@ -14,7 +14,7 @@ import openvino.properties as properties  # noqa: E402
 import openvino.properties.hint as hint  # noqa: E402
 
 DEVICE = "CPU"
-CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's word: ours
+CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's name: ours
 TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}  # of what is not quantized
 
 
@@ -52,7 +52,10 @@ class OvSession:
             for node in self.request.profiling_info:
                 if node.status == openvino.ProfilingInfo.Status.EXECUTED:
                     times[node.node_name, node.node_type, node.exec_type] += node.real_time.total_seconds()
-        return [NodeTime(*key, 1e9 * total / runs) for key, total in times.items()]
+        return [
+            NodeTime(name=name, op=op, implementation=implementation, ns=1e9 * total / runs)
+            for (name, op, implementation), total in times.items()
+        ]
 
 
 class OpenVino:
@@ -65,8 +68,8 @@ class OpenVino:
 
     def offer(self) -> Offer:
         """The precisions in which this CPU runs a network."""
-        found = self.core.get_property(DEVICE, properties.device.capabilities)
-        return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in found))
+        capabilities = self.core.get_property(DEVICE, properties.device.capabilities)
+        return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in capabilities))
 
     def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OvSession:
         """Compile with `threads` threads and one stream; raises `ValueError` when another precision would run."""

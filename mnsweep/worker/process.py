@@ -1,9 +1,10 @@
 """The process that times, and does nothing else: `python -m mnsweep.worker.process`.
 
 It answers one request at a time over its standard input and output, pickled: `pin` keeps it on some CPUs, `open`
-makes a model ready to run, `time` times one block of it. Beside timing it answers what only a runtime knows: what it
-offers here, what values a network's maps take, where the time of a run goes. When its parent is gone, in whatever
-way, its input ends and it leaves at once, even from inside a run that hangs. Its other half is `proxy.py`.
+makes a model ready to run, `time` times one block of it. Beside timing it answers what only a runtime knows: what
+runs on this machine, what values the feature maps of a network take, where the time of a run goes. When its parent
+is gone, in whatever way, its input ends and it leaves at once, even from inside a run that hangs. The parent's side
+is `proxy.py`.
 """
 
 import gc
@@ -51,9 +52,9 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
         os._exit(0)  # the parent is gone
 
 
-def open_ready(model: bytes, how: Deployment) -> Run:
+def open_ready(model: bytes, deployment: Deployment) -> Run:
     """What is timed: `model` in its runtime, on one fixed random image batch."""
-    return ready(load(how.runtime).open(model, how.precision, how.threads))
+    return ready(load(deployment.runtime).open(model, deployment.precision, deployment.threads))
 
 
 class _Bench:
@@ -67,8 +68,8 @@ class _Bench:
         pin(threads)
         self.home = Counters.read()
 
-    def open(self, key: str, model: bytes, how: Deployment) -> None:
-        self.runs[key] = open_ready(model, how)
+    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
+        self.runs[key] = open_ready(model, deployment)
         gc.freeze()
 
     def offer(self, runtime: str) -> Offer:
@@ -77,8 +78,9 @@ class _Bench:
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
         return ranges(model, images)
 
-    def node_times(self, model: bytes, how: Deployment, runs: int) -> list[NodeTime]:
-        session = load(how.runtime).open(model, how.precision, how.threads, profiled=True)
+    def node_times(self, model: bytes, deployment: Deployment, runs: int) -> list[NodeTime]:
+        runtime = load(deployment.runtime)
+        session = runtime.open(model, deployment.precision, deployment.threads, profiled=True)
         return session.node_times(random_images(session.shape), runs)
 
     def bandwidth(self, threads: int) -> float:

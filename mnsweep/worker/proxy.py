@@ -28,6 +28,10 @@ class WorkerLostError(CellError):
     """The worker died, or was ended because it gave no answer in time; the text says which."""
 
 
+class NotStartedError(UnavailableError):
+    """The process that measures could not start."""
+
+
 class Worker(Protocol):
     """What can be asked of a worker, inside a `with` block. All methods raise `CellError` where one cell fails."""
 
@@ -36,7 +40,7 @@ class Worker(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
     def pin(self, threads: int) -> None:
-        """Keep the worker on as many CPUs as `threads`. Raises `UnavailableError` when the worker did not start."""
+        """Keep the worker on as many CPUs as `threads`. Raises `NotStartedError` when the worker did not start."""
 
     def offer(self, runtime: str) -> Offer:
         """The version of a runtime and the precisions that run on this machine; it is loaded, which may take a while."""
@@ -105,7 +109,7 @@ class WorkerProcess:
         try:
             self._ask(START_TIMEOUT_S, "pin", threads)
         except WorkerLostError as error:
-            raise UnavailableError(f"the process that measures could not start: {error}", "see 'mnsweep doctor'") from None
+            raise NotStartedError(f"the process that measures could not start: {error}", "see 'mnsweep doctor'") from None
 
     def offer(self, runtime: str) -> Offer:
         """See `Worker`."""

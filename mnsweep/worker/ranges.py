@@ -1,4 +1,4 @@
-"""The values that a network's maps take: what int8 scales are made from."""
+"""The values that the feature maps of a network take: int8 scales are made from them."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from mnsweep.worker.runtimes import load
 
 
 def ranges(model: bytes, images: Sequence[Array]) -> dict[str, Range]:
-    """Least and greatest value of every output of an fp32 `model`, and of the `image`, over batches of one."""
+    """Least and greatest value of every output of an fp32 `model`, and of `image`, over `images` of (1, 3, R, R) float32."""
     session = load("onnxruntime").open(model, "fp32", threads=1)
-    found: dict[str, Range] = {}
+    extremes: dict[str, Range] = {}
     for image in images:
         for name, values in {"image": image, **session.outputs(image)}.items():
-            low, high = found.get(name, (np.inf, -np.inf))
-            found[name] = (min(low, float(values.min())), max(high, float(values.max())))
-    return found
+            low, high = extremes.get(name, (np.inf, -np.inf))
+            extremes[name] = (min(low, float(values.min())), max(high, float(values.max())))
+    return extremes

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from random import Random
 
 from mnsweep.cell import Deployment
-from mnsweep.measure.fit import Estimate, estimate
+from mnsweep.measure.fit import Estimate, fit
 from mnsweep.measure.record import Block
 from mnsweep.worker.proxy import WorkerProcess
 
@@ -24,4 +24,4 @@ def interleaved(models: Mapping[str, tuple[bytes, Deployment]], rounds: int = 60
                 for name in rng.sample(sorted(models), len(models)):
                     timing = worker.time(name, 5, 20)
                     blocks.append(Block(name, process, number, 0.0, timing.first_ns, timing.samples_ns, timing.disturbed))
-    return estimate(blocks)
+    return dict(fit(blocks).estimates)
