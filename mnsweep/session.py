@@ -95,7 +95,7 @@ class Session:
         left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
         return Plan(
             sweep=self.sweep.name,
-            groups=tuple(groups(pending, comparable, estimates, self._memory_bytes(), beside)),
+            groups=tuple(groups(pending, comparable, measured=estimates, memory_bytes=self._memory_bytes(), beside=beside)),
             seconds=min(left_s, self._time_left_s(rules)),
             kept=len(cells) - len(pending),
             began_at=self.records.processes[0].started_at if self.records.processes else None,

@@ -137,7 +137,7 @@ def test_kept_channels_are_never_found_out_again() -> None:
     worker = FakeWorker()
     prepared = prepare(worker, (auto, eight, quantized, new), kept)
     assert prepared.channels == kept | {new.id: {}} and probes(worker) == 0
-    assert prepared.layers_of(auto)[0].out_channels == 11
+    assert prepared.deployed_layers(auto)[0].out_channels == 11
     assert new.id not in kept, "what was handed in stays as it is"
 
 
@@ -212,7 +212,7 @@ def test_a_worker_that_is_lost_in_one_runtime_leaves_the_others() -> None:
 
 
 def test_a_design_is_calibrated_once_and_with_the_weights_that_run() -> None:
-    hows = [Deployment("int8", runtime, threads) for runtime in ("onnxruntime", "openvino") for threads in (1, 2)]
+    hows = [Deployment("int8", runtime, threads=threads) for runtime in ("onnxruntime", "openvino") for threads in (1, 2)]
     worker = FakeWorker()
     prepared = prepare(worker, (*cells(*hows), *cells(*hows, Deployment(), design=EVEN)), {})
     assert worker.asked["ranges"] == 2 and set(prepared.ranges) == {UNEVEN, EVEN}

@@ -14,7 +14,7 @@ from mnsweep.arch.channel_padding import WIDE, multiples_of, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError, UnavailableError
-from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.space import Space
 from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.store import SweepFolder

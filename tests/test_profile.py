@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count, cycle
 from pathlib import Path
@@ -14,7 +15,6 @@ import onnxruntime as ort
 import pytest
 
 import mnsweep.app.profile
-import mnsweep.profiling.measure
 from mnsweep.app.profile import to_document, write
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli.main import main
@@ -24,7 +24,7 @@ from mnsweep.machine import lock
 from mnsweep.machine.facts import read_facts
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.profiling.lint import Finding
-from mnsweep.profiling.measure import ROUNDS, Profile, profile
+from mnsweep.profiling.measure import ROUNDS, profile
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Array, NodeTime, Offer
 from mnsweep.worker.proxy import WorkerLostError
@@ -86,7 +86,7 @@ def dying(key: str) -> Callable[..., None]:
 
 
 def test_a_profile_holds_latency_rows_and_roofs() -> None:
-    found = profile(CELL, new_worker=lab())
+    found = profile(CELL, HERE, new_worker=lab())
     assert found.latency_ms == CELL_MS
     assert found.roof.peak_gflops == pytest.approx(2 * MULT_ADDS / 80e6)  # the fastest block of the faster form
     assert found.roof.bandwidth_gb_per_s == 20.0
@@ -98,7 +98,7 @@ def test_a_profile_holds_latency_rows_and_roofs() -> None:
 
 def test_latency_is_the_middle_of_blocks_that_take_turns_with_products_and_profiles() -> None:
     worker = lab(cell_ms=(2.0, 9.0, 3.0, 1.0, 4.0))
-    assert profile(CELL, new_worker=worker).latency_ms == 3.0
+    assert profile(CELL, HERE, new_worker=worker).latency_ms == 3.0
     said = [request[1] if request[0] == "time" else "profile" for request in worker.requests if request[0] in TIMING]
     assert said == [CELL.id, "matmul", "convolution", "profile"] * ROUNDS
 
@@ -107,33 +107,33 @@ def test_latency_is_the_middle_of_blocks_that_take_turns_with_products_and_profi
     ("disturbed", "ms"), [((f"{CELL.id} 2", f"{CELL.id} 5"), 2.0), ((CELL.id,), 3.0)], ids=["two blocks", "all blocks"]
 )
 def test_disturbed_blocks_tell_only_where_there_are_no_others(disturbed: tuple[str, ...], ms: float) -> None:
-    assert profile(CELL, new_worker=lab(cell_ms=(2.0, 9.0, 3.0, 1.0, 4.0), disturbed=disturbed)).latency_ms == ms
+    assert profile(CELL, HERE, new_worker=lab(cell_ms=(2.0, 9.0, 3.0, 1.0, 4.0), disturbed=disturbed)).latency_ms == ms
 
 
 def test_one_disturbed_profile_leaves_no_trace() -> None:
-    found = profile(CELL, new_worker=lab(slow_round=2))
+    found = profile(CELL, HERE, new_worker=lab(slow_round=2))
     assert found.profiled_ms == pytest.approx(28 * US / 1e3)
 
 
 @pytest.mark.parametrize(("ms", "runs"), [(2.0, 50), (0.01, 200), (90.0, 5)])
 def test_a_profile_has_enough_runs_and_takes_no_age(ms: float, runs: int) -> None:
     worker = lab(cell_ms=(ms,))
-    profile(CELL, new_worker=worker)
+    profile(CELL, HERE, new_worker=worker)
     assert [asked for *_, asked in worker.arguments_of("node_times")] == [runs] * ROUNDS
 
 
 def test_the_batch_and_the_threads_are_those_of_the_cell() -> None:
     worker = lab()
-    found = profile(Cell(Design.of(0.3, 64), Deployment(threads=3, batch=4, pad="none")), new_worker=worker)
+    found = profile(Cell(Design.of(0.3, 64), Deployment(threads=3, batch=4, pad="none")), HERE, new_worker=worker)
     assert worker.arguments_of("pin")[-1] == (3,)
-    one = profile(CELL, new_worker=lab())
+    one = profile(CELL, HERE, new_worker=lab())
     assert [row.flops for row in found.rows] == [4 * row.flops for row in one.rows]
     assert [row.mult_adds for row in found.rows] == [row.mult_adds for row in one.rows]
 
 
 def test_padded_channels_are_deployed_and_the_shares_stay_the_network_s() -> None:
-    plain = profile(CELL, new_worker=lab())
-    found = profile(Cell(CELL.design, Deployment(pad="16")), new_worker=lab())
+    plain = profile(CELL, HERE, new_worker=lab())
+    found = profile(Cell(CELL.design, Deployment(pad="16")), HERE, new_worker=lab())
     assert found.channels[9] == 16
     assert sum(row.mult_adds for row in found.rows) > sum(row.mult_adds for row in plain.rows)
     assert [kind.mult_adds_pct for kind in found.kinds] == [kind.mult_adds_pct for kind in plain.kinds]
@@ -142,7 +142,7 @@ def test_padded_channels_are_deployed_and_the_shares_stay_the_network_s() -> Non
 @pytest.mark.parametrize(("precision", "quantized"), [("fp32", False), ("int8", True)])
 def test_products_are_in_the_precision_of_the_cell(precision: str, quantized: bool) -> None:
     worker = lab()
-    profile(Cell(Design.of(0.3, 64), Deployment(precision, pad="none")), new_worker=worker)
+    profile(Cell(Design.of(0.3, 64), Deployment(precision, pad="none")), HERE, new_worker=worker)
     models = {key: onnx.load_from_string(model) for key, model, _ in worker.arguments_of("open")}
     ops = [{node.op_type for node in model.graph.node} for model in models.values()]
     assert all(("QuantizeLinear" in of_model) is quantized for of_model in ops)
@@ -158,13 +158,13 @@ def test_products_are_in_the_precision_of_the_cell(precision: str, quantized: bo
     ],
 )
 def test_a_product_that_does_not_run_hides_no_cell(settings: dict[str, Any], peak_ms: float | None) -> None:
-    found = profile(CELL, new_worker=lab(**settings))
+    found = profile(CELL, HERE, new_worker=lab(**settings))
     assert found.latency_ms == CELL_MS
     assert found.roof.peak_gflops == (peak_ms and pytest.approx(2 * MULT_ADDS / (1e6 * peak_ms)))
 
 
 def test_without_memory_for_a_copy_the_bandwidth_is_unknown() -> None:
-    found = profile(CELL, new_worker=lab(bytes_per_s=None))
+    found = profile(CELL, HERE, new_worker=lab(bytes_per_s=None))
     assert found.roof.bandwidth_gb_per_s is None and found.roof.peak_gflops
 
 
@@ -178,16 +178,16 @@ def test_without_memory_for_a_copy_the_bandwidth_is_unknown() -> None:
 )
 def test_a_cell_that_does_not_run_is_not_available(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(UnavailableError, match=reason):
-        profile(CELL, new_worker=lab(**settings))
+        profile(CELL, HERE, new_worker=lab(**settings))
 
 
 def test_nothing_is_timed_while_another_measures() -> None:
     with lock.measuring(wait=False), pytest.raises(UnavailableError, match="another mnsweep"):
-        profile(CELL, new_worker=lab())
+        profile(CELL, HERE, new_worker=lab())
 
 
 def test_disturbed_blocks_are_counted() -> None:
-    found = profile(CELL, new_worker=lab(disturbed=("matmul",)))
+    found = profile(CELL, HERE, new_worker=lab(disturbed=("matmul",)))
     assert (found.blocks, found.disturbed_blocks) == (3 * ROUNDS, ROUNDS)
 
 
@@ -195,7 +195,7 @@ def test_disturbed_blocks_are_counted() -> None:
 
 
 def test_the_files_are_one_document_and_one_picture_in_two_forms(tmp_path: Path) -> None:
-    found = profile(CELL, new_worker=lab(left=("depthwise1",)))
+    found = profile(CELL, HERE, new_worker=lab(left=("depthwise1",)))
     folder = SweepFolder(tmp_path / "results" / "profile" / HERE.key)
     names = write(found, folder)
     assert names == [f"{CELL.id}.json", f"{CELL.id}_roofline.png", f"{CELL.id}_roofline.svg"]
@@ -208,7 +208,7 @@ def test_the_files_are_one_document_and_one_picture_in_two_forms(tmp_path: Path)
 
 
 def test_a_document_has_every_number_and_null_for_what_is_not_known() -> None:
-    document = to_document(profile(CELL, new_worker=lab(left=("depthwise1", "pointwise1"))), ["a"])
+    document = to_document(profile(CELL, HERE, new_worker=lab(left=("depthwise1", "pointwise1"))), ["a"])
     assert list(document) == [
         "schema_version", "cell", "machine", "runtime_version", "padding", "latency_ms", "profiled_ms", "not_attributed_ms",
         "gflops", "peak_gflops", "bandwidth_gb_per_s", "blocks", "disturbed_blocks", "kinds", "layers", "lint", "files",
@@ -220,7 +220,7 @@ def test_a_document_has_every_number_and_null_for_what_is_not_known() -> None:
     assert layers["stem"]["operators"] == [{"name": "stem_nchwc", "op": "Conv", "implementation": "blocked", "ns": 1e3 * US}]
     assert document["lint"][0]["layers"] == ["depthwise1", "pointwise1"] and "--pad auto" in document["lint"][0]["mend"]
     assert document["lint"][1] == {"rule": "reorders", "text": document["lint"][1]["text"], "mend": None, "layers": []}
-    slower = to_document(profile(CELL, new_worker=lab(cell_ms=(1.0,), refuses=FORMS)), [])
+    slower = to_document(profile(CELL, HERE, new_worker=lab(cell_ms=(1.0,), refuses=FORMS)), [])
     assert slower["not_attributed_ms"] is None and slower["peak_gflops"] is None
 
 
@@ -270,7 +270,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     def run(command: str, **settings: Any) -> Ran:
         if settings.pop("real", False) is False:
             worker = lab(**settings)
-            monkeypatch.setattr(mnsweep.profiling.measure, "profile", lambda cell, wait: profile(cell, wait, worker))
+            monkeypatch.setattr(mnsweep.app.profile, "WorkerProcess", worker)
             monkeypatch.setattr(
                 mnsweep.app.profile, "draw", lambda *args: {f"{args[3]}.{kind}": b"" for kind in ("png", "svg")}
             )
@@ -290,16 +290,16 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        ("--alpha 3 --res 64", "alpha 3.0"),
+        ("--alpha 3 --res 64", "--alpha 3:"),
         ("--alpha x --res 64", "--alpha"),
-        ("--alpha 0.5 --res 16", "resolution 16"),
+        ("--alpha 0.5 --res 16", "--res 16:"),
         ("--alpha 0.5", "--res"),
         ("--res 64", "--alpha"),
         ("--alpha 0.5 --res 64 --precision fp64", "precision 'fp64'"),
         ("--alpha 0.5 --res 64 --runtime abacus", "runtime 'abacus'"),
         ("--alpha 0.5 --res 64 --pad 1", "pad '1'"),
-        ("--alpha 0.5 --res 64 --batch 0", "batch 0"),
-        ("--alpha 0.5 --res 64 --threads 0", "threads 0"),
+        ("--alpha 0.5 --res 64 --batch 0", "--batch 0:"),
+        ("--alpha 0.5 --res 64 --threads 0", "--threads 0:"),
         ("--alpha 0.5 --res 64 --threads two", "--threads two"),
         ("--alpha 0.5 --res 64 --threads 1,2", "--threads 1,2"),
         ("--alpha 0.5 --res 64 --threads 4096", "--threads 4096: this process may use"),
@@ -316,12 +316,12 @@ def test_bad_values_are_one_line_and_measure_nothing(run: Run, flags: str, says:
 def test_only_who_asks_waits_for_another(run: Run, monkeypatch: pytest.MonkeyPatch, flags: str, waits: bool) -> None:
     asked: list[bool] = []
 
-    def measure(cell: Cell, wait: bool) -> Profile:
+    def measuring(wait: bool) -> nullcontext[None]:
         asked.append(wait)
-        return profile(cell, new_worker=lab())
+        return nullcontext()
 
-    monkeypatch.setattr(mnsweep.profiling.measure, "profile", measure)
-    run(f"--alpha 0.3 --res 64 --pad none {flags}", real=True)
+    monkeypatch.setattr(mnsweep.app.profile, "measuring", measuring)
+    assert run(f"--alpha 0.3 --res 64 --pad none {flags}").code == 0
     assert asked == [waits]
 
 

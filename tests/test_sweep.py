@@ -13,6 +13,7 @@ from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import groups
+from mnsweep.measure.record import Records
 from mnsweep.measure.rounds import Rules
 from mnsweep.session import Session
 from mnsweep.space import Space
@@ -113,7 +114,12 @@ def test_blocks_are_read_once_before_measuring_and_once_after(folder: SweepFolde
     measure(folder)
     reads: list[SweepFolder] = []
     read = SweepFolder.read
-    monkeypatch.setattr(SweepFolder, "read", lambda self: reads.append(self) or read(self))  # type: ignore[func-returns-value]
+
+    def counted(self: SweepFolder) -> Records:
+        reads.append(self)
+        return read(self)
+
+    monkeypatch.setattr(SweepFolder, "read", counted)
     session = session_of(folder, Space(alpha="0.75", res="40,48").cells())
     session.measure(session.asked)
     assert len(reads) == 1

@@ -25,10 +25,13 @@ def asked_cells(space: Space, machine: Machine) -> tuple[Cell, ...]:
 
 
 def the_cell(space: Space, machine: Machine) -> Cell:
-    """The only cell of a space; raises `MnsweepError` where it spans several."""
+    """The only cell of a space; raises `MnsweepError`, with the axis, where it spans several."""
     cells = asked_cells(space, machine)
-    if len(cells) > 1:
-        raise MnsweepError(f"one network is wanted, these are {len(cells)}", "give one `alpha`, one `res`, one of each setting")
+    for name in cells[0].settings():
+        if (values := len({cell.settings()[name] for cell in cells})) > 1:
+            axis = "res" if name == "resolution" else name
+            asked = "" if getattr(space, axis) is None else f" {getattr(space, axis)}"
+            raise MnsweepError(f"`{axis}`{asked}: one network is wanted, these are {values}", "give one value")
     return cells[0]
 
 

@@ -46,7 +46,7 @@ class FileRequest:
     calibration: Path | None = None
 
 
-def export(request: ExportRequest, new_worker: NewWorker = WorkerProcess) -> Exported:
+def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
     """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or where the disk refuses."""
     symbolic, machine = request.batch == SYMBOLIC, read_machine()
     if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
@@ -56,7 +56,7 @@ def export(request: ExportRequest, new_worker: NewWorker = WorkerProcess) -> Exp
     return write_network(cell, wanted, machine, new_worker)
 
 
-def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker = WorkerProcess) -> Exported:
+def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker | None = None) -> Exported:
     """Write the chosen network as it was measured: at its precision, on its channels."""
     if request.export is None:
         raise MnsweepError("`export` names the file to write")
@@ -64,14 +64,14 @@ def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker = 
     return write_network(Cell(choice.design, choice.deployment), wanted, read_machine(), new_worker)
 
 
-def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker = WorkerProcess) -> Exported:
+def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker | None = None) -> Exported:
     """Write the network of a cell with seeded random weights."""
     int8 = PRECISIONS[cell.deployment.precision].quantized
     if wanted.calibration and not int8:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels)
-    prepare_export(prepared, cell, new_worker, wanted.calibration)
+    prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
         size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic))

@@ -38,7 +38,7 @@ def cell_to_profile(request: ProfileRequest) -> Cell:
     return the_cell(request.space, read_machine())
 
 
-def profile(request: ProfileRequest, new_worker: NewWorker = WorkerProcess) -> ProfileOutcome:
+def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> ProfileOutcome:
     """Measure where the time of one cell goes, and write it down; about ten seconds.
 
     Raises `UnavailableError` where the cell does not run here, or while another process measures, unless `wait`.
@@ -46,7 +46,7 @@ def profile(request: ProfileRequest, new_worker: NewWorker = WorkerProcess) -> P
     machine = read_machine()
     cell = the_cell(request.space, machine)
     with measuring(request.turn.wait):
-        measured = profile_cell(cell, machine, new_worker)
+        measured = profile_cell(cell, machine, new_worker or WorkerProcess)
     folder = SweepFolder(results_dir_or_default(request.place.results_dir) / FOLDER / machine.key)
     return ProfileOutcome(profile=measured, folder=folder, files=tuple(write(measured, folder)))
 

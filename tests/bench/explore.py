@@ -10,27 +10,32 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import numpy as np
-from mnsweep.lab import RULES, Lab, ask_for_space, open_lab
-from mnsweep.prepare.deploy import deployed_channels
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.accuracy.surface import surface
-from mnsweep.app.exploration import Aims, explore, verified
+from mnsweep.app.exploration import RULES, Aims, explore
+from mnsweep.app.verify import verified
 from mnsweep.cell import Cell, Deployment
 from mnsweep.choice.constraints import Constraints
 from mnsweep.counting import deployed_cost
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.machine.lock import measuring
+from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.deployments import predict
 from mnsweep.prediction.latency_model import fit_latency
+from mnsweep.prepare.offers import deployed_channels
+from mnsweep.result import Result
+from mnsweep.session import Session, open_session
 from mnsweep.space import Space
-from mnsweep.sweep.derive import Known, derive
-from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.derive import derive
+from mnsweep.sweep.file import Prediction, Sweep
+from mnsweep.sweep.knowledge import Knowledge
 from tests.bench.figure import Figures
 
 DEPLOYMENTS = {
@@ -46,20 +51,21 @@ BUDGETS, NEAR = 5, 0.05
 ROUNDS = {"fp32": 30, "int8": 16, "threads": 16, "unpadded": 16}  # of every design: where targets are narrow, more
 
 
-def open_space(folder: Path, how: Deployment = DEPLOYMENTS["fp32"]) -> Lab:
+@contextmanager
+def open_space(folder: str, deployment: Deployment = DEPLOYMENTS["fp32"], rules: Rules = RULES) -> Iterator[Session]:
     """The default space in one deployment, in a fresh folder."""
-    machine = read_machine()
-    axes = AXES | {"precision": how.precision, "threads": how.threads, "pad": how.pad}
-    asked = ask_for_space("bench", axes, None, False, folder)
-    return open_lab(asked, SweepFolder(folder / "bench" / machine.key), machine)
+    space = Space(AXES["alpha"], AXES["res"], precision=deployment.precision, threads=deployment.threads, pad=deployment.pad)
+    sweep = Sweep("bench", space.cells(), prediction=Prediction())
+    with open_session(sweep, Path(folder), read_machine(), rules=rules, wait=True) as session:
+        yield session
 
 
 def split_errors(figures: Figures, name: str) -> None:
     """Measure a sample of one deployment and predict one part of it from another, many times."""
-    with tempfile.TemporaryDirectory() as folder:
-        lab = open_space(Path(folder), DEPLOYMENTS[name])
-        lab.rules = replace(RULES, least_rounds=ROUNDS[name], most_rounds=ROUNDS[name])
-        known = lab.measure(Random(1).sample(lab.sweep.cells, DESIGNS), f"in {name}")
+    rules = replace(RULES, least_rounds=ROUNDS[name], most_rounds=ROUNDS[name])
+    with tempfile.TemporaryDirectory() as folder, open_space(folder, DEPLOYMENTS[name], rules) as session:
+        session.measure(Random(1).sample(session.asked, DESIGNS))
+        known = session.known()
     cells = [cell for cell in known.sweep.cells if cell.id in known.latency_ms]
     errors, inside, by_mult_adds = splits(known, cells)
     pct, simple = 100 * np.abs(errors), 100 * np.abs(by_mult_adds)
@@ -78,7 +84,7 @@ def split_errors(figures: Figures, name: str) -> None:
         figures.report(f"{name}: interval coverage", 100 * inside, "%")
 
 
-def splits(known: Known, cells: list[Cell]) -> tuple[np.ndarray, float, np.ndarray]:
+def splits(known: Knowledge, cells: list[Cell]) -> tuple[np.ndarray, float, np.ndarray]:
     """Errors of the model, the share of its intervals that hold the truth, errors of a line in mult-adds."""
     ms = np.array([known.latency_ms[cell.id] for cell in cells])
     channels = [known.channels[cell.id] for cell in cells]
@@ -113,10 +119,10 @@ def surface_errors(figures: Figures) -> None:
 def prediction_speed(figures: Figures) -> None:
     """A hundred thousand cells, with what their padding comes to."""
     cells = Space("0.25:1.0:0.001", "96:232:1", max_designs=200_000).cells()[:100_000]
-    with tempfile.TemporaryDirectory() as folder:
-        lab = open_space(Path(folder))
-        lab.rules = replace(RULES, least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
-        known = lab.measure(Random(1).sample(lab.sweep.cells, 24), "to have a model")
+    rules = replace(RULES, least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
+    with tempfile.TemporaryDirectory() as folder, open_space(folder, rules=rules) as session:
+        session.measure(Random(1).sample(session.asked, 24))
+        known = session.known()
     start = time.perf_counter()
     channels = deployed_channels(cells, {}, known.records.probes)
     found = predict(known.models, cells, channels)
@@ -137,25 +143,31 @@ def whole_exploration(figures: Figures) -> None:
 def regret(figures: Figures) -> None:
     """What a verified pick loses against measuring every design that is predicted near the budget."""
     with tempfile.TemporaryDirectory() as folder:
-        lab = open_space(Path(folder))
-        outcome = explore(lab, Aims())
-        believed = sorted(r.latency_p50_ms or 0.0 for r in outcome.results if r.predicted_on_frontier)
+        with open_space(folder) as session:
+            explore(session, Aims())
+            results = derive(session.folder).results
+        believed = sorted(r.latency_p50_ms or 0.0 for r in results if r.predicted_on_frontier)
         budgets = np.geomspace(believed[len(believed) // 10], believed[-len(believed) // 10], BUDGETS)
         bounds = [Constraints(max_latency_ms=float(budget)) for budget in budgets]
-        picked = [verified(derive(lab.folder).results, bound, lab.folder).choice for bound in bounds]
-        predicted = {r.cell: r.latency_p50_ms or 0.0 for r in derive(lab.folder).results}
-        near = [c for c in lab.sweep.cells if any(abs(predicted[c.id] / budget - 1) <= NEAR for budget in budgets)]
-        known = lab.measure(near, "near a budget")
+        picked = [verified(derive(session.folder).results, bound, session.folder, wait=True).choice for bound in bounds]
+        predicted = {r.cell: r.latency_p50_ms or 0.0 for r in derive(session.folder).results}
+        with open_space(folder) as session:
+            near = [c for c in session.asked if any(abs(predicted[c.id] / budget - 1) <= NEAR for budget in budgets)]
+            session.measure(near)
+            known = session.known()
         print(f"           {len(near)} designs measured near {BUDGETS} budgets")
-        measured = [r for r in derive(lab.folder).results if r.cell in known.latency_ms]
-        lost = []
-        for budget, choice in zip(budgets, picked, strict=True):
-            fits = [r for r in measured if (r.latency_ci_high_ms or 0.0) <= budget]
-            best = max(fits, key=lambda r: r.quality_pct or 0.0)
-            assert choice is not None
-            lost.append((best.quality_pct or 0.0) - (choice.quality_pct or 0.0))
-            print(f"           {budget:.2f} ms: picked {choice.cell}, best {best.cell}, lost {lost[-1]:.2f} points")
+        measured = [r for r in derive(session.folder).results if r.cell in known.latency_ms]
+        lost = [_lost(measured, choice, budget) for budget, choice in zip(budgets, picked, strict=True)]
         figures.at_most("quality lost by the verified pick, worst of five budgets", max(lost), 0.3, "points")
+
+
+def _lost(measured: list[Result], choice: Result | None, budget_ms: float) -> float:
+    """How much less quality the choice has than the best cell within the budget, in points."""
+    best = max((r for r in measured if (r.latency_ci_high_ms or 0.0) <= budget_ms), key=lambda r: r.quality_pct or 0.0)
+    assert choice is not None
+    lost = (best.quality_pct or 0.0) - (choice.quality_pct or 0.0)
+    print(f"           {budget_ms:.2f} ms: picked {choice.cell}, best {best.cell}, lost {lost:.2f} points")
+    return lost
 
 
 PARTS = {"surface": surface_errors, "speed": prediction_speed, "whole": whole_exploration, "regret": regret}
@@ -163,9 +175,5 @@ PARTS = {"surface": surface_errors, "speed": prediction_speed, "whole": whole_ex
 if __name__ == "__main__":
     figures, words = Figures(), sys.argv[1:] or [*DEPLOYMENTS, *PARTS]
     for word in words:
-        if word == "whole":  # takes the lock itself
-            whole_exploration(figures)
-            continue
-        with measuring(wait=True):
-            split_errors(figures, word) if word in DEPLOYMENTS else PARTS[word](figures)
+        split_errors(figures, word) if word in DEPLOYMENTS else PARTS[word](figures)
     figures.finish()

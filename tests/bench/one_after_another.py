@@ -6,11 +6,11 @@ from statistics import median
 
 import numpy as np
 import onnxruntime as ort
-from mnsweep.prepare.deploy import SEED
 
 from mnsweep.arch.expand import expand
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
+from mnsweep.prepare.models import SEED
 from mnsweep.space import Space
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from mnsweep.prepare.deploy import prepare
 
 import mnsweep
 from mnsweep.arch.expand import expand
@@ -23,6 +22,9 @@ from mnsweep.choice.ranking import Choice
 from mnsweep.graph.matrix_product import MULT_ADDS, build_product
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
+from mnsweep.machine.fingerprint import read_machine
+from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.offers import prepare
 from mnsweep.worker.proxy import CellError, WorkerProcess
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
@@ -120,11 +122,17 @@ def app_ms(model: Path, *options: str) -> float:
     return float(re.findall(r"Median:\s+([0-9.]+) ms", said)[-1])
 
 
+def prepared_cells(*cells: Cell) -> Prepared:
+    prepared = Prepared(weight_bits=read_machine().int8_weight_bits)
+    prepare(prepared, cells, WorkerProcess)
+    return prepared
+
+
 def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choice], folder: Path) -> None:
     model = folder / "app.onnx"
     model.write_bytes(fp32)
     cells = {name: parse_cell(choice.choice.cell) for name, choice in choices.items() if choice.choice}
-    prepared = prepare(WorkerProcess, list(cells.values()), {})
+    prepared = prepared_cells(*cells.values())
     ms: dict[str, list[float]] = {name: [] for name in (*cells, "benchmark_app", "benchmark_app -hint latency")}
     for _ in range(ALTERNATIONS):
         ms["benchmark_app"].append(app_ms(model))
@@ -144,7 +152,7 @@ if __name__ == "__main__":
     layers = expand(DESIGN)
     fp32 = build_onnx(layers, random_weights(layers))
     cell = Cell(DESIGN, Deployment("int8", pad="none"))
-    int8 = prepare(WorkerProcess, [cell], {}).model_of(cell)
+    int8 = prepared_cells(cell).model_of(cell)
     with tempfile.TemporaryDirectory() as scratch:
         against_other_recipes(figures, fp32, int8, Path(scratch))
         at_the_roof(figures, fp32)
