@@ -3,6 +3,7 @@
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -106,7 +107,7 @@ def pick(
     if no_verify or all(r.latency_source != PREDICTED for r in results):
         choice = choose(results, constraints)
     else:
-        choice = _verified(results, constraints, folder, wait, quiet)
+        choice = _verified(results, constraints, folder, wait=wait, quiet=quiet)
     onnx_path = _export(choice, export, calibration)
     _print(choice, onnx_path, json)
     if verbose:
@@ -122,7 +123,7 @@ def pick(
 
 
 def _verified(
-    results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder", wait: bool, quiet: bool
+    results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder", *, wait: bool, quiet: bool
 ) -> "Choice":
     """The choice with what it needs measured: this path alone loads a runtime."""
     from mnsweep.app.exploration import verified
@@ -131,7 +132,8 @@ def _verified(
     from mnsweep.machine.lock import measuring
 
     with measuring(wait), progress(quiet) as on_status:
-        return verified(results, constraints, folder, on_status, lambda words: advise(words, quiet))
+        on_stage = partial(advise, quiet=quiet)
+        return verified(results, constraints, folder, on_status=on_status, on_stage=on_stage)
 
 
 def _export(choice: "Choice", path: Path | None, calibration: Path | None) -> Path | None:
