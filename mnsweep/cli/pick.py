@@ -80,11 +80,8 @@ def pick(
     fastest cell is picked. Exit status 1: none meets them.
     """
     from mnsweep.choice.constraints import Constraints
-    from mnsweep.choice.ranking import pick as choose
     from mnsweep.cli.show import advise
     from mnsweep.machine.fingerprint import read_machine
-    from mnsweep.result import PREDICTED
-    from mnsweep.sweep.cells_file import from_csv
     from mnsweep.sweep.store import CELLS, find_results, results_dir_or_default
 
     constraints = Constraints(
@@ -101,25 +98,33 @@ def pick(
         percentile=percentile,
         task=task,
     )
-    directory, machine = results_dir_or_default(results_dir), read_machine().key
-    folder = find_results(directory, machine, sweep)
-    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
-    if no_verify or all(r.latency_source != PREDICTED for r in results):
-        choice = choose(results, constraints)
-    else:
-        choice = _verified(results, constraints, folder, wait=wait, quiet=quiet)
+    folder = find_results(results_dir_or_default(results_dir), read_machine().key, sweep)
+    choice = _choose(folder, constraints, verify=not no_verify, wait=wait, quiet=quiet)
     onnx_path = _export(choice, export, calibration)
     _print(choice, onnx_path, json)
-    if verbose:
-        advise(f"read {folder.path / CELLS}")
+    advise(f"read {folder.path / CELLS}", quiet=not verbose)
     if choice.choice is None:
         raise typer.Exit(NOTHING_FEASIBLE)
-    if sweep is None:
-        advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet)
+    advise(f"reproduce: mnsweep {shlex.join(sys.argv[1:])} --sweep {folder.sweep}", quiet or sweep is not None)
     if onnx_path is None:
-        given = {name: bound for name, bound in asdict(constraints).items() if bound}
-        asked = o.as_flags({"sweep": sweep or folder.sweep, **o.given(results_dir=results_dir), **given})
-        advise(f"next: mnsweep pick {asked} --export model.onnx", quiet)
+        again = _as_flags(constraints, sweep=sweep or folder.sweep, **o.given(results_dir=results_dir))
+        advise(f"next: mnsweep pick {again} --export model.onnx", quiet)
+
+
+def _as_flags(constraints: "Constraints", **where: object) -> str:
+    return o.as_flags({**where, **{name: bound for name, bound in asdict(constraints).items() if bound}})
+
+
+def _choose(folder: "SweepFolder", constraints: "Constraints", *, verify: bool, wait: bool, quiet: bool) -> "Choice":
+    from mnsweep.choice.ranking import pick as choose
+    from mnsweep.result import PREDICTED
+    from mnsweep.sweep.cells_file import from_csv
+    from mnsweep.sweep.store import CELLS
+
+    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    if verify and any(r.latency_source == PREDICTED for r in results):
+        return _verified(results, constraints, folder, wait=wait, quiet=quiet)
+    return choose(results, constraints)
 
 
 def _verified(
