@@ -1,6 +1,8 @@
 """All that is known of one cell: one row of `cells.csv`, one object of `--json`."""
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
 
 from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.cell import Deployment, Design
@@ -70,7 +72,7 @@ class Result:
     @property
     def deployment(self) -> Deployment:
         """How the design is run. Raises `MnsweepError` where the columns describe no deployment."""
-        return Deployment(**{name: getattr(self, name) for name in _DEPLOYMENT})
+        return _deployment(*(getattr(self, name) for name in _DEPLOYMENT))
 
     @property
     def channels(self) -> Channels | None:
@@ -81,6 +83,11 @@ class Result:
 
 COLUMNS = tuple(f.name for f in fields(Result))
 _DESIGN, _DEPLOYMENT = (tuple(f.name for f in fields(part)) for part in (Design, Deployment))
+
+
+@lru_cache(maxsize=256)  # thousands of cells have few deployments
+def _deployment(*values: Any) -> Deployment:
+    return Deployment(**dict(zip(_DEPLOYMENT, values, strict=True)))
 
 
 def ms_text(ms: float | None) -> str:

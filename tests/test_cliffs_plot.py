@@ -140,7 +140,7 @@ def test_the_picture_is_the_same_bytes_twice_and_says_what_it_shows() -> None:
         "zero-padded,",
         "same logits",
     }
-    shown |= {"wasted", "bars: 95 % intervals", "width multiplier α", "latency per image (ms)", "the caption"}
+    shown |= {"time wasted", "bars: 95 % intervals", "width multiplier α", "latency per image (ms)", "the caption"}
     assert shown <= set(texts) and "2.2 × as long as padded," in texts
 
 

@@ -234,7 +234,7 @@ BAD_FILES = [
     (with_first(missed=[0.0]), "missed has 1 entries for 20 cells"),
     (with_first(without=[]), "without has 0 entries for 20 cells"),
     (with_first(left_out_ms=[-1.0] * 20), r"> 0\.0 - at \$\.models\[0\]\.left_out_ms"),
-    (with_first(fit={"ns": TERM_COSTS[1:], "correction": [0.0] * 6}), r"length >= 13 - at \$\.models\[0\]\.fit\.ns"),
+    (with_first(fit={"ns": TERM_COSTS[1:], "correction": [0.0] * 6}), rf"length >= {len(TERMS)} - at \$\.models\[0\]\.fit\.ns"),
     (with_first(fit={"ns": TERM_COSTS, "correction": [0.0] * 7}), r"length <= 6 - at \$\.models\[0\]\.fit\.correction"),
     (with_first(fit={"ns": [-1.0] * len(TERMS), "correction": [0.0] * 6}), ">= 0.0"),
     (with_first(fit={"ns": [0.0] * len(TERMS), "correction": [0.0] * 6}), "nothing costs time"),

@@ -105,6 +105,6 @@ def test_a_frontier_is_drawn_of_one_kind_of_quality() -> None:
     mixed = with_frontier([*of_tasks("attributes"), of_tasks("classify")[0]])
     text = " ".join(text_of(pareto_plot(mixed, "where and when")["pareto.svg"]))
     assert "face attributes" in text and "where and when" in text
-    assert "Not shown: 1 measured cells whose quality is of another kind." in text
+    assert "Not shown: 1 measured cell with another quality metric." in text
     alone = " ".join(text_of(pareto_plot(with_frontier(of_tasks("attributes")), "")["pareto.svg"]))
     assert "Not shown" not in alone

@@ -89,15 +89,15 @@ def test_the_legend_sums_up() -> None:
     for words in (
         "mean error 4.4 %",
         "worst 10.0 %",
-        "3 of 4 in the band",
+        "3 of 4 within ± 5 %",
         "± 5 %",
-        "left out of a fit",
-        "fresh, never fitted",
+        "fitted cell, left out in turn",
+        "cell not fitted",
     ):
         assert words in said, said
     assert "predicted latency per image (ms)" in texts and "measured latency per image (ms)" in texts
     fitted_only = " ".join(text_of(prediction_plot(CHECKS[:2], RESULTS, "caption")["prediction.svg"]))
-    assert "fresh, never fitted" not in fitted_only and "left out of a fit" in fitted_only
+    assert "cell not fitted" not in fitted_only and "fitted cell, left out in turn" in fitted_only
 
 
 def test_batches_are_called_so() -> None:

@@ -1,1 +1,1 @@
-"""The plots, and what they share."""
+"""The plots, and what all of them share."""

@@ -1,4 +1,4 @@
-"""What stands below every picture: on what, with what, from how much, and whose accuracies."""
+"""The caption of every picture: the machine, the software, the number of samples, and the source of accuracies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,20 +9,23 @@ from mnsweep.result import PREDICTED, Result
 
 
 def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
-    """Three lines: the machine and the measurement, how much the machine's speed moved, the accuracies."""
+    """Three lines: the machine and the measurement, how much the machine's speed varied, and the source of accuracies."""
     settings = {name: value for process in records.processes for name, value in process.settings.items()}
-    measured = [r for r in results if r.samples]
-    samples = sorted(r.samples or 0 for r in measured) or [0]
+    samples = sorted(r.samples for r in results if r.samples)
     sources = sorted({r.quality_source for r in results if r.quality_source})
     sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""
     return (
         f"Latency: {machine.title}; {_runtimes(results, settings)}; {_threads(results)}; {_precisions(results)}{sustained}; "
-        f"{len(measured)} of {len(results)} cells measured in interleaved rounds, {samples[0]} to {samples[-1]} samples each"
-        f"{_predicted(results)}.\n"
-        f"At the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % slower and "
-        f"{movement.faster_pct:.1f} % faster, which the intervals include.\n"
+        f"{len(samples)} of {len(results)} cells measured in interleaved rounds{_samples_each(samples)}{_predicted(results)}.\n"
+        f"Latencies are at the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % "
+        f"slower and {movement.faster_pct:.1f} % faster; the intervals include that.\n"
         f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
     )
+
+
+def _samples_each(samples: Sequence[int]) -> str:
+    """In rising order, e.g. `, 120–3336 samples each`."""
+    return f", {'–'.join(str(n) for n in dict.fromkeys((samples[0], samples[-1])))} samples each" if samples else ""
 
 
 def _predicted(results: Sequence[Result]) -> str:

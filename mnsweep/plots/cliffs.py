@@ -1,4 +1,4 @@
-"""The picture of the cliffs: latency against α at one resolution, channels as written and zero-padded, the waste between."""
+"""Cliffs in latency against α at one resolution: channels as written, zero-padded, and the time wasted between the two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from mnsweep.plots.figure import STYLE, blank_figure, files
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result, ms_text
 
-ENOUGH = 5  # α's; a line through fewer shows no cliff
+ENOUGH = 5  # values of α; a line through fewer shows no cliff
 PANELS = 4
-CLIFF_PCT = 5  # of the time; to waste less is no cliff
+CLIFF_PCT = 5  # of the latency; less waste is no cliff
 _TITLE = "Is a smaller α always faster here?"
 _WRITTEN, _PADDED, _WASTE = "#b3202c", "#00224e", "#f4dee0"
 
@@ -28,20 +28,20 @@ class Cliffs:
 
     @property
     def worst(self) -> tuple[Result, Result]:
-        """The pair with the largest ratio of latencies; of those that their intervals tell apart, where there are any."""
+        """The pair with the largest ratio of latencies, among pairs whose intervals do not overlap where there are any."""
         clear = [pair for pair in self.pairs if _slower(*pair)]
         return max(clear or self.pairs, key=_ratio)
 
     @property
     def overtaken(self) -> Result | None:
-        """The largest α that runs faster padded than the worst, smaller one does as written."""
+        """The padded cell with the largest α that is clearly faster than the worst, smaller one as written; None: none is."""
         written, _ = self.worst
         faster = [padded for _, padded in self.pairs if padded.alpha > written.alpha and _slower(written, padded)]
         return faster[-1] if faster else None
 
     @property
     def steep(self) -> bool:
-        """Whether the worst is a cliff: padding saves `CLIFF_PCT` there, and clearly so."""
+        """Whether the worst pair is a cliff: padding clearly saves `CLIFF_PCT` of its latency."""
         return _slower(*self.worst) and 100 * (1 - 1 / _ratio(self.worst)) >= CLIFF_PCT
 
     def in_words(self) -> str:
@@ -57,17 +57,17 @@ class Cliffs:
 
 
 def find_cliffs(results: Sequence[Result]) -> list[Cliffs]:
-    """A panel for each resolution and setting with enough α's measured both as written and padded; most α's first.
+    """A panel for each resolution and setting in which enough values of α were measured both as written and padded.
 
-    Of several paddings the one with most α's is taken, `auto` first.
+    Panels with most values of α come first. Of several paddings the one with most of them is taken, `auto` first.
     """
     groups: dict[tuple[object, ...], dict[str, dict[float, Result]]] = {}
     for r in results:
         if r.latency_p50_ms is not None:
             group = (r.resolution, *(getattr(r, name) for name in SETTINGS if name != "pad"))
             groups.setdefault(group, {}).setdefault(r.pad, {})[r.alpha] = r
-    found = [cliffs for by_pad in groups.values() if len((cliffs := _paired(by_pad)).pairs) >= ENOUGH]
-    return sorted(found, key=lambda cliffs: -len(cliffs.pairs))
+    panels = [cliffs for by_pad in groups.values() if len((cliffs := _paired(by_pad)).pairs) >= ENOUGH]
+    return sorted(panels, key=lambda cliffs: -len(cliffs.pairs))
 
 
 def _paired(by_pad: dict[str, dict[float, Result]]) -> Cliffs:
@@ -79,25 +79,26 @@ def _paired(by_pad: dict[str, dict[float, Result]]) -> Cliffs:
 
 def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     """`cliffs.png` and `cliffs.svg`: latency against α as written and zero-padded; no file where too few cells have both."""
-    found = find_cliffs(results)
-    if not found:
+    panels = find_cliffs(results)
+    if not panels:
         return {}
-    shown = found[:PANELS]
+    shown = panels[:PANELS]
     with mpl.rc_context(STYLE):
         figure, foot = blank_figure(caption)
         figure.text(0.085, 0.955, _TITLE, fontsize=11, fontweight="bold")
-        panels = _panels(figure, foot, len(shown), latency_label([pair[0] for cliffs in shown for pair in cliffs.pairs]))
-        for axes, cliffs, name in zip(panels, shown, _names(shown, results), strict=True):
+        label = latency_label([written for cliffs in shown for written, _ in cliffs.pairs])
+        grid = _panels(figure, foot=foot, count=len(shown), ylabel=label)
+        for axes, cliffs, name in zip(grid, shown, _names(shown, results), strict=True):
             axes.set_title(name, loc="left", fontsize=9)
             _draw(axes, cliffs)
             _explain(axes, cliffs)
         figure.align_ylabels()
-        _legend(figure, shown, len(found))
+        _legend(figure, shown=len(shown), of=len(panels))
         return files(figure, "cliffs")
 
 
 def _panels(figure: Figure, foot: float, count: int, ylabel: str) -> list[Axes]:
-    """One to four axes in at most two columns; the outer ones say what the axes are."""
+    """One to four axes in at most two columns; the outer ones have labels."""
     columns, rows = min(count, 2), (count + 1) // 2
     grid = figure.add_gridspec(rows, columns, left=0.085, right=0.795, bottom=foot, top=0.89, wspace=0.16, hspace=0.3)
     panels = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(count)]
@@ -118,37 +119,36 @@ def _draw(axes: Axes, cliffs: Cliffs) -> None:
     written, padded = ([pair[which] for pair in cliffs.pairs] for which in (0, 1))
     alphas, low, high = [r.alpha for r in written], [_ms(r) for r in padded], [_ms(r) for r in written]
     wasted = [a < b for a, b in zip(low, high, strict=True)]
-    _line(axes, written, "o-", _WRITTEN, "as written:\nthe paper's channels" if _papers(written) else "as written")
-    _line(axes, padded, "s-", _PADDED, "zero-padded,\nsame logits")
+    paper = "as written:\nthe paper's channels" if _have_paper_widths(written) else "as written"
+    _line(axes, written, fmt="o-", color=_WRITTEN, label=paper)
+    _line(axes, padded, fmt="s-", color=_PADDED, label="zero-padded,\nsame logits")
     axes.fill_between(
-        alphas, low, high, where=wasted, interpolate=True, label="wasted", color=_WRITTEN, alpha=0.15, linewidth=0
+        alphas, low, high, where=wasted, interpolate=True, label="time wasted", color=_WRITTEN, alpha=0.15, linewidth=0
     )
     room = 1 + 0.16 / axes.get_position().height  # for the words at the top
     axes.set_ylim(0, room * max(_ends(r)[1] for r in (*written, *padded)))
 
 
-def _papers(results: Sequence[Result]) -> bool:
+def _have_paper_widths(results: Sequence[Result]) -> bool:
     return all(r.width_rule == "paper" for r in results)
 
 
-def _line(axes: Axes, results: Sequence[Result], style: str, colour: str, label: str) -> None:
+def _line(axes: Axes, results: Sequence[Result], **look: str) -> None:
     below, above = ([abs(_ends(r)[which] - _ms(r)) for r in results] for which in (0, 1))
     axes.errorbar(
         [r.alpha for r in results],
         [_ms(r) for r in results],
         (below, above),
-        fmt=style,
-        color=colour,
-        label=label,
         markersize=4,
         linewidth=1.3,
         elinewidth=1.0,
         capsize=2.0,
+        **look,  # type: ignore[arg-type]
     )
 
 
 def _explain(axes: Axes, cliffs: Cliffs) -> None:
-    """Words at the top, with a line straight down to the worst cell as written: on its way it crosses nothing."""
+    """Words at the top, and a vertical line from there to the worst cell as written: it crosses no other line."""
     worst, _ = cliffs.worst
     if not cliffs.steep:
         axes.text(0.02, 0.98, cliffs.in_words(), transform=axes.transAxes, va="top", fontsize=8)
@@ -168,9 +168,9 @@ def _explain(axes: Axes, cliffs: Cliffs) -> None:
     )
 
 
-def _legend(figure: Figure, shown: Sequence[Cliffs], found: int) -> None:
+def _legend(figure: Figure, shown: int, of: int) -> None:
     waste, *lines = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
-    notes = ["bars: 95 % intervals"] + ([f"{len(shown)} of {found} settings\nare shown"] if found > len(shown) else [])
+    notes = ["bars: 95 % intervals"] + ([f"{shown} of {of} settings\nare shown"] if of > shown else [])
     figure.legend(
         *zip(*lines, waste, *((Line2D([], [], linestyle=""), note) for note in notes), strict=True),
         loc="upper left",
@@ -189,7 +189,7 @@ def _ends(result: Result) -> tuple[float, float]:
 
 
 def _slower(one: Result, other: Result) -> bool:
-    """Whether `one` takes longer, clearly: their intervals do not meet."""
+    """Whether `one` clearly takes longer: the intervals do not overlap."""
     return _ends(one)[0] > _ends(other)[1]
 
 

@@ -1,4 +1,4 @@
-"""How pictures tell deployments apart: in words, and by the fill of a marker."""
+"""Deployments in pictures: as words, and as the fill of a marker."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from mnsweep.result import Result
 FILLS = ("full", "none", "left", "right", "top", "bottom")  # matplotlib's names; none: a ring
 OTHERS = "none"
 _DEPLOYMENT = tuple(f.name for f in fields(Deployment))
-# besides α and resolution, in column order
+# all but α and resolution, in column order
 SETTINGS = (*(f.name for f in fields(Design) if f.name not in ("alpha", "resolution")), *_DEPLOYMENT)
 _COARSE = ("precision", "runtime")
 _WORDS = {
@@ -23,26 +23,28 @@ _WORDS = {
 
 
 def differing(results: Sequence[Result]) -> tuple[str, ...]:
-    """The settings besides α and resolution that have more than one value, in column order."""
+    """The names of the settings, other than α and resolution, with more than one value; in column order."""
     return tuple(name for name in SETTINGS if len({getattr(r, name) for r in results}) > 1)
 
 
 def in_words(result: Result, settings: Iterable[str]) -> str:
-    """The values of `settings`: `int8, openvino, 2 threads, pad none`."""
-    return ", ".join(_in_words(name, getattr(result, name)) for name in settings)
+    """The values of `settings`, e.g. `int8, openvino, 2 threads, pad none`."""
+    return ", ".join(_value_in_words(name, getattr(result, name)) for name in settings)
 
 
-def _in_words(name: str, value: str | int) -> str:
+def _value_in_words(name: str, value: str | int) -> str:
     if name == "threads":
         return f"{value} thread{'s' if value != 1 else ''}"
     return _WORDS.get(name, "{}").format(value).removesuffix("ExecutionProvider")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fills:
-    """The fill of a marker for every deployment of a picture, and its name; those without one share the fill `OTHERS`.
+    """The fill of a marker for each deployment in a picture.
 
     `differ` are the settings of deployments that differ within the sweep, `settings` those of them that a fill stands for.
+    `fills` has a fill for each combination of their values, `names` is the legend: (fill, words). Deployments that are
+    not in `fills` share the fill `OTHERS`.
     """
 
     differ: tuple[str, ...]
@@ -52,19 +54,23 @@ class Fills:
 
     @classmethod
     def of(cls, shown: Sequence[Result], sweep: Sequence[Result]) -> "Fills":
-        """Fills for the results `shown`, the most common deployment full, by what differs within the `sweep`.
+        """Fills for the results `shown`, by what differs within the `sweep`; the most common deployment is full.
 
-        More deployments than fills are grouped by precision and runtime; of more groups the first get a fill each.
+        More deployments than fills are grouped by precision and runtime; of too many groups the most common get a fill each.
         """
         differ = tuple(name for name in differing(sweep) if name in _DEPLOYMENT)
         coarse = tuple(name for name in differ if name in _COARSE)
         settings = coarse if len(_ranked(shown, differ)) > len(FILLS) and len(_ranked(shown, coarse)) > 1 else differ
         first = _ranked(shown, settings)
         many = len(first) > len(FILLS)
-        own = [fill for fill in FILLS if fill != OTHERS] if many else FILLS
-        fills = {_key(r, settings): fill for r, fill in zip(first, own, strict=False)}
-        names = [(fill, in_words(r, settings)) for r, fill in zip(first, own, strict=False)] if settings else []
-        return cls(differ, settings, fills, (*names, *([(OTHERS, "others")] if many else [])))
+        filled = list(zip(first, [fill for fill in FILLS if fill != OTHERS] if many else FILLS, strict=False))
+        names = [(fill, in_words(r, settings)) for r, fill in filled] if settings else []
+        return cls(
+            differ=differ,
+            settings=settings,
+            fills={_key(r, settings): fill for r, fill in filled},
+            names=(*names, *([(OTHERS, "others")] if many else [])),
+        )
 
     def fill(self, result: Result) -> str:
         """The fill of a result's marker."""

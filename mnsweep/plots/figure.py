@@ -1,6 +1,6 @@
-"""What all pictures share: the style, a title above, a caption below, logarithmic axes, the same bytes for the same input.
+"""Shared by all pictures: the style, a title above, a caption below, logarithmic axes, the same bytes for the same input.
 
-Draw within `mpl.rc_context(STYLE)`, from `new_figure` to `files`: the style holds for what is made inside it.
+Draw within `mpl.rc_context(STYLE)`, from `new_figure` to `files`: the style applies to artists made inside it.
 """
 
 import io
@@ -37,7 +37,7 @@ def new_figure(title: str, caption: str) -> tuple[Figure, Axes]:
 
 
 def blank_figure(caption: str) -> tuple[Figure, float]:
-    """A figure with nothing but its caption, long lines wrapped, and the height where axes may begin, from 0 to 1."""
+    """A figure with only its caption, long lines wrapped, and the height from which axes are free (share of the figure)."""
     lines = [part for line in caption.splitlines() for part in wrap(line, _CAPTION_WIDTH) or [""]]
     figure = Figure(figsize=_SIZE, dpi=150)
     figure.text(0.015, 0.015, "\n".join(lines), fontsize=7, color="#444444", va="bottom", linespacing=1.4)
@@ -45,14 +45,14 @@ def blank_figure(caption: str) -> tuple[Figure, float]:
 
 
 def say_empty(axes: Axes, text: str) -> None:
-    """Put `text` where the points would be."""
+    """Write `text` in the middle of axes without points."""
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color="#666666")
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """Make one axis logarithmic, with room around `values` (all above 0) and plain numbers at its ticks."""
+    """Make one axis logarithmic, with room around `values` (all above 0) and plain numbers as tick labels."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
     low, high = min(values), max(values)
@@ -64,7 +64,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> N
 
 
 def files(figure: Figure, name: str) -> dict[str, bytes]:
-    """The figure as `name.png` and `name.svg`, without the time or the versions in them."""
+    """The figure as `name.png` and `name.svg`, without times or versions in their metadata."""
     drawn = {}
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Direct labels that never overlap: each takes the nearest free place beside its point, or stays away."""
+"""Direct labels that never overlap: each takes the nearest free place beside its point, or is left out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
@@ -24,7 +25,7 @@ _DIRECTIONS = (
 _RADIUS, _SMALL_RADIUS = 5.0, 3.2
 _MARGIN = 1.2  # pixels around a label
 _EDGE = 3  # pixels between a label and the axes
-_PIECES = 12  # of a leader, each held against all that is there
+_PIECES = 12  # of a leader, each checked against everything drawn
 _LEADER_FROM = 10  # a label further away than this gets a line to its point
 _LEADER: Any = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
 
@@ -39,46 +40,53 @@ def place_labels(
 ) -> list[Annotation]:
     """Annotate (x, y, text) so that no label covers another, a point, the line, or the edge; nearest places first.
 
-    Lines of a text are joined by a comma where that fits as near. The markers of `small` points take less room. `bars`
-    are horizontal, (left, right, y). Axis limits must be set. A label that finds no place is left out; those placed
-    are returned.
+    All coordinates are data; axis limits must be set. The lines of a text are joined by commas where that fits equally
+    near. The markers of `small` points take less room. `bars` are horizontal: (left, right, y). Returns the labels that
+    were placed; one without a free place is left out.
     """
     canvas = FigureCanvasAgg(axes.get_figure(root=True))
     renderer, pixels = canvas.get_renderer(), canvas.figure.dpi / 72  # type: ignore[no-untyped-call]
-    corners = [axes.transData.transform(corner) for corner in line]
     room = _Room(axes.get_window_extent())
-    room.block(_box(at, at, _RADIUS * pixels) for at in map(axes.transData.transform, points))
-    room.block(_box(at, at, _SMALL_RADIUS * pixels) for at in map(axes.transData.transform, small))
-    room.block(_box(a, b, 1.0) for a, b in pairwise(corners))
-    for left, right, y in bars:
-        room.block([_box(axes.transData.transform((left, y)), axes.transData.transform((right, y)), 1.0)])
+    at = axes.transData.transform
+    room.block(_box(at(point), at(point), _RADIUS * pixels) for point in points)
+    room.block(_box(at(point), at(point), _SMALL_RADIUS * pixels) for point in small)
+    room.block(_box(at(a), at(b), 1.0) for a, b in pairwise(line))
+    room.block(_box(at((left, y)), at((right, y)), 1.0) for left, right, y in bars)
     placed, waiting = [], list(labels)
     for distance in _DISTANCES:
         for label in list(waiting):
-            for annotation in _tries(axes, label, distance):
-                annotation.update_positions(renderer)
-                text = Text.get_window_extent(annotation).padded(_MARGIN)
-                if room.take(text, _leader(axes, annotation, text, 2 * _RADIUS * pixels)):
-                    placed.append(annotation)
-                    waiting.remove(label)
-                    break
-                annotation.remove()
+            if annotation := _place(axes, label, distance=distance, room=room, renderer=renderer, pixels=pixels):
+                placed.append(annotation)
+                waiting.remove(label)
     return placed
 
 
+def _place(
+    axes: Axes, label: Label, *, distance: float, room: "_Room", renderer: RendererBase, pixels: float
+) -> Annotation | None:
+    """The label at this distance, in the first direction that is free; None where none is."""
+    for annotation in _tries(axes, label, distance):
+        annotation.update_positions(renderer)
+        text = Text.get_window_extent(annotation).padded(_MARGIN)
+        if room.take(text, _leader(axes, annotation, text, trim=2 * _RADIUS * pixels)):
+            return annotation
+        annotation.remove()
+    return None
+
+
 class _Room:
-    """What is free within the axes, as boxes in pixels."""
+    """The free room within the axes, in pixels."""
 
     def __init__(self, axes: Bbox) -> None:
         self._inside = axes.padded(-_EDGE)
         self._taken = np.empty((0, 4))
 
     def block(self, boxes: Iterable[Bbox]) -> None:
-        """Take the boxes, whatever is there."""
+        """Take the boxes, free or not."""
         self._taken = np.vstack([self._taken, *(box.extents for box in boxes)])
 
     def take(self, text: Bbox, leader: Sequence[Bbox]) -> bool:
-        """Take the boxes of a label and its leader if all of them are free."""
+        """Take the boxes of a label and its leader if all of them are free; return whether they were."""
         if not (self._inside.contains(text.x0, text.y0) and self._inside.contains(text.x1, text.y1)):
             return False
         boxes = np.array([box.extents for box in (text, *leader)])[:, None]
@@ -94,7 +102,7 @@ def _box(a: NDArray[np.float64], b: NDArray[np.float64], margin: float) -> Bbox:
 
 
 def _leader(axes: Axes, annotation: Annotation, text: Bbox, trim: float) -> list[Bbox]:
-    """Small boxes along the line from a label to its point, without the end that is on the point's own marker."""
+    """Small boxes along the line from a label to its point, without the `trim` pixels on the point's marker."""
     if not annotation.arrowprops:
         return []
     start = text.min + annotation.arrowprops["relpos"] * text.size

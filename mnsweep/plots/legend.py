@@ -1,5 +1,6 @@
-"""What the legend beside a picture says: α by colour, resolution by shape, deployment by fill, and lines."""
+"""The legend beside a picture: α by colour, resolution by shape, deployment by fill, and lines."""
 
+from collections.abc import Sequence
 from textwrap import wrap
 from typing import Any, TypeAlias
 
@@ -21,13 +22,13 @@ _NARROW = 0.66  # of the figure: width of the axes where deployments have to be 
 _CHARACTERS = 26  # that fit there
 _GLUE = "\N{NO-BREAK SPACE}"
 _FONT = 8  # points
-_BELOW_AXES = 0.085  # of the figure: as far down may a legend go
+_BELOW_AXES = 0.085  # of the figure: how far below the axes a legend may reach
 _LABEL_HEIGHT = 0.13  # of the figure
-_BAR = 11  # heights of the type: what a colour bar should have
+_BAR = 11  # heights of the type, for a colour bar
 
 
-def add_legend(figure: Figure, axes: Axes, points: Points, *others: Line2D) -> None:
-    """Put the legend right of `axes`, with `others` at its end; axes make room where deployments are named."""
+def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
+    """Put the legend right of `axes`, with `others` at its end; the axes shrink where deployments are named."""
     if points.fills.names:
         box = axes.get_position()
         axes.set_position((box.x0, box.y0, _NARROW, box.height))
@@ -40,14 +41,14 @@ def add_legend(figure: Figure, axes: Axes, points: Points, *others: Line2D) -> N
         bbox_to_anchor=(1.01, 1.0),
         frameon=False,
         fontsize=_FONT,
-        labelspacing=_spacing(axes, [label for _, label in entries], _BAR if many_alphas else 0.0),
+        labelspacing=_spacing(axes, [label for _, label in entries], below=_BAR if many_alphas else 0.0),
     )
     if many_alphas:
-        _colour_bar(figure, axes, points, legend)
+        _add_colour_bar(figure, axes, points=points, legend=legend)
 
 
 def _spacing(axes: Axes, labels: list[str], below: float) -> float:
-    """Between entries, in heights of the type: the usual half, or less where a long legend would meet the caption."""
+    """Space between entries, in heights of the type: half of one, or less where a long legend would reach the caption."""
     figure = axes.get_figure(root=True)
     inches = (axes.get_position().height + _BELOW_AXES) * figure.get_figheight()  # type: ignore[union-attr]
     further_lines = sum(label.count("\n") for label in labels)
@@ -83,7 +84,7 @@ def _deployments(points: Points) -> list[tuple[Handle, str]]:
 
 
 def _wrapped(text: str) -> str:
-    """The same in lines that fit, broken behind commas."""
+    """The text in lines that fit, broken after commas."""
     glued = text.replace(" ", _GLUE).replace(f",{_GLUE}", ", ")
     return "\n".join(part for line in glued.splitlines() for part in wrap(line, _CHARACTERS)).replace(_GLUE, " ")
 
@@ -98,12 +99,12 @@ def _disc(fill: Any, colour: str, width: float = _WIDTH) -> Line2D:
     return Line2D([], [], marker="o", color=colour, markersize=width, fillstyle=fill, markerfacecoloralt="white", **_DOT)
 
 
-def _colour_bar(figure: Figure, axes: Axes, points: Points, legend: Legend) -> None:
+def _add_colour_bar(figure: Figure, axes: Axes, *, points: Points, legend: Legend) -> None:
     """Below the legend, lower where that is long."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     box, foot = axes.get_position(), legend.get_window_extent(renderer).y0 / figure.bbox.height
     top = min(0.5, foot - 0.02)
-    low = top < box.y0 + _LABEL_HEIGHT  # the words do not fit beside it: they go above
+    low = top < box.y0 + _LABEL_HEIGHT  # no room for words beside the bar: they go above
     top -= 0.035 if low else 0
     bottom = min(box.y0 + 0.01, max(box.y0 - 0.06, top - 0.3))
     place = figure.add_axes((box.x1 + 0.035, bottom, 0.02, top - bottom))

@@ -21,8 +21,8 @@ from mnsweep.plots.deployments import Fills
 from mnsweep.result import Result
 
 MARKERS = "osD^vP*X"
-LEGEND_LIMIT = 8  # beyond as many values, a colour bar and one marker say it better
-CROWD = 40  # points; beyond, only the frontier keeps large markers
+LEGEND_LIMIT = 8  # with more values, a colour bar and a single shape are easier to read
+CROWD = 40  # points; with more, only the frontier has large markers
 EDGE, EDGE_WIDTH = "#333333", 0.5
 RING = 0.5  # width of a ring's hole, as a share of the marker's
 _SIZE, _SMALL = 46, 20  # square points of type
@@ -33,9 +33,9 @@ Fill: TypeAlias = Literal["full", "left", "right", "bottom", "top", "none"]
 Colour: TypeAlias = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """What a plot shows: the results that have both coordinates, and the keys of colour, shape and fill."""
+    """The results that a plot shows, and the values that colour, shape and fill stand for, in rising order."""
 
     results: tuple[Result, ...]
     alphas: tuple[float, ...]
@@ -44,24 +44,29 @@ class Points:
 
     @classmethod
     def of(cls, results: Sequence[Result], *needed: str) -> "Points":
-        """The results for which every column in `needed` is known."""
+        """The results in which every column of `needed` is known."""
         shown = tuple(r for r in results if all(getattr(r, name) is not None for name in needed))
         alphas, resolutions = {r.alpha for r in shown}, {r.resolution for r in shown}
-        return cls(shown, tuple(sorted(alphas)), tuple(sorted(resolutions)), Fills.of(shown, results))
+        return cls(
+            results=shown,
+            alphas=tuple(sorted(alphas)),
+            resolutions=tuple(sorted(resolutions)),
+            fills=Fills.of(shown, results),
+        )
 
     @property
     def crowded(self) -> bool:
-        """Whether dominated points must make room."""
+        """Whether there are so many points that dominated ones are drawn small."""
         return len(self.results) > CROWD
 
     @property
     def norm(self) -> Normalize:
-        """From α to the unit interval."""
+        """Maps α to the unit interval."""
         low, high = self.alphas[0], self.alphas[-1]
         return Normalize(low, high) if high > low else Normalize(low - 0.1, high + 0.1)
 
     def colour(self, alpha: float) -> Colour:
-        """Red, green and blue."""
+        """Red, green and blue, from 0 to 1."""
         return mpl.colormaps["cividis"](float(self.norm(alpha)))[:3]
 
     def marker(self, resolution: int) -> str:
@@ -71,18 +76,18 @@ class Points:
 
 
 def scatter(axes: Axes, points: Points, place: Place, quiet: Collection[Result] = ()) -> None:
-    """Draw every point at its `place`; those in `quiet` pale, below the others, and small in a crowd."""
+    """Draw every point at its `place` (x, y); those in `quiet` pale, below the others, and small in a crowd."""
     hushed = frozenset(quiet)
     layers = [[r for r in points.results if (r in hushed) is below] for below in (True, False)]
     several = points.crowded or points.fills.names  # else few lie on each other
     for layer, resolution in product(layers if several else [points.results], points.resolutions):
         shown = [r for r in layer if r.resolution == resolution]
         if shown:
-            _draw(axes, points, shown, place, hushed)
+            _draw(axes, points, shown=shown, place=place, hushed=hushed)
 
 
-def _draw(axes: Axes, points: Points, shown: Sequence[Result], place: Place, hushed: frozenset[Result]) -> None:
-    """One collection; a marker that is not full is two paths in it, one above the other."""
+def _draw(axes: Axes, points: Points, *, shown: Sequence[Result], place: Place, hushed: frozenset[Result]) -> None:
+    """Draw results of one resolution as one collection; a marker that is not full is two paths, one above the other."""
     marker = points.marker(shown[0].resolution)
     parts = [(r, path, rgb) for r in shown for path, rgb in _parts(marker, points.fills.fill(r), points.colour(r.alpha))]
     opacity = [_QUIET if r in hushed else 1.0 for r, _, _ in parts]
@@ -97,7 +102,7 @@ def _draw(axes: Axes, points: Points, shown: Sequence[Result], place: Place, hus
         linewidths=EDGE_WIDTH,
         zorder=3,
     )
-    if len(parts) > len(shown):  # else one path for all makes the smaller file
+    if len(parts) > len(shown):  # otherwise one path for all makes a smaller file
         drawn.set_paths([path for _, path, _ in parts])
 
 
@@ -113,7 +118,7 @@ def _parts(marker: str, fill: str, colour: Colour) -> Iterator[tuple[Path, Colou
 
 @cache
 def _path(marker: str, fill: str = "full", scale: float = 1.0) -> Path:
-    """In a square of width 1; scaled about its middle, which of a triangle is not the middle of the square."""
+    """The outline in a square of width 1, scaled about its centroid (a triangle's is not the middle of the square)."""
     style = MarkerStyle(marker, cast(Fill, fill))
     path = style.get_path().transformed(style.get_transform())
     middle = np.unique(np.asarray(path.vertices).round(9), axis=0).mean(axis=0)

@@ -1,7 +1,7 @@
 """The pictures of a sweep: accuracy against latency with the frontier, and latency against mult-adds.
 
-Colour is α, shape is resolution, fill is the deployment (`markers`). Frontier points carry their name; dominated
-ones stay quiet. The same results draw the same bytes.
+Colour is α, shape is resolution, fill is the deployment (`markers`). Points on the frontier are labelled, dominated ones
+are pale. The same results draw the same bytes.
 """
 
 from collections import Counter
@@ -25,9 +25,9 @@ _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
 
 
 def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`pareto.png` and `pareto.svg`: quality against latency (log), intervals, frontier over all deployments with labels.
+    """`pareto.png` and `pareto.svg`: quality (%) against latency (ms, log), intervals, and the frontier with labels.
 
-    Of qualities of several kinds only the most common is drawn, and the caption says so.
+    Where qualities have several metrics only the most common one is drawn, and the caption says so.
     """
     results, left_out = _of_one_metric(results)
     caption = f"{caption}\n{left_out}" if left_out else caption
@@ -39,23 +39,29 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         if not points.results:
             say_empty(axes, "no cell has both a latency and a published accuracy")
             return files(figure, "pareto")
-        points, beliefs = _predicted_layer(axes, points)
-        frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
-        axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
-        scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
-        _intervals(axes, frontier if points.crowded else points.results)
-        log_axis(axes, "x", [_latency(r) for r in points.results])
-        add_legend(figure, axes, points, *_frontier_key(points, frontier), *beliefs)
+        points, predicted_key = _draw_predicted(axes, points)
+        frontier = _draw_measured(axes, points)
+        add_legend(figure, axes, points, others=[*_frontier_key(points, frontier), *predicted_key])
         axes.margins(y=0.09)
-        axes.autoscale_view(scalex=False)  # now: labels are placed by the final limits
-        _name_frontier(axes, points, frontier)
+        axes.autoscale_view(scalex=False)  # before labels: they are placed by the final limits
+        _label_frontier(axes, points, frontier)
         return files(figure, "pareto")
 
 
-def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`latency_mult_adds.png` and `.svg`: measured latency against counted work, both logarithmic.
+def _draw_measured(axes: Axes, points: Points) -> list[Result]:
+    """Draw what was measured, with intervals and the frontier, on a logarithmic axis; return the frontier by latency."""
+    frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
+    axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
+    scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
+    _intervals(axes, frontier if points.crowded else points.results)
+    log_axis(axes, "x", [_latency(r) for r in points.results])
+    return frontier
 
-    The line is the median milliseconds per mult-add: cells above it run below the machine's typical rate.
+
+def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
+    """`latency_mult_adds.png` and `.svg`: measured latency (ms) against mult-adds (millions per image), both logarithmic.
+
+    The line is the median milliseconds per mult-add: cells above it run slower than the median rate.
     """
     points = Points.of(results, "latency_p50_ms")
     with mpl.rc_context(STYLE):
@@ -69,23 +75,23 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         line = _proportional_line(axes, points.results)
         log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
         log_axis(axes, "y", [_latency(r) for r in points.results])
-        add_legend(figure, axes, points, line)
+        add_legend(figure, axes, points, others=[line])
         return files(figure, "latency_mult_adds")
 
 
 def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
-    """The results whose quality is of the most common kind, or has none; and what that leaves out, in words."""
+    """The results that have the most common metric, or no quality; and a sentence about the results left out."""
     metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
     if len(metrics) < 2:
         return list(results), ""
     (metric, _), *others = metrics.most_common()
     count = sum(number for _, number in others)
     kept = [r for r in results if r.quality_metric in (None, metric)]
-    return kept, f"Not shown: {count} measured cells whose quality is of another kind."
+    return kept, f"Not shown: {count} measured cell{'s' * (count != 1)} with another quality metric."
 
 
-def _predicted_layer(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
-    """Draw what was predicted, as small dots below all else, and its frontier; the other points, and the legend of these."""
+def _draw_predicted(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
+    """Draw predicted cells, as small dots below all else, and the predicted frontier; return the other points, and a key."""
     predicted = [r for r in points.results if r.latency_source == PREDICTED]
     if not predicted:
         return points, []
@@ -101,21 +107,22 @@ def _predicted_layer(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
     ]
 
 
-def _name_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> None:
+def _label_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> None:
     labels = [(*_place(r), point_name(r, differing(frontier))) for r in frontier]
     dominated = [_place(r) for r in points.results if not r.on_frontier]
     large = [_place(r) for r in frontier] + ([] if points.crowded else dominated)
     bars = [(*_ends(r), _place(r)[1]) for r in (frontier if points.crowded else points.results)]
-    place_labels(axes, labels, large, _steps(frontier), small=dominated if points.crowded else [], bars=bars)
+    small = dominated if points.crowded else []
+    place_labels(axes, labels, large, line=_steps(frontier), small=small, bars=bars)
 
 
 def point_name(result: Result, settings: Sequence[str]) -> str:
-    """`α 0.25, 128 px`, and on a line of their own the values of `settings`."""
+    """`α 0.25, 128 px`, and on a second line the values of `settings`."""
     return "\n".join(filter(None, (f"α {result.alpha}, {result.resolution} px", in_words(result, settings))))
 
 
 def latency_label(results: Sequence[Result]) -> str:
-    """What an axis of latencies says: they are per batch, and a batch of one is an image."""
+    """The label of a latency axis: latencies are per batch, and a batch of one is an image."""
     return "latency per image (ms)" if {r.batch for r in results} <= {1} else "latency per batch (ms)"
 
 
@@ -128,7 +135,7 @@ def _place(result: Result) -> tuple[float, float]:
 
 
 def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, Line2D]:
-    """The legend of lines, with what all labels of the frontier leave out because it does not differ there."""
+    """The key to the lines; it also names the settings shared by the whole frontier, which the labels leave out."""
     shared = [name for name in points.fills.differ if name not in differing(frontier)]
     several = frontier and len(points.fills.names) > 1
     every = f"frontier: all {in_words(frontier[0], shared)}" if shared and several else "frontier"
@@ -140,7 +147,7 @@ def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, L
 
 
 def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
-    """Corners of the staircase: the best quality to be had within each latency."""
+    """Corners of the staircase: the best quality within each latency."""
     corners: list[tuple[float, float]] = []
     for r in frontier:
         corners += [(_latency(r), corners[-1][1])] if corners else []
@@ -159,7 +166,7 @@ def _intervals(axes: Axes, results: Sequence[Result]) -> None:
 
 
 def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:
-    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms of one batch for each mult-add of an image
+    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms per batch and mult-add of an image
     per_second = 1e3 * median(r.batch * r.mult_adds / (r.latency_p50_ms or 1) for r in results)
     ends = [min(r.mult_adds for r in results), max(r.mult_adds for r in results)]
     (line,) = axes.plot([e / 1e6 for e in ends], [e * rate for e in ends], "--", color="#777777", linewidth=1, zorder=2)

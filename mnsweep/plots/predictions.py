@@ -1,4 +1,4 @@
-"""The picture of the predictions: each measured cell's predicted latency against its measured one, and how far off it was."""
+"""The picture of the predictions: predicted against measured latency of each measured cell, and the errors below."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ _LEFT, _WIDTH, _GAP = 0.085, 0.73, 0.05  # shares of the figure
 
 
 def prediction_plot(checks: Sequence[Check], results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`prediction.png` and `.svg`; empty where no cell was both measured and predicted.
+    """`prediction.png` and `.svg`, latencies in ms and errors in %; no file where no cell was both measured and predicted.
 
-    A cell that the model was fitted to stands with what the fit without it says; all errors are of cells not seen.
+    The prediction for a cell that a model was fitted to is the one of the fit without it: no error is of a cell that was seen.
     """
     if not checks:
         return {}
@@ -29,7 +29,7 @@ def prediction_plot(checks: Sequence[Check], results: Sequence[Result], caption:
         height = 0.94 - foot - _GAP
         above = figure.add_axes((_LEFT, foot + _GAP + 0.38 * height, _WIDTH, 0.62 * height))
         below = figure.add_axes((_LEFT, foot, _WIDTH, 0.38 * height), sharex=above)
-        above.set_title("How well are latencies predicted here?", loc="left", fontsize=11, fontweight="bold")
+        above.set_title("How accurate are predicted latencies here?", loc="left", fontsize=11, fontweight="bold")
         label = latency_label(results)
         _draw_latencies(above, checks)
         _draw_errors(below, checks)
@@ -37,7 +37,9 @@ def prediction_plot(checks: Sequence[Check], results: Sequence[Result], caption:
         below.set_ylabel("error (%)")
         below.set_xlabel(f"measured {label}")
         above.tick_params(labelbottom=False)
-        above.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8, title=_summary(checks))
+        above.legend(
+            loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8, title_fontsize=8, title=_summary(checks)
+        )
         return files(figure, "prediction")
 
 
@@ -67,10 +69,14 @@ def _draw_errors(axes: Axes, checks: Sequence[Check]) -> None:
 def _summary(checks: Sequence[Check]) -> str:
     off = [100 * abs(c.error) for c in checks]
     within = sum(pct <= BAND_PCT for pct in off)
-    return f"mean error {np.mean(off):.1f} %,\nworst {max(off):.1f} %\n{within} of {len(off)} in the band"
+    return f"mean error {np.mean(off):.1f} %,\nworst {max(off):.1f} %\n{within} of {len(off)} within ± {BAND_PCT:g} %"
 
 
 _KINDS: tuple[tuple[bool, str, dict[str, Any]], ...] = (
-    (True, "left out of a fit", {"linestyle": "", "marker": "o", "markersize": 5, "color": _FITTED, "fillstyle": "none"}),
-    (False, "fresh, never fitted", {"linestyle": "", "marker": "D", "markersize": 4.5, "color": _UNSEEN}),
+    (
+        True,
+        "fitted cell,\nleft out in turn",
+        {"linestyle": "", "marker": "o", "markersize": 5, "color": _FITTED, "fillstyle": "none"},
+    ),
+    (False, "cell not fitted", {"linestyle": "", "marker": "D", "markersize": 4.5, "color": _UNSEEN}),
 )

@@ -1,7 +1,7 @@
-"""The roofline: what each layer reaches, below what this machine could do at its operations per byte.
+"""The roofline: the rate of each layer, below the limits of this machine at its operations per byte.
 
-Shape and colour are the kind of a layer (distinct without colour vision), area its share of the time; a layer that a
-finding of the lint is about is hollow. The same layers draw the same bytes.
+Shape and colour are the kind of a layer (distinct without colour vision), area is its share of the time; a layer that a
+finding of the lint names is hollow. The same layers draw the same bytes. Source: Williams et al. 2009, Roofline.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
-from mnsweep.plots.labels import place_labels
+from mnsweep.plots.labels import Label, place_labels
 from mnsweep.profiling.roofline import Roof, Row, in_words
 
 LOOKS = {  # shape and colour of each kind (Okabe and Ito's palette)
@@ -27,12 +27,12 @@ _OTHER_LOOK = ("P", "#999999")
 _EDGE = "#333333"
 _AREAS = (16.0, 110.0)  # square points: at least, and of the layer that takes longest
 _ROOF = "#444444"
-_BESIDE, _STEPS = 1.6, 60  # how far the line goes on beside the outermost points; pieces of it
+_BESIDE, _STEPS = 1.6, 60  # how far the line extends beyond the outermost points; pieces of it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One layer: operations per byte, 10⁹ operations in a second, its share of the time in %, and whether it is flagged."""
+    """One layer: operations per byte, 10⁹ operations per second, its share of the time in %, and whether it is flagged."""
 
     name: str
     kind: str
@@ -43,24 +43,31 @@ class Point:
 
     @property
     def place(self) -> tuple[float, float]:
-        """Where it stands."""
+        """(operations per byte, 10⁹ operations per second)."""
         return self.intensity, self.gflops
 
 
 def collect(rows: Sequence[Row], flagged: Collection[str] = ()) -> tuple[Point, ...]:
-    """A point for every row that multiplies and ran; `flagged` are the names of those that a finding is about."""
+    """A point for every row that multiplies and ran; `flagged` are the names of layers that a finding is about."""
     total_ms = sum(row.ms for row in rows)
     return tuple(
-        Point(row.name, row.kind, row.intensity, row.gflops, 100 * row.ms / total_ms, row.name in flagged)
+        Point(
+            name=row.name,
+            kind=row.kind,
+            intensity=row.intensity,
+            gflops=row.gflops,
+            time_pct=100 * row.ms / total_ms,
+            flagged=row.name in flagged,
+        )
         for row in rows
         if row.intensity is not None and row.gflops is not None
     )
 
 
 def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str = "GFLOP/s") -> dict[str, bytes]:
-    """`name.png` and `name.svg`: rate against operations per byte, both logarithmic, with the roofs that are known."""
+    """`name.png` and `name.svg`: rate (in `unit`) against operations per byte, both logarithmic, with the known roofs."""
     with mpl.rc_context(STYLE):
-        figure, axes = new_figure("How near is each layer to what this machine can do?", caption)
+        figure, axes = new_figure("How close is each layer to the limits of this machine?", caption)
         axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
         axes.set_ylabel(unit)
         if not points:
@@ -69,21 +76,28 @@ def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str
         line = roofline([p.intensity for p in points], roof)
         log_axis(axes, "x", [p.intensity for p in points] + [x for x, _ in line])
         log_axis(axes, "y", [p.gflops for p in points] + [y for _, y in line])
-        longest = max(p.time_pct for p in points)
-        for point in points:
-            axes.scatter(*point.place, s=max(_AREAS[0], _AREAS[1] * point.time_pct / longest), zorder=3, **_look(point))
+        _draw_layers(axes, points)
         if line:
             axes.plot(*zip(*line, strict=True), color=_ROOF, linewidth=1.4, zorder=2)
         _add_legend(axes, points)
-        roofs = _roof_labels(line, roof, unit)
-        for label in place_labels(axes, [*roofs, *_labels(points)], [p.place for p in points], line):
-            if label.get_text() in {text for _, _, text in roofs}:
-                label.set(color=_ROOF, fontstyle="italic")
+        _place_labels(axes, points, line=line, roofs=_roof_labels(line, roof, unit))
         return files(figure, name)
 
 
+def _draw_layers(axes: Axes, points: Sequence[Point]) -> None:
+    longest = max(p.time_pct for p in points)
+    for point in points:
+        axes.scatter(*point.place, s=max(_AREAS[0], _AREAS[1] * point.time_pct / longest), zorder=3, **_look(point))
+
+
+def _place_labels(axes: Axes, points: Sequence[Point], *, line: Sequence[tuple[float, float]], roofs: Sequence[Label]) -> None:
+    for label in place_labels(axes, [*roofs, *_labels(points)], [p.place for p in points], line=line):
+        if label.get_text() in {text for _, _, text in roofs}:
+            label.set(color=_ROOF, fontstyle="italic")
+
+
 def roofline(intensities: Sequence[float], roof: Roof) -> list[tuple[float, float]]:
-    """The lower roof in small steps, from left of all points to right of them, and of its ridge; empty where none is known."""
+    """Points (operations per byte, rate) of the lower roof, to beyond all layers and the ridge; empty where none is known."""
     known = [*intensities, *([roof.ridge] if roof.ridge else [])]
     steps = [float(x) for x in np.geomspace(min(known) / _BESIDE, max(known) * _BESIDE, _STEPS)]
     heights = {x: _height(roof, x) for x in sorted({*steps, *([roof.ridge] if roof.ridge else [])})}
@@ -97,8 +111,8 @@ def _height(roof: Roof, intensity: float) -> float | None:
     return memory if roof.peak_gflops is None else min(memory, roof.peak_gflops)
 
 
-def _roof_labels(line: Sequence[tuple[float, float]], roof: Roof, unit: str) -> list[tuple[float, float, str]]:
-    """The value of each roof, beside the middle of its part of the line."""
+def _roof_labels(line: Sequence[tuple[float, float]], roof: Roof, unit: str) -> list[Label]:
+    """A label with its value for each roof, beside the middle of its part of the line."""
     flat = [place for place in line if place[1] == roof.peak_gflops]
     slope = [place for place in line if place[1] != roof.peak_gflops]
     labels = []
@@ -116,8 +130,8 @@ def _look(point: Point) -> dict[str, Any]:
     return {"marker": shape, **(fill if point.flagged else full)}
 
 
-def _labels(points: Sequence[Point]) -> list[tuple[float, float, str]]:
-    """One label for all layers of a kind that stand at one intensity, beside the middle one; most time comes first."""
+def _labels(points: Sequence[Point]) -> list[Label]:
+    """One label for all layers of one kind and intensity, beside the middle one; most time comes first."""
     groups: dict[tuple[str, float], list[Point]] = {}
     for point in points:
         groups.setdefault((point.kind, point.intensity), []).append(point)

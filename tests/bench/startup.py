@@ -8,7 +8,7 @@ from pathlib import Path
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.fit import Estimate
 from mnsweep.space import Space
-from mnsweep.sweep.cells_file import to_csv
+from mnsweep.sweep.cells_file import from_csv, to_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from mnsweep.sweep.table import measured_table
 from tests.bench.figure import Figures, interleaved_ratio, seconds
@@ -57,4 +57,7 @@ if __name__ == "__main__":
         write_large_sweep(Path(folder) / "results")
         pick = seconds(lambda: call(program, "pick", "--max-latency-ms", "8", cwd=folder))
         figures.at_most("mnsweep pick on 5,000 cells", pick, 1.0, "s")
+        (table,) = Path(folder).glob(f"results/large/*/{CELLS}")
+        text = table.read_text()
+        figures.at_most("reading 5,000 cells", seconds(lambda: from_csv(text, table)), 0.15, "s")
     figures.finish()
