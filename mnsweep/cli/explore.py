@@ -208,10 +208,11 @@ def _words(errors: "Errors") -> str:
 
 
 def _comment(outcome: "Outcome", quiet: bool) -> None:
+    from mnsweep.cli.main import with_flags
     from mnsweep.cli.show import advise
 
     for cell, reason in outcome.failures.items():
-        typer.echo(f"mnsweep: {cell} failed: {reason}", err=True)
+        typer.echo(f"mnsweep: {cell} failed: {with_flags(reason)}", err=True)
     folder = outcome.folder
     pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
     advise(f"files are in {folder.path}: cells.csv, model.json, {pictures}", quiet)

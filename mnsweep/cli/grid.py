@@ -165,11 +165,12 @@ def _print(outcome: "Outcome", prepared: "Prepared", json: bool) -> None:
 
 
 def _comment(outcome: "Outcome", request: "Request", quiet: bool, verbose: bool) -> None:
+    from mnsweep.cli.main import with_flags
     from mnsweep.cli.show import advise
 
     folder = outcome.folder
     for cell, reason in outcome.failures.items():
-        typer.echo(f"mnsweep: {cell} failed: {reason}", err=True)
+        typer.echo(f"mnsweep: {cell} failed: {with_flags(reason)}", err=True)
     _say_unsettled(request, outcome, quiet, verbose)
     _say_warnings(outcome, quiet, verbose)
     if unknown := sum(r.quality_pct is None for r in outcome.results):

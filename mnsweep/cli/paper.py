@@ -72,6 +72,7 @@ def paper(
 def _measured(tables: "Tables", figures: bool, results_dir: Path | None, fresh: bool, wait: bool, quiet: bool) -> "Outcome":
     from mnsweep.app.paper import RULES, start
     from mnsweep.app.paper import measure as measure_networks
+    from mnsweep.cli.main import with_flags
     from mnsweep.cli.progress import progress
     from mnsweep.cli.show import advise
     from mnsweep.machine.fingerprint import read_machine
@@ -85,7 +86,7 @@ def _measured(tables: "Tables", figures: bool, results_dir: Path | None, fresh: 
         with progress(quiet) as on_status:
             outcome, prepared = measure_networks(request, folder, on_status)
     for cell, reason in {**prepared.skipped, **outcome.failures}.items():
-        typer.echo(f"mnsweep: {cell} was not measured: {reason}", err=True)
+        typer.echo(f"mnsweep: {cell} was not measured: {with_flags(reason)}", err=True)
     advise(f"files are in {folder.path}", quiet)
     return outcome
 
