@@ -1,4 +1,7 @@
-"""What goes wrong on real machines, with real processes: nothing that was measured is lost."""
+"""What goes wrong on real machines, with real processes: nothing that was measured is lost.
+
+All in one file, so that under `--dist loadfile` they run one after another: two that time at once measure each other.
+"""
 
 import json
 import os
@@ -38,7 +41,6 @@ CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
 FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
 ONE_THREAD = Deployment()
 GRID = ["grid", "--alpha", "0.25,0.5", "--res", "32,48"]
-pytestmark = pytest.mark.xdist_group("real processes")  # one after another: two that time at once measure each other
 
 
 def command(*arguments: str) -> list[str]:

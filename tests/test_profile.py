@@ -419,7 +419,6 @@ def test_help_has_an_example() -> None:
     assert "mnsweep profile --alpha 1.0 --res 224" in EXAMPLE
 
 
-@pytest.mark.xdist_group("real processes")
 def test_a_real_run(run: Run) -> None:
     """The whole way, on this machine: every layer takes time, and the profiler's account is that of the clock."""
     ran = run("--alpha 0.25 --res 64 --pad none --json -q", real=True)
