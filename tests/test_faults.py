@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -27,7 +28,8 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import LockedError, measuring
 from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
-from mnsweep.session import Request, begin, get_ready, run
+from mnsweep.session import Request, begin, get_ready
+from mnsweep.session import run as measure_and_derive
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome
 from mnsweep.sweep.file import Sweep
@@ -35,7 +37,10 @@ from mnsweep.sweep.store import BLOCKS, SweepFolder
 from mnsweep.worker.proxy import CellError, WorkerLostError, WorkerProcess
 from tests.crash import survive, wait_until
 from tests.fakes import FakeWorker
+from tests.test_profile import Run, run
 from tests.test_sweep import measure
+
+__all__ = ["run"]
 
 CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
 FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
@@ -65,7 +70,7 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
     monkeypatch.setattr("mnsweep.prepare.deploy.Prepared.model_of", lambda prepared, cell: model_of(cell))
     request = Request(Sweep("grid", CELLS), FAST)
     request, plan, prepared = get_ready(request, begin(request, folder, read_machine()), folder, odd_worker)
-    return run(request, plan, prepared, folder, lambda status: None, odd_worker)
+    return measure_and_derive(request, plan, prepared, folder, lambda status: None, odd_worker)
 
 
 @pytest.mark.parametrize(
@@ -307,3 +312,20 @@ def test_kills_at_random_times_lose_no_acknowledged_block(tmp_path: Path) -> Non
 
 def test_kills_of_real_sessions_lose_no_acknowledged_block(tmp_path: Path) -> None:
     assert survive(tmp_path, kills=2, rng=Random(2), real=True, longest_s=2.0) >= 1
+
+
+def test_a_real_profile(run: Run) -> None:
+    """The whole way, on this machine: every layer takes time, and the profiler's account is that of the clock."""
+    ran = run("--alpha 0.25 --res 64 --pad none --json -q", real=True)
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["cell"] == "a0.25_r64_pnone" and document["machine"] == read_machine().key
+    layers = {layer["name"]: layer for layer in document["layers"]}
+    assert len(layers) == 30 and all(layer["ms"] > 0 for layer in layers.values())
+    assert 0.5 < document["profiled_ms"] / document["latency_ms"] < 3  # the profiler costs, and counts whole microseconds
+    assert document["peak_gflops"] > document["gflops"] > 0.1
+    assert document["bandwidth_gb_per_s"] > 0.5
+    assert document["runtime_version"] == version("onnxruntime")
+    assert [finding["rule"] for finding in document["lint"][:2]] == ["blocked-layout", "reorders"]
+    picture = Path(document["results_dir"]) / document["files"][1]
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""`mnsweep profile`: the flow with a worker that times nothing, the command, and one real run."""
+"""`mnsweep profile`: the flow with a worker that times nothing, and the command; a real run is in `test_faults.py`."""
 
 import json
 import sys
@@ -417,20 +417,3 @@ def test_help_has_an_example() -> None:
     from mnsweep.cli.profile import EXAMPLE
 
     assert "mnsweep profile --alpha 1.0 --res 224" in EXAMPLE
-
-
-def test_a_real_run(run: Run) -> None:
-    """The whole way, on this machine: every layer takes time, and the profiler's account is that of the clock."""
-    ran = run("--alpha 0.25 --res 64 --pad none --json -q", real=True)
-    assert ran.code == 0, ran.err
-    document = json.loads(ran.out)
-    assert document["cell"] == "a0.25_r64_pnone" and document["machine"] == HERE.key
-    layers = {layer["name"]: layer for layer in document["layers"]}
-    assert len(layers) == 30 and all(layer["ms"] > 0 for layer in layers.values())
-    assert 0.5 < document["profiled_ms"] / document["latency_ms"] < 3  # the profiler costs, and counts whole microseconds
-    assert document["peak_gflops"] > document["gflops"] > 0.1
-    assert document["bandwidth_gb_per_s"] > 0.5
-    assert document["runtime_version"] == ort.__version__
-    assert [finding["rule"] for finding in document["lint"][:2]] == ["blocked-layout", "reorders"]
-    picture = Path(document["results_dir"]) / document["files"][1]
-    assert picture.read_bytes().startswith(b"\x89PNG")
