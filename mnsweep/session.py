@@ -108,9 +108,9 @@ class Session:
         `UnavailableError` where nothing of what was asked for runs here.
         """
         plan = self.plan(cells, beside=beside, rules=rules)
-        self.listener.planned(plan)
         self.folder.write_machine(self.machine)
         self._write(self.sweep)
+        self.listener.planned(plan)
         if not plan.pending:
             return
         if why:

@@ -304,9 +304,9 @@ def read(path: str) -> bytes:
         (["--alpha", "0.5", "--res", "160"], "--out"),
         (["--alpha", "0.5", "--out", "m.onnx"], "--res"),
         (["--alpha", "wide", "--res", "160", "--out", "m.onnx"], "--alpha"),
-        (["--alpha", "3", "--res", "160", "--out", "m.onnx"], "alpha 3.0"),
+        (["--alpha", "3", "--res", "160", "--out", "m.onnx"], "--alpha 3:"),
         (["--alpha", "nan", "--res", "160", "--out", "m.onnx"], "alpha nan"),
-        (["--alpha", "0.5", "--res", "31", "--out", "m.onnx"], "resolution 31"),
+        (["--alpha", "0.5", "--res", "31", "--out", "m.onnx"], "--res 31:"),
         (["--alpha", "0.5", "--res", "160", "--out", "no/such/m.onnx"], "no/such/m.onnx"),
         (["--alpha", "0.5", "--res", "160", "--out", "."], "--out ."),
         (["--alpha", "0.5", "--res", "160", "--out", "m.onnx", "--batch", "two"], "--batch two"),
@@ -509,8 +509,9 @@ def test_dry_run_as_json(run: Run) -> None:
 
 
 def test_dry_run_adds_what_is_asked_to_what_is_left(run: Run, sweep_folder: SweepFolder) -> None:
-    plan = run("grid", "--dry-run", "--alpha", "0.6", "--res", "176", "--json").json
-    assert plan["cells"][-2:] == [FAILED, "a0.6_r176"]
+    asked = ("grid", "--dry-run", "--alpha", "0.6", "--res", "176", "--json")
+    assert run(*asked).json["cells"] == ["a0.6_r176"]
+    assert run(*asked, "--all").json["cells"][-2:] == [FAILED, "a0.6_r176"]
 
 
 @pytest.fixture
@@ -523,7 +524,9 @@ def settled(sweep_folder: SweepFolder) -> SweepFolder:
 
 def test_what_is_there_is_said_and_not_measured_again(run: Run, settled: SweepFolder) -> None:
     before = (settled.path / "blocks.jsonl").read_bytes()
-    ran = run("grid", "--quick", "--alpha", "0.25", "--res", "128")
+    one = run("grid", "--quick", "--alpha", "0.25", "--res", "128")
+    assert set(table_of(one.out)) & set(TRUTH_MS) == {"a0.25_r128"} and "5 more cells of this sweep: --all" in one.err
+    ran = run("grid", "--quick", "--alpha", "0.25", "--res", "128", "--all")
     assert ran.code == 0
     for part in ("already", "2025-01-01T12:00:00", "--fresh", "next: mnsweep pick --sweep grid"):
         assert part in ran.err
@@ -534,7 +537,7 @@ def test_what_is_there_is_said_and_not_measured_again(run: Run, settled: SweepFo
 
 
 def test_grid_as_json_is_the_table(run: Run, settled: SweepFolder) -> None:
-    ran = run("grid", "--quick", "--alpha", "0.25", "--res", "128", "--json", "-q")
+    ran = run("grid", "--quick", "--alpha", "0.25", "--res", "128", "--all", "--json", "-q")
     document = ran.json
     assert (ran.code, ran.err) == (0, "")
     about = {"schema_version": 1, "sweep": "grid", "machine": settled.machine, "results_dir": f"results/grid/{settled.machine}"}

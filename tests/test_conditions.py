@@ -15,6 +15,7 @@ from mnsweep.machine.disturbance import Counters
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.readings import WINDOW_S, Readings, read_conditions
+from tests.fakes import FakeClock
 from tests.test_machine import X86, write_root
 
 QUIET = Readings(
@@ -148,16 +149,10 @@ class Window:
     """Time that passes only when it is spent, with counters that then move."""
 
     def __init__(self, steal_ticks: int, switches: int) -> None:
-        self.now, self.after = 0.0, Counters(1000 + steal_ticks, 50 + switches, frozenset({0}))
-
-    def spend(self, seconds: float) -> None:
-        self.now += seconds
-
-    def clock(self) -> float:
-        return self.now
+        self.clock, self.after = FakeClock(), Counters(1000 + steal_ticks, 50 + switches, frozenset({0}))
 
     def counters(self) -> Counters:
-        return self.after if self.now else Counters(1000, 50, frozenset({0}))
+        return self.after if self.clock.now_s else Counters(1000, 50, frozenset({0}))
 
 
 @pytest.fixture
@@ -166,7 +161,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def read(root: Path, window: Window) -> Readings:
-    return read_conditions(read_machine(root), root, spend=window.spend, clock=window.clock, counters=window.counters)
+    return read_conditions(read_machine(root), root, spend=window.clock.advance, clock=window.clock.s, counters=window.counters)
 
 
 def test_steal_and_switches_are_of_the_window(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

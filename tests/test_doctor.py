@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import mnsweep.app.doctor
-from mnsweep.app.doctor import MOST_THREADS, Diagnosis, diagnose, runtime_obstacle, thread_limit
+from mnsweep.app.doctor import MOST_THREADS, WITHOUT_TIMING, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.cli.main import app
 from mnsweep.errors import UnavailableError
 from mnsweep.machine import lock
@@ -27,7 +27,7 @@ from mnsweep.measure.repeatability import (
     ThreadCount,
     measure_repeatability,
 )
-from mnsweep.worker.proxy import CellError, WorkerLostError
+from mnsweep.worker.proxy import CellError, WorkerLostError, WorkerProcess
 from tests.fakes import FakeClock, FakeWorker
 from tests.test_conditions import quiet
 
@@ -219,6 +219,18 @@ def test_while_another_mnsweep_measures_it_does_not_time() -> None:
     assert found.repeatability is None and not lab.pinned
     assert found.obstacle and "another mnsweep is measuring" in found.obstacle.what
     assert "--no-timing" in found.obstacle.fix and "wait" not in str(found.obstacle)
+
+
+def test_a_fix_that_fits_is_kept_and_one_that_does_not_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads it has run `mnsweep doctor` already, as an error of the worker would recommend."""
+    lost = seen(Lab())(new_worker=partial(WorkerProcess, command=["/bin/false"])).obstacle
+    assert lost and "could not start" in lost.what and lost.fix == WITHOUT_TIMING
+    broken = seen(Lab(before=failing("open")))().obstacle
+    assert broken and "a small network could not be timed: broke" in broken.what and broken.fix == WITHOUT_TIMING
+    monkeypatch.setattr(lock, "lock_path", lambda: tmp_path)  # a folder
+    taken = seen(Lab())().obstacle
+    assert taken and "can't be taken" in taken.what and taken.fix.startswith("if no mnsweep of another user is measuring")
+    assert taken.fix.endswith(f"; or {WITHOUT_TIMING}")
 
 
 def test_a_runtime_that_breaks_on_import_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as replace_record
 
 from mnsweep.app.exploration import Aims, explore
 from mnsweep.arch.channel_padding import NARROW, WIDE
@@ -154,7 +155,7 @@ def test_cells_held_out_are_never_fitted_whatever_they_measured(explored: SweepF
     (model,) = from_json(before, MODEL).values()
     assert not set(model.cells) & set(held_out)
     assert set(model.cells) == measured(explored) - set(held_out)
-    rewrite(explored, lambda b: replace(b, samples_ns=tuple(3 * ns for ns in b.samples_ns)) if b.cell in held_out else b)
+    rewrite(explored, lambda b: replace_record(b, samples_ns=tuple(3 * ns for ns in b.samples_ns)) if b.cell in held_out else b)
     outcome = derive(explored)
     assert explored.read_text(MODEL) == before
     assert outcome.validation and outcome.validation.errors.mean_pct > 60

@@ -155,6 +155,12 @@ def test_a_failure_is_partial_success(run: Run, worker: FakeWorker) -> None:
     assert failed["cell"] == "a0.25_r128"
 
 
+def test_a_timeout_names_the_option_that_sets_it(run: Run, worker: FakeWorker) -> None:
+    worker.lost_at = "a0.25_r128"
+    ran = run("explore", *FEW, "--quiet")
+    assert (ran.code, ran.err) == (3, "mnsweep: a0.25_r128 failed: no answer within 60 s (--cell-timeout-s)\n")
+
+
 def picked(ran: Ran) -> dict[str, object]:
     assert ran.code == 0, ran.err
     choice = ran.json["choice"]

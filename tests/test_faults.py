@@ -1,4 +1,7 @@
-"""What goes wrong on real machines, with real processes: nothing that was measured is lost."""
+"""What goes wrong on real machines, with real processes: nothing that was measured is lost.
+
+All in one file, so that under `--dist loadfile` they run one after another: two that time at once measure each other.
+"""
 
 import json
 import os
@@ -8,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 
@@ -30,13 +34,15 @@ from mnsweep.sweep.store import BLOCKS, SweepFolder
 from mnsweep.worker.proxy import CellError, WorkerLostError, WorkerProcess
 from tests.crash import survive, wait_until
 from tests.fakes import FakeWorker
+from tests.test_profile import Run, run
 from tests.test_sweep import measure
+
+__all__ = ["run"]
 
 CELLS = Space(alpha="0.25", res="32,40,48,56").cells()
 FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, block_ms=1, warmup_ms=1, cell_timeout_s=1.0)
 ONE_THREAD = Deployment()
 GRID = ["grid", "--alpha", "0.25,0.5", "--res", "32,48"]
-pytestmark = pytest.mark.xdist_group("real processes")  # one after another: two that time at once measure each other
 
 
 def command(*arguments: str) -> list[str]:
@@ -166,7 +172,7 @@ def read_only(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_read_only_folder_is_said_before_anything_is_timed(read_only: Path) -> None:
     worker = FakeWorker()
-    with pytest.raises(StoreError, match=r"(Read-only file system|Permission denied); .*--results-dir"):
+    with pytest.raises(StoreError, match=r"(Read-only file system|Permission denied); .*`results_dir`"):
         measure(SweepFolder(read_only / "grid" / read_machine().key), worker=worker)
     assert not worker.opened
 
@@ -301,3 +307,20 @@ def test_kills_at_random_times_lose_no_acknowledged_block(tmp_path: Path) -> Non
 
 def test_kills_of_real_sessions_lose_no_acknowledged_block(tmp_path: Path) -> None:
     assert survive(tmp_path, kills=2, rng=Random(2), real=True, longest_s=2.0) >= 1
+
+
+def test_a_real_profile(run: Run) -> None:
+    """The whole way, on this machine: every layer takes time, and the profiler's account is that of the clock."""
+    ran = run("--alpha 0.25 --res 64 --pad none --json -q", real=True)
+    assert ran.code == 0, ran.err
+    document = json.loads(ran.out)
+    assert document["cell"] == "a0.25_r64_pnone" and document["machine"] == read_machine().key
+    layers = {layer["name"]: layer for layer in document["layers"]}
+    assert len(layers) == 30 and all(layer["ms"] > 0 for layer in layers.values())
+    assert 0.5 < document["profiled_ms"] / document["latency_ms"] < 3  # the profiler costs, and counts whole microseconds
+    assert document["peak_gflops"] > document["gflops"] > 0.1
+    assert document["bandwidth_gb_per_s"] > 0.5
+    assert document["runtime_version"] == version("onnxruntime")
+    assert [finding["rule"] for finding in document["lint"][:2]] == ["blocked-layout", "reorders"]
+    picture = Path(document["results_dir"]) / document["files"][1]
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -213,7 +213,7 @@ class Abacus:
     def offer(self) -> Offer:
         return Offer(f"1.0 {self.beads}", ("fp32",))
 
-    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> Session:
+    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> Session:
         self.answer = {"logits": np.full((1, 1), len(model), np.float32)}
         return self
 

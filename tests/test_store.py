@@ -201,10 +201,10 @@ def test_a_file_in_the_place_of_a_folder_is_an_error(tmp_path: Path) -> None:
     folder = SweepFolder(tmp_path / "results" / "grid" / HERE.key)
     with pytest.raises(StoreError) as error:
         folder.replace("cells.csv", "new")
-    assert_one_line(error, folder.path, "--results-dir")
+    assert_one_line(error, folder.path, "`results_dir`")
     with pytest.raises(StoreError) as error, folder.appending():
         pass
-    assert_one_line(error, folder.path, "--results-dir")
+    assert_one_line(error, folder.path, "`results_dir`")
     with pytest.raises(StoreError):
         folder.write_machine(HERE)
     assert (tmp_path / "results").read_text() == "mine"
@@ -250,7 +250,7 @@ def test_another_machine_is_refused_and_nothing_is_changed(folder: SweepFolder) 
     before = (folder.path / "machine.json").read_bytes()
     with pytest.raises(StoreError, match="another machine") as error:
         folder.write_machine(HERE)
-    assert_one_line(error, folder.path, "machine_id", "--name")
+    assert_one_line(error, folder.path, "machine_id", "`name`")
     assert (folder.path / "machine.json").read_bytes() == before
 
 
@@ -323,10 +323,10 @@ def test_another_machines_results_are_named_and_not_taken(tmp_path: Path) -> Non
     yours = finished(tmp_path, "a", "you")
     with pytest.raises(StoreError, match="another machine") as error:
         find_results(tmp_path, "me", "a")
-    assert_one_line(error, f"--sweep {yours}")
+    assert_one_line(error, f"`sweep` {yours}")
     with pytest.raises(StoreError, match="no sweep of this machine") as error:
         find_results(tmp_path, "me")
-    assert_one_line(error, "mnsweep grid", "--sweep")
+    assert_one_line(error, "mnsweep grid", "`sweep`")
 
 
 def test_results_set_aside_are_not_another_machines(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ TOO_LONG = "1" + "0" * 400
         (f"designs = [[{TOO_LONG}, 160]]", ""),
         ("cells = 3", "cells"),
         ('cells = "a0.25_r128"', "cells"),
-        ("cells = [3]", "cell '3'"),
+        ("cells = [3]", "cells[0]"),
         ("cells = [[0.25, 128]]", "cell"),
         ('cells = ["a0.25"]', "cell 'a0.25'"),
         ('cells = ["a0.25_r128_x"]', "cell 'a0.25_r128_x'"),
@@ -161,7 +161,7 @@ def test_what_is_wrong_is_one_line_that_names_file_and_key(text: str, key: str) 
 def assert_one_line(error: pytest.ExceptionInfo[MnsweepError], path: Path, key: str) -> None:
     message = str(error.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
-    assert key in message or f"--{key.replace('_', '-')} " in message
+    assert key in message or f"`{key}` " in message
 
 
 def test_too_large_a_grid_is_refused_before_it_is_written_out() -> None:
@@ -222,7 +222,7 @@ def test_what_is_not_found_is_one_line(results: Path, name: str) -> None:
     with pytest.raises(MnsweepError) as error:
         find_sweep_file(name, results)
     message = str(error.value)
-    assert message.startswith(f"--sweep {name}: no such") and "\n" not in message
+    assert message.startswith(f"`sweep` {name}: no such") and "\n" not in message
     if name == "nothing":
         assert "known: attributes, cliffs, deploy, dogs, " in message and str(results) in message
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mnsweep.app.asking import asked_sweep
 from mnsweep.app.requests import GridRequest, Measuring
+from mnsweep.cell import Cell
 from mnsweep.choice.targets import settling_targets, unsettled
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
@@ -64,7 +65,7 @@ def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
         rules=_rules(request, rules),
         max_latency_ms=request.measuring.max_latency_ms,
     )
-    return GridPlan(folder=session.folder.path, plan=session.plan(session.asked))
+    return GridPlan(folder=session.folder.path, plan=session.plan(_wanted(request, session)))
 
 
 def grid(
@@ -87,7 +88,7 @@ def grid(
         listener=listener,
         new_worker=new_worker,
     ) as session:
-        session.measure(session.asked)
+        session.measure(_wanted(request, session))
         derived = derive(session.folder)
     return _outcome(request, session, derived)
 
@@ -97,10 +98,15 @@ def _rules(request: GridRequest, rules: Rules | None) -> Rules:
     return quick(chosen) if request.quick else chosen
 
 
+def _wanted(request: GridRequest, session: Session) -> tuple[Cell, ...]:
+    return session.sweep.cells if request.all_cells else session.asked
+
+
 def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOutcome:
-    asked = {cell.id for cell in (session.sweep.cells if request.show_all else session.asked)}
+    wanted = _wanted(request, session)
+    asked = {cell.id for cell in wanted}
     targets = settling_targets(
-        session.asked,
+        wanted,
         derived.known.estimates,
         ci_pct=session.rules.ci_pct,
         quality_source=session.sweep.quality_source,

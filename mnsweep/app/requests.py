@@ -62,12 +62,12 @@ class CountRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class GridRequest:
-    """A grid, or the sweep of a file, to measure here; `show_all` also shows what the sweep held before."""
+    """A grid, or the sweep of a file, to measure here; with `all_cells` whatever else the sweep holds as well."""
 
     space: Space = group(Space)
     sweep: str | None = option(None, "Sweep file, or the name of one, instead of axes.")
     name: str | None = option(None, "Name of the sweep; cells add up under one name. Default: grid.")
-    show_all: bool = option(False, "Show all cells of the sweep, not only those asked for now.", panel=OUTPUT, flag="--all")
+    all_cells: bool = option(False, "All cells of the sweep, not only those asked for now.", flag="--all")
     measuring: Measuring = group(Measuring)
     turn: Turn = group(Turn)
     quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING)

@@ -19,7 +19,7 @@ RULES = replace(Rules(), block_ms=4.0, warmup_ms=10.0)  # a chain takes about a 
 
 
 def probe(
-    worker: Worker, models: Mapping[int, bytes], deployment: Deployment, clock: Callable[[], float] = time.monotonic
+    worker: Worker, models: Mapping[int, bytes], deployment: Deployment, *, clock: Callable[[], float] = time.monotonic
 ) -> dict[int, float]:
     """Milliseconds of each of `models`, by channel count, in the runtime and at the precision of `deployment`.
 

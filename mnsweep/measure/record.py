@@ -4,6 +4,7 @@ One JSON object a line, `kind` first. A process stands before its blocks and car
 that they share. Records may come from anywhere: every type is checked when a line is read.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
@@ -87,8 +88,8 @@ class _Version(Struct):
 
 
 def to_line(record: Record) -> str:
-    """One JSON object and a line end."""
-    return msgspec.json.encode(record).decode() + "\n"
+    """One JSON object and a line end; ASCII, so that no character in it ends a line for any reader."""
+    return json.dumps(msgspec.to_builtins(record, str_keys=True), separators=(",", ":")) + "\n"
 
 
 def from_line(line: str | bytes) -> Record:

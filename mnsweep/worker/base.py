@@ -58,7 +58,7 @@ class Runtime(Protocol):
         """Version and precisions that run on this machine."""
         ...
 
-    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> Session:
+    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> Session:
         """Make an ONNX model ready to run with a pool of `threads`.
 
         An int8 model carries its precision itself. Raises whatever the runtime raises on a model that it does

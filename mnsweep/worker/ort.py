@@ -79,7 +79,7 @@ class OnnxRuntime:
         has = ", ".join(ort.get_available_providers())
         return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {fix}")
 
-    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OrtSession:
+    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OrtSession:
         """A session with `threads` intra-op threads, denormals flushed, and no spinning between runs.
 
         Without the spinning one open session does not take the CPU from another.

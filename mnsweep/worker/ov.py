@@ -71,7 +71,7 @@ class OpenVino:
         capabilities = self.core.get_property(DEVICE, properties.device.capabilities)
         return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in capabilities))
 
-    def open(self, model: bytes, precision: str, threads: int, profiled: bool = False) -> OvSession:
+    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OvSession:
         """Compile with `threads` threads and one stream; raises `ValueError` when another precision would run."""
         settings: dict[Any, Any] = {
             hint.inference_precision: TYPES[precision],
