@@ -13,6 +13,7 @@ import pandas as pd
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.app.exploration import Aims, verified
 from mnsweep.app.exploration import explore as run_exploration
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.choice.constraints import Constraints
 from mnsweep.choice.ranking import Choice
@@ -26,7 +27,7 @@ from mnsweep.measure.campaign import Status
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.rounds import quick as quickly
 from mnsweep.prediction.latency_model import from_json
-from mnsweep.prepare.deploy import Prepared, deployed_channels, prepare_export
+from mnsweep.prepare.deploy import Prepared, prepare_export
 from mnsweep.result import COLUMNS, PREDICTED, Result, from_csv
 from mnsweep.session import Request, begin, get_ready, merge, run
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, AxisValue, Space

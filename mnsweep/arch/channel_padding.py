@@ -12,9 +12,11 @@ costs; a count is rounded up to the multiple at which the chain takes least, whe
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log, prod
+from typing import Any
 
-from mnsweep.arch.expand import Layer
+from mnsweep.arch.layer import Layer, image
 from mnsweep.errors import MnsweepError
 
 Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ
@@ -24,7 +26,7 @@ NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # 
 NARROW_UP_TO = 64  # channels; beyond, layers are wide
 CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: where a MobileNet at 160 to 224 px has such layers
 PAIRS, CLASSES = 3, 10
-PADDED_KINDS = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
+KINDS_THAT_PAD = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
 
 
 def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ...]:
@@ -38,7 +40,7 @@ def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ..
         width[layer.name] = channels.get(layer.out_channels, layer.out_channels) if inside else layer.out_channels
         before, after = width[layer.inputs[0]], width[layer.name]
         groups = after if layer.groups > 1 else 1
-        deployed.append(layer._replace(in_channels=before, out_channels=after, groups=groups))
+        deployed.append(replace(layer, in_channels=before, out_channels=after, groups=groups))
     return tuple(deployed)
 
 
@@ -102,7 +104,7 @@ def _counts(layers: Sequence[Layer]) -> list[int]:
 
     There the place of a channel matters, and every network of that kind has round counts already.
     """
-    if not all(layer.kind in PADDED_KINDS and layer.maps == 1 for layer in layers):
+    if not all(layer.kind in KINDS_THAT_PAD and layer.repeats == 1 for layer in layers):
         return []
     return sorted({layer.out_channels for layer in layers[:-1]})
 
@@ -110,14 +112,13 @@ def _counts(layers: Sequence[Layer]) -> list[int]:
 def chain(count: int) -> tuple[Layer, ...]:
     """A stem, a few depthwise separable pairs, all of `count` channels on maps of one size, and a head."""
     size = next(size for counts, size in CHAIN_SIZES.items() if count in counts)
-    rows = [Layer("stem", "conv", ("image",), 3, count, 2 * size, size, 3, 2, (0, 1), 1, True, False, "relu6")]
+    settings: dict[str, Any] = {"batch_norm": True, "activation": "relu6"}
+    layers = [image(2 * size).conv("stem", count, kernel=(3, 3), stride=2, **settings)]
     for i in range(1, PAIRS + 1):
-        dw, pw, before = f"depthwise{i}", f"pointwise{i}", (rows[-1].name,)
-        rows.append(Layer(dw, "conv", before, count, count, size, size, 3, 1, (1, 1), count, True, False, "relu6"))
-        rows.append(Layer(pw, "conv", (dw,), count, count, size, size, 1, 1, (0, 0), 1, True, False, "relu6"))
-    rows.append(Layer("pool", "global_pool", (rows[-1].name,), count, count, size, 1, size))
-    rows.append(Layer("classifier", "linear", ("pool",), count, CLASSES, 1, 1, bias=True))
-    return tuple(rows)
+        depthwise = layers[-1].conv(f"depthwise{i}", count, kernel=(3, 3), groups=count, **settings)
+        layers += [depthwise, depthwise.conv(f"pointwise{i}", count, **settings)]
+    pool = layers[-1].global_pool("pool")
+    return (*layers, pool, pool.linear("classifier", CLASSES))
 
 
 def to_text(channels: Channels) -> str:

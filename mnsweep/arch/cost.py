@@ -31,12 +31,12 @@ def stored_params(layers: Sequence[Layer]) -> int:
 
 def layer_mult_adds(layer: Layer) -> int:
     """Multiply-accumulates of one row for one image: weights × output pixels."""
-    return layer.weights * layer.out_size**2 * layer.maps
+    return layer.weights * layer.out_size**2 * layer.repeats
 
 
 def layer_activation_bytes(layer: Layer) -> int:
     """Size of the map that one row writes, fp32, for one image."""
-    return FP32_BYTES * layer.out_channels * layer.out_size**2 * layer.maps
+    return FP32_BYTES * layer.values
 
 
 def peak_activation_bytes(layers: Sequence[Layer], precision: str = "fp32") -> int:
@@ -47,7 +47,7 @@ def peak_activation_bytes(layers: Sequence[Layer], precision: str = "fp32") -> i
     peak = 0
     for i, layer in enumerate(layers):
         item_bytes = PRECISIONS[precision].item_bytes if layer is not layers[-1] else FP32_BYTES
-        live[layer.name] = layer_activation_bytes(layer) // FP32_BYTES * item_bytes
+        live[layer.name] = layer.values * item_bytes
         peak = max(peak, sum(live.values()))
         live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}
     return peak

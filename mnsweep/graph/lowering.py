@@ -64,14 +64,14 @@ def output(layers: Sequence[Layer]) -> Tensor:
     """
     last = layers[-1]
     if last.op.endswith(DETECTIONS):
-        return Tensor(DETECTIONS, (1, last.maps, last.out_channels))
+        return Tensor(DETECTIONS, (1, last.repeats, last.out_channels))
     return Tensor(_OUTPUTS.get(last.activation, "logits"), (1, last.out_channels))
 
 
 def map_shape(layer: Layer) -> tuple[int, ...]:
     """Shape of what one row within a network writes, for one image."""
     size = () if layer.op in ("linear", "proposals") else (layer.out_size, layer.out_size)
-    return (layer.maps, layer.out_channels, *size)
+    return (layer.repeats, layer.out_channels, *size)
 
 
 def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
@@ -122,7 +122,7 @@ def _activate(graph: Graph, layer: Layer, raw: str, out: str) -> None:
 
 
 def _window(layer: Layer) -> Attributes:
-    return ("kernel_shape", layer.kernel_shape), ("pads", layer.pads), ("strides", (layer.stride, layer.stride))
+    return ("kernel_shape", layer.kernel), ("pads", layer.pads), ("strides", (layer.stride, layer.stride))
 
 
 def _conv(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
@@ -153,7 +153,7 @@ def _concat(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> No
 
 
 def _lrn(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    attributes = (("alpha", LRN_ALPHA), ("beta", LRN_BETA), ("bias", LRN_BIAS), ("size", layer.kernel))
+    attributes = (("alpha", LRN_ALPHA), ("beta", LRN_BETA), ("bias", LRN_BIAS), ("size", layer.kernel[0]))
     graph.nodes.append(Node("LRN", layer.name, inputs, (out,), attributes))
 
 

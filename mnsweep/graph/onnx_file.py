@@ -56,7 +56,7 @@ def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
     graph = to_graph(layers)
     model = _model(graph, _float_arrays(layers, weights), batch=1)
     for layer in layers[:-1]:
-        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.maps))
+        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.repeats))
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -41,7 +41,7 @@ class Conv(nn.Module):
         self.conv = nn.Conv2d(
             layer.in_channels,
             layer.out_channels,
-            layer.kernel_shape,
+            layer.kernel,
             layer.stride,
             padding=(top, left) if even else 0,
             groups=layer.groups,
@@ -99,7 +99,7 @@ def _module(layer: Layer, epsilon: float) -> nn.Module:
         case "concat":
             return Concat()
         case "lrn":
-            return nn.LocalResponseNorm(layer.kernel, LRN_ALPHA, LRN_BETA, LRN_BIAS)
+            return nn.LocalResponseNorm(layer.kernel[0], LRN_ALPHA, LRN_BETA, LRN_BIAS)
     raise MnsweepError(f"row {layer.name}: {layer.op} has no torch module; leave out the rows that make boxes")
 
 
@@ -112,13 +112,13 @@ class TorchNet(nn.Module):
     def __init__(self, layers: Sequence[Layer], epsilon: float = TF_EPSILON) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.rows = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
+        self.parts = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run every row in order, each on the output of the row it names."""
         maps = {"image": image}
         for layer in self.layers:
-            maps[layer.name] = self.rows[layer.name](*(maps[name] for name in layer.inputs))
+            maps[layer.name] = self.parts[layer.name](*(maps[name] for name in layer.inputs))
         return maps[self.layers[-1].name]
 
 
@@ -143,5 +143,5 @@ def from_torch(net: TorchNet) -> Weights:
 def _state_key(net: TorchNet, name: str) -> str:
     row, _, part = name.rpartition(".")
     if part in _BATCH_NORM:
-        return f"rows.{row}.norm.{_BATCH_NORM[part]}"
-    return f"rows.{row}.{'conv' if isinstance(net.rows[row], Conv) else 'linear'}.{part}"
+        return f"parts.{row}.norm.{_BATCH_NORM[part]}"
+    return f"parts.{row}.{'conv' if isinstance(net.parts[row], Conv) else 'linear'}.{part}"

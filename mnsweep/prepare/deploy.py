@@ -89,25 +89,6 @@ def prepare(
     return prepared
 
 
-def deployed_channels(cells: Iterable[Cell], kept: Mapping[str, Channels], probes: Probes) -> dict[str, Channels]:
-    """What the padding of `cells` comes to, by id: as measured, or as it would be; without `auto` that no probe tells of."""
-    of_width: dict[tuple[object, ...], Channels] = {}  # channels do not depend on the resolution
-    found: dict[str, Channels] = {}
-    for cell in cells:
-        design, how = cell.design, cell.deployment
-        chain_ms = probes.get((how.runtime, how.precision))
-        width = (design.alpha, design.variant, design.task, design.width_rule, design.classes)
-        key = (*width, how.runtime, how.precision, how.pad)
-        cell_id = cell.id
-        if cell_id in kept:
-            found[cell_id] = kept[cell_id]
-        elif how.pad != "auto" or chain_ms:
-            if key not in of_width:
-                of_width[key] = padding(expand(design), how.pad, chain_ms or {})
-            found[cell_id] = of_width[key]
-    return found
-
-
 def prepare_export(
     new_worker: NewWorker, cell: Cell, seed: int = SEED, kept: Channels | None = None, folder: Path | None = None
 ) -> Prepared:

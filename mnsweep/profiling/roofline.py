@@ -148,8 +148,8 @@ def row_of(operator: Operator, names: Collection[str]) -> str | None:
 def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
     """Bytes of the maps that a layer reads and writes, for the whole batch, and of its weights; biases are too few to count."""
     read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
-    maps = layer.maps * (read + layer.out_channels * layer.out_size**2)
-    return PRECISIONS[precision].item_bytes * (batch * maps + layer.weights)
+    values = layer.repeats * read + layer.values
+    return PRECISIONS[precision].item_bytes * (batch * values + layer.weights)
 
 
 def kinds(found: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:

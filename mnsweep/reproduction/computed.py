@@ -1,11 +1,13 @@
 """What our networks have where the paper prints a number: shapes, shares, params and mult-adds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import groupby
 
 from mnsweep.arch.cost import layer_mult_adds, layer_params
-from mnsweep.arch.expand import Layer, expand, pad_and_size
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer, image
 from mnsweep.cell import Design
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import Printed
@@ -54,12 +56,11 @@ def _share(kind: str, what: str) -> float:
 
 def _one_layer(alpha: float, size: int, separable: bool) -> list[Layer]:
     channels = int(512 * alpha)
-    padding, _ = pad_and_size(size, 3, 1, "same")
-    wide = Layer("conv", "conv", ("image",), channels, channels, size, size, 3, 1, padding, batch_norm=True)
+    before = replace(image(size), out_channels=channels)
     if not separable:
-        return [wide]
-    pointwise = wide._replace(name="pointwise", inputs=("conv",), kernel=1, padding=(0, 0))
-    return [wide._replace(groups=channels), pointwise]
+        return [before.conv("conv", channels, kernel=(3, 3), batch_norm=True)]
+    depthwise = before.conv("depthwise", channels, kernel=(3, 3), groups=channels, batch_norm=True)
+    return [depthwise, depthwise.conv("pointwise", channels, batch_norm=True)]
 
 
 @cache
@@ -81,7 +82,7 @@ _TYPES = {"stem": "Conv", "depthwise": "Conv dw", "pointwise": "Conv", "pool": "
 
 def _line(layer: Layer, times: int = 1) -> dict[str, str | None]:
     """One row in the words of Table 1."""
-    side, outputs = f"{layer.kernel}x{layer.kernel}", layer.out_channels
+    side, outputs = "x".join(map(str, layer.kernel)), layer.out_channels
     filters = {
         "depthwise": f"{side}x{outputs} dw",
         "pool": f"Pool {side}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnsweep.arch.channel_padding import Channels, from_text
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.verification import Verification, verify
 from mnsweep.machine.fingerprint import Machine
@@ -22,7 +23,6 @@ from mnsweep.plots.reproduction import paper_figures
 from mnsweep.prediction.deployments import Models, fit_models, predict
 from mnsweep.prediction.latency_model import Errors, to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
-from mnsweep.prepare.deploy import deployed_channels
 from mnsweep.result import PREDICTED, Result, to_csv
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep
 from mnsweep.sweep.no_gain import with_warnings

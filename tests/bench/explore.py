@@ -19,6 +19,7 @@ import numpy as np
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.accuracy.surface import surface
 from mnsweep.app.exploration import Aims, explore, verified
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell, Deployment
 from mnsweep.choice.constraints import Constraints
 from mnsweep.counting import deployed_cost
@@ -27,7 +28,6 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.prediction.deployments import predict
 from mnsweep.prediction.latency_model import fit_latency
-from mnsweep.prepare.deploy import deployed_channels
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Known, derive
 from mnsweep.sweep.store import SweepFolder
