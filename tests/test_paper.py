@@ -73,7 +73,7 @@ def test_a_quality_is_quoted() -> None:
 
 @pytest.mark.parametrize("number", [-1, 0, 15, 99])
 def test_a_table_that_does_not_exist_is_one_line(number: int) -> None:
-    with pytest.raises(MnsweepError, match=rf"--table {number}: the paper has Tables 1 to 14"):
+    with pytest.raises(MnsweepError, match=rf"`table` {number} is not in the paper; choose from 1 to 14"):
         paper_tables(number)
 
 

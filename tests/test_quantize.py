@@ -306,7 +306,7 @@ def test_the_file_says_on_what_its_ranges_were_measured() -> None:
 @pytest.mark.parametrize("name", ["image", "depthwise7", "pool"])
 def test_a_map_without_a_range_is_named(name: str, end: float | None) -> None:
     kept = {other: range_ for other, range_ in calibrated().items() if other != name}
-    with pytest.raises(MnsweepError, match=f"calibration: map {name} .*") as caught:
+    with pytest.raises(MnsweepError, match=f"calibration: feature map {name} .*") as caught:
         build_onnx(expand(DESIGN), lively(), ranges=kept if end is None else kept | {name: (0.0, end)})
     assert "\n" not in str(caught.value)
 

@@ -9,7 +9,7 @@ predictors, three anchors a pixel on the first feature map and six on the others
 
 Faster R-CNN (Ren et al. 2015): `fine` proposes boxes, by a 3 × 3 convolution with 512 channels at every α and twelve anchors a
 pixel; the 300 best are cropped from it at 14 × 14 pixels, and the two blocks that follow `fine` in the network run on each
-of them, on 7 × 7 maps.
+of them, on 7 × 7 feature maps.
 
 One class is the background: of 91 outputs the first is no class. Boxes of SSD are shared by all classes.
 """
@@ -117,4 +117,5 @@ def _from_predictions(name: str, op: str, inputs: Sequence[Layer], *, out_channe
 
 def _check_background(design: Design) -> None:
     if design.classes < 2:
-        raise MnsweepError(f"classes {design.classes}: task {design.task} needs at least 2, one of which is the background")
+        what = f"classes {design.classes}: task {design.task} needs one for the background"
+        raise MnsweepError(what, "use at least 2")
