@@ -33,7 +33,7 @@ def cost(layers: Sequence[Layer], precision: str = "fp32") -> Cost:
     return Cost(
         params=sum(map(layer_params, layers)),
         mult_adds=sum(map(layer_mult_adds, layers)),
-        onnx_bytes=onnx_bytes(layers, PRECISIONS[precision].quantized),
+        onnx_bytes=_file_bytes(layers, PRECISIONS[precision].file),
         peak_activation_bytes=peak_activation_bytes(layers, precision),
     )
 
@@ -53,7 +53,7 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
     if not factors(design):
         return _of_layers(design, padding, precision)
     resolution = LONG_SIZE if design.resolution >= LONG_SIZE else LONG_SIZE // 2
-    fixed = _of_width(width_of(design), resolution, padding, PRECISIONS[precision].quantized)
+    fixed = _of_width(width_of(design), resolution, padding, PRECISIONS[precision].file)
     pixels = sizes_of(design).written
     item_bytes = PRECISIONS[precision].item_bytes
     *inner, logits = map(mul, fixed.channels, pixels)
@@ -65,6 +65,11 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
         onnx_bytes=fixed.onnx_bytes,
         peak_activation_bytes=max(map(add, maps_bytes, maps_bytes[1:])),
     )
+
+
+def _file_bytes(layers: Sequence[Layer], file: str) -> int:
+    """Bytes of the ONNX file at the precision that is written."""
+    return onnx_bytes(layers, PRECISIONS[file].quantized)
 
 
 class _Fixed(NamedTuple):
@@ -83,11 +88,11 @@ def _of_layers(design: Design, padding: tuple[tuple[int, int], ...], precision: 
 
 
 @lru_cache(maxsize=4096)
-def _of_width(width: Width, resolution: int, padding: tuple[tuple[int, int], ...], quantized: bool) -> _Fixed:
+def _of_width(width: Width, resolution: int, padding: tuple[tuple[int, int], ...], file: str) -> _Fixed:
     layers = pad_channels(layers_of_width(width, resolution), dict(padding))
     return _Fixed(
         params=sum(map(layer_params, layers)),
-        onnx_bytes=onnx_bytes(layers, quantized),
+        onnx_bytes=_file_bytes(layers, file),
         image_channels=layers[0].in_channels,
         weights=tuple(layer.weights for layer in layers),
         channels=tuple(layer.out_channels for layer in layers),

@@ -81,9 +81,8 @@ DEPLOYMENTS = st.builds(
     Deployment,
     st.sampled_from(["fp32", "bf16", "int8"]),
     st.sampled_from(RUNTIMES),
-    st.integers(1, 3),
-    st.just(1),
-    st.sampled_from(["auto", "none"]),
+    threads=st.integers(1, 3),
+    pad=st.sampled_from(["auto", "none"]),
 )
 
 

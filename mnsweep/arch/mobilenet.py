@@ -57,6 +57,7 @@ def conv(
     design: Design, before: Layer, name: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> Layer:
     """A convolution with batch norm and activation, padded by the design's convention."""
+    variant = VARIANTS[design.variant]
     return before.conv(
         name,
         out_channels,
@@ -64,7 +65,7 @@ def conv(
         stride=stride,
         convention=design.conv_padding,
         groups=groups,
-        batch_norm=True,
-        bias=VARIANTS[design.variant].bias,
+        batch_norm=variant.batch_norm,
+        bias=variant.bias,
         activation=design.activation,
     )

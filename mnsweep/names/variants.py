@@ -43,7 +43,8 @@ class Variant:
     """One network; `label` names it for people.
 
     Of the MobileNet family: `blocks` are (stride, output channels), depthwise separable or full convolutions (`separable`),
-    every convolution with batch norm and perhaps a `bias` beside it. Where `predicted`, the latency model's terms apply.
+    every convolution with batch norm (`batch_norm`) and perhaps a `bias` beside it. Where `predicted`, the latency model's
+    terms apply.
 
     A comparison network has a `notation` and one form: its own resolution, in pixels, and `activation`. It has batch norm
     in every convolution, or a bias.

@@ -4,7 +4,7 @@ In a MobileNet channels and sizes are independent (`mnsweep.arch.factors`), so e
 layers: a hundred thousand cells take a second or two.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,30 +47,33 @@ def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
     `mnsweep.prediction.deployments`).
     """
     amounts: dict[Hashable, _Amounts] = {}
-    keys: list[tuple[Hashable, Sizes]] = []
+    sizes: dict[Hashable, Sizes] = {}
+    keys: list[tuple[Hashable, Hashable]] = []
     for cell, padding in zip(cells, channels, strict=True):
-        width, precision = width_of(cell.design), cell.deployment.precision
+        width, precision, pixels = width_of(cell.design), cell.deployment.precision, sizes_of(cell.design)
         key = (width, id(padding), precision)  # of cells that share channels most share the mapping too
         if key not in amounts:
             layers = pad_channels(layers_of_width(width), padding)
             amounts[key] = _amounts(layers, PRECISIONS[precision].item_bytes)
-        keys.append((key, sizes_of(cell.design)))
+        sizes[id(pixels)] = pixels  # of one resolution most share the tuple, which takes long to compare
+        keys.append((key, id(pixels)))
     if not cells:
         return np.empty((0, len(TERMS)))
     batch = np.array([cell.deployment.batch for cell in cells])
-    for_an_image, once = _gathered(amounts, keys)
+    for_an_image, once = _gathered(amounts, sizes, keys)
     total: Array = batch[:, None] * for_an_image + once
     return total
 
 
-def _gathered(amounts: dict[Hashable, _Amounts], keys: Sequence[tuple[Hashable, Sizes]]) -> tuple[Array, Array]:
-    """(cells, terms) twice: for each image and for each run, of cells with these widths and sizes."""
-    sizes = list(dict.fromkeys(pixels for _, pixels in keys))
-    layers = max(len(pixels.read) for pixels in sizes)
-    pixels = np.stack([_filled(np.array(each, dtype=float), layers) for each in sizes], axis=1)
+def _gathered(
+    amounts: Mapping[Hashable, _Amounts], sizes: Mapping[Hashable, Sizes], keys: Sequence[tuple[Hashable, Hashable]]
+) -> tuple[Array, Array]:
+    """(cells, terms) twice: for each image and for each run, of cells with these keys of `amounts` and `sizes`."""
+    layers = max(len(pixels.read) for pixels in sizes.values())
+    pixels = np.stack([_filled(np.array(each, dtype=float), layers) for each in sizes.values()], axis=1)
     by_width = np.stack([_filled(width.for_a_pixel, layers) @ pixels for width in amounts.values()])
     width_number, size_number = ({key: i for i, key in enumerate(known)} for known in (amounts, sizes))
-    widths, columns = [width_number[key] for key, _ in keys], [size_number[pixels] for _, pixels in keys]
+    widths, columns = [width_number[width] for width, _ in keys], [size_number[size] for _, size in keys]
     return by_width[widths, :, columns], np.stack([width.once for width in amounts.values()])[widths]
 
 
