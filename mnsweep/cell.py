@@ -122,8 +122,8 @@ def _check_comparison(design: Design) -> None:
     if (design.alpha, design.resolution) != (1.0, network.native_resolution):
         what = f"variant {name} has one size, not {design.alpha!r} at {design.resolution} px"
         raise MnsweepError(what, f"write `alpha` 1.0 `res` {network.native_resolution}")
-    own = {"width_rule": _DEFAULTS["width_rule"], "conv_padding": _DEFAULTS["conv_padding"], "activation": network.activation}
-    for setting, value in own.items():
+    only = {"width_rule": _DEFAULTS["width_rule"], "conv_padding": _DEFAULTS["conv_padding"], "activation": network.activation}
+    for setting, value in only.items():
         if getattr(design, setting) != value:
             raise MnsweepError(f"variant {name} has no {setting.replace('_', ' ')} to choose", f"leave `{setting}` out")
     if not TASKS[design.task].compares:

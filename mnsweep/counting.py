@@ -1,18 +1,21 @@
 """What a design costs on paper as it is deployed: counts from its layers, and the exact size of its file."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from operator import add, mul
-from typing import Any
+from typing import NamedTuple
 
 from mnsweep.arch.channel_padding import Channels, pad_channels
 from mnsweep.arch.cost import FP32_BYTES, layer_mult_adds, layer_params, peak_activation_bytes
 from mnsweep.arch.expand import expand
+from mnsweep.arch.factors import Width, factors, layers_of_width, sizes_of, width_of
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Design
 from mnsweep.graph.file_size import onnx_bytes
-from mnsweep.names import PRECISIONS, TASKS, VARIANTS
+from mnsweep.names import PRECISIONS
+
+LONG_SIZE = 128  # pixels: ONNX writes an input size below in one byte less
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +29,12 @@ class Cost:
 
 
 def cost(layers: Sequence[Layer], precision: str = "fp32") -> Cost:
-    """Counts of a whole network, from its rows; in bf16 the file stays fp32, and the runtime rounds."""
+    """Counts of a whole network, from its layers."""
     return Cost(
-        sum(map(layer_params, layers)),
-        sum(map(layer_mult_adds, layers)),
-        onnx_bytes(layers, PRECISIONS[precision].quantized),
-        peak_activation_bytes(layers, precision),
+        params=sum(map(layer_params, layers)),
+        mult_adds=sum(map(layer_mult_adds, layers)),
+        onnx_bytes=_file_bytes(layers, PRECISIONS[precision].file),
+        peak_activation_bytes=peak_activation_bytes(layers, precision),
     )
 
 
@@ -41,39 +44,56 @@ def count(designs: Iterable[Design]) -> Iterator[Cost]:
 
 
 def deployed_cost(design: Design, channels: Channels | None = None, precision: str = "fp32") -> Cost:
-    """`cost` of the rows of a design, deployed on padded channels, without writing them out again for every resolution.
+    """`cost` of the layers of a design, deployed on padded channels, without writing them out again for every resolution.
 
-    In a MobileNet channels depend on α alone and map sizes on the resolution alone, so each count is
-    one product of the two. A property test holds this against the rows. Of other networks the rows are counted.
+    In a MobileNet each count is one product of channels and pixels (`arch/factors.py`). A property test holds this against
+    the layers. Of other networks the layers are counted.
     """
-    if VARIANTS[design.variant].compares or TASKS[design.task].detects:
-        return _of_rows(design, tuple(sorted((channels or {}).items())), precision)
-    file_size = 224 if design.resolution >= 128 else 32  # ONNX writes an input size below 128 in one byte less
-    width = replace(design, resolution=file_size, conv_padding="same")
     padding = tuple(sorted((channels or {}).items()))
-    params, file_bytes, pixel_mult_adds, image, *maps, logits = _of_width(width, padding, PRECISIONS[precision].quantized)
-    pixels, image_pixels, *map_pixels, logit_pixels = _of_resolution(design.resolution, design.conv_padding, design.variant)
-    map_bytes = [PRECISIONS[precision].item_bytes * n for n in map(mul, maps, map_pixels)]
-    in_out = [FP32_BYTES * image * image_pixels, *map_bytes, FP32_BYTES * logits * logit_pixels]
-    peak_bytes = max(map(add, in_out, in_out[1:]))
-    return Cost(params, sum(map(mul, pixel_mult_adds, pixels)), file_bytes, peak_bytes)
+    if not factors(design):
+        return _of_layers(design, padding, precision)
+    resolution = LONG_SIZE if design.resolution >= LONG_SIZE else LONG_SIZE // 2
+    fixed = _of_width(width_of(design), resolution, padding, PRECISIONS[precision].file)
+    pixels = sizes_of(design).written
+    item_bytes = PRECISIONS[precision].item_bytes
+    *inner, logits = map(mul, fixed.channels, pixels)
+    image = fixed.image_channels * design.resolution**2
+    maps_bytes = [FP32_BYTES * image, *[item_bytes * n for n in inner], FP32_BYTES * logits]
+    return Cost(
+        params=fixed.params,
+        mult_adds=sum(map(mul, fixed.weights, pixels)),
+        onnx_bytes=fixed.onnx_bytes,
+        peak_activation_bytes=max(map(add, maps_bytes, maps_bytes[1:])),
+    )
+
+
+def _file_bytes(layers: Sequence[Layer], file: str) -> int:
+    """Bytes of the ONNX file at the precision that is written."""
+    return onnx_bytes(layers, PRECISIONS[file].quantized)
+
+
+class _Fixed(NamedTuple):
+    """What does not depend on the resolution: `weights` and output `channels` are of each layer."""
+
+    params: int
+    onnx_bytes: int
+    image_channels: int
+    weights: tuple[int, ...]
+    channels: tuple[int, ...]
 
 
 @lru_cache(maxsize=4096)
-def _of_rows(design: Design, padding: tuple[tuple[int, int], ...], precision: str) -> Cost:
+def _of_layers(design: Design, padding: tuple[tuple[int, int], ...], precision: str) -> Cost:
     return cost(pad_channels(expand(design), dict(padding)), precision)
 
 
 @lru_cache(maxsize=4096)
-def _of_width(design: Design, padding: tuple[tuple[int, int], ...], int8: bool) -> tuple[Any, ...]:
-    """Params, file size, mult-adds for a pixel of each row; then channels of the image and of what each row writes."""
-    layers = pad_channels(expand(design), dict(padding))
-    channels = [layers[0].in_channels, *(layer.out_channels for layer in layers)]
-    return sum(map(layer_params, layers)), onnx_bytes(layers, int8), [layer.weights for layer in layers], *channels
-
-
-@lru_cache(maxsize=4096)
-def _of_resolution(resolution: int, conv_padding: str, variant: str) -> tuple[Any, ...]:
-    """Pixels of what each row writes as a list; then of the image and the same again, one by one."""
-    pixels = [layer.out_size**2 for layer in expand(Design.of(1.0, resolution, variant=variant, conv_padding=conv_padding))]
-    return pixels, resolution**2, *pixels
+def _of_width(width: Width, resolution: int, padding: tuple[tuple[int, int], ...], file: str) -> _Fixed:
+    layers = pad_channels(layers_of_width(width, resolution), dict(padding))
+    return _Fixed(
+        params=sum(map(layer_params, layers)),
+        onnx_bytes=_file_bytes(layers, file),
+        image_channels=layers[0].in_channels,
+        weights=tuple(layer.weights for layer in layers),
+        channels=tuple(layer.out_channels for layer in layers),
+    )

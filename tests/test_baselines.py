@@ -1,6 +1,7 @@
 """The networks to compare with: accepted counts, their papers' map sizes, and one answer from graph, module and textbook."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -142,7 +143,7 @@ def lean_rows(variant: str) -> tuple[Layer, ...]:
         if row.op != "linear":
             return row
         channels = row.in_channels if row.name == "fc1" else 16
-        return row._replace(in_channels=channels, out_channels=16 if row.activation == "relu" else 10)
+        return replace(row, in_channels=channels, out_channels=16 if row.activation == "relu" else 10)
 
     return tuple(map(lean, rows_of(variant)))
 
@@ -193,7 +194,7 @@ def test_a_module_of_inception_v3_is_the_textbooks() -> None:
     rows, weights = rows_of("inception-v3", 10), small_weights("inception-v3")
     net = to_torch(rows, weights)
     seen: dict[str, torch.Tensor] = {}
-    for name, module in net.rows.items():
+    for name, module in net.parts.items():
         module.register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out))
     run_torch(net, picture("inception-v3"))
 
@@ -304,10 +305,10 @@ def test_activations_of_random_weights_stay_in_range_in_every_layer() -> None:
     for variant in SMALL:
         net = to_torch(rows_of(variant, 10), small_weights(variant))
         spread: list[float] = []
-        for module in net.rows.values():
+        for module in net.parts.values():
             module.register_forward_hook(lambda _module, _inputs, out, spread=spread: spread.append(float(out.std())))
         run_torch(net, picture(variant))
-        assert len(spread) == len(net.rows)
+        assert len(spread) == len(net.parts)
         assert min(spread) > 1e-2 and max(spread) < 1e2
 
 

@@ -345,7 +345,7 @@ def test_activations_of_random_weights_stay_in_range_in_every_layer(design: Desi
     layers = expand(design)
     net = to_torch(layers, random_weights(layers, seed))
     maps: list[torch.Tensor] = []
-    for row in net.rows.values():
+    for row in net.parts.values():
         row.register_forward_hook(lambda _module, _inputs, out: maps.append(out))
     run_torch(net, image_of(design))
     assert len(maps) == 29
@@ -368,5 +368,5 @@ def test_no_weight_in_the_file_is_denormal() -> None:
 
 def test_only_uneven_padding_costs_a_layer_of_its_own() -> None:
     net = TorchNet(expand(Design.of(0.25, 200)))
-    padded = [name for name, row in net.rows.items() if isinstance(row, Conv) and isinstance(row.pad, nn.ZeroPad2d)]
+    padded = [name for name, row in net.parts.items() if isinstance(row, Conv) and isinstance(row.pad, nn.ZeroPad2d)]
     assert padded == ["stem", "depthwise2", "depthwise4"]  # 200, 100 and 50 pixels are even, 25 and 13 odd

@@ -206,13 +206,13 @@ def test_onnx_bytes_is_the_size_of_the_file(design: Design) -> None:
 
 
 def row(name: str, inputs: Sequence[str], channels: int, size: int) -> Layer:
-    return Layer(name, "conv", tuple(inputs), 3, channels, 8, size)
+    return Layer(name, "conv", tuple(inputs), in_channels=3, out_channels=channels, in_size=8, out_size=size)
 
 
 def peak_by_lifetimes(layers: Sequence[Layer]) -> int:
     """Each map's first and last step, then the fullest step: the image is there from step 0."""
     lifetimes = [(0, "image", 4 * layers[0].in_channels * layers[0].in_size ** 2)]
-    lifetimes += [(i, layer.name, 4 * layer.maps * layer.out_channels * layer.out_size**2) for i, layer in enumerate(layers)]
+    lifetimes += [(i, layer.name, 4 * layer.repeats * layer.out_channels * layer.out_size**2) for i, layer in enumerate(layers)]
     ends = [max([born, *(i for i, reader in enumerate(layers) if name in reader.inputs)]) for born, name, _ in lifetimes]
     return max(
         sum(size for (born, _, size), end in zip(lifetimes, ends, strict=True) if born <= step <= end)

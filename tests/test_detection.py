@@ -1,6 +1,7 @@
 """Detectors: anchors and boxes against plain numpy from the papers' formulas, crops against interpolation by hand."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -237,14 +238,14 @@ def test_both_runtimes_detect_the_same(design: Design) -> None:
 
 def as_network(rows: Sequence[Layer], source: str) -> list[Layer]:
     """The rows behind the map `source`, with that as their image."""
-    behind = [row for row in rows if row.maps == PROPOSALS and (row.op in ("conv", "linear", "global_pool"))]
-    return [row._replace(inputs=tuple("image" if name == source else name for name in row.inputs)) for row in behind]
+    behind = [row for row in rows if row.repeats == PROPOSALS and (row.op in ("conv", "linear", "global_pool"))]
+    return [replace(row, inputs=tuple("image" if name == source else name for name in row.inputs)) for row in behind]
 
 
 def module_maps(rows: Sequence[Layer], weights: Weights, image: Array) -> dict[str, Array]:
     net = to_torch(rows, weights)
     found: dict[str, Array] = {}
-    for name, module in net.rows.items():
+    for name, module in net.parts.items():
         module.register_forward_hook(lambda _module, _inputs, out, name=name: found.__setitem__(name, out.numpy()))
     run_torch(net, image)
     return found
@@ -258,7 +259,7 @@ def test_ssds_predictions_are_the_modules() -> None:
 
 def test_both_stages_of_faster_rcnn_are_the_modules() -> None:
     rows, maps, weights = expand(RCNN), everything(RCNN), lively(RCNN)
-    first = [row for row in rows if row.maps == 1 and row.op == "conv"]
+    first = [row for row in rows if row.repeats == 1 and row.op == "conv"]
     found = module_maps(first, weights, image_of(RCNN))
     found |= module_maps(as_network(rows, "crop"), weights, maps["crop"])
     assert {"proposal_scores", "depthwise12", "class_boxes", "class_scores"} <= found.keys()
@@ -280,7 +281,7 @@ def test_faster_rcnns_second_stage_is_the_rest_of_the_network() -> None:
     rows = {row.name: row for row in expand(Design.of(1.0, 300, task="faster-rcnn"))}
     for name in ("depthwise12", "pointwise12", "depthwise13", "pointwise13"):
         assert rows[name].weight_shape == plain[name].weight_shape
-        assert (rows[name].maps, rows[name].out_size, rows[name].stride) == (300, 7, plain[name].stride)
+        assert (rows[name].repeats, rows[name].out_size, rows[name].stride) == (300, 7, plain[name].stride)
     assert (rows["class_boxes"].out_channels, rows["class_scores"].out_channels) == (360, 91)
     assert rows["proposal_boxes"].out_channels == 4 * GRID_ANCHORS == 48
     assert rows["proposal_conv"].weight_shape == (512, 512, 3, 3)
@@ -303,8 +304,8 @@ def test_a_detector_has_maps_at_every_resolution_or_one_line_says_why_not(px: in
 @pytest.mark.parametrize(
     ("px", "task", "reason"),
     [
-        (32, "ssd", "too small for its six maps; use at least 33 px"),
-        (64, "faster-rcnn", "300 proposals are more than the 192 anchors of its 4 × 4 map; use at least 80 px"),
+        (32, "ssd", "too small for its six feature maps; use at least 33 px"),
+        (64, "faster-rcnn", "300 proposals are more than the 192 anchors of its 4 × 4 feature map; use at least 80 px"),
     ],
 )
 def test_too_small_an_image_is_named_with_the_mend(px: int, task: str, reason: str) -> None:

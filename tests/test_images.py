@@ -176,7 +176,7 @@ def test_ranges_are_the_least_and_greatest_values_that_torch_sees(activation: st
         module.register_forward_hook(lambda _, __, out: seen.setdefault(name, []).append(out))
 
     net = to_torch(layers, weights)
-    for name, module in net.rows.items():
+    for name, module in net.parts.items():
         note(name, module)
     with torch.inference_mode():
         for image in images:

@@ -1,7 +1,7 @@
 """The rows of a network: against the paper's Table 1, TensorFlow's rule, and torch's own shapes."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from fractions import Fraction
 from math import ceil
 
@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from mnsweep.arch.expand import WIDTH_RULES, Layer, expand, pad_and_size
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer, pad_and_size
+from mnsweep.arch.mobilenet import WIDTH_RULES
 from mnsweep.cell import Design
 
 # Howard et al. 2017, Table 1: type, stride, filter shape, input size. The last depthwise layer is printed
@@ -61,7 +63,7 @@ SIZES = range(1, 301)
 
 def as_printed(layer: Layer) -> list[str]:
     """A row in the notation of Table 1."""
-    k, read, written = layer.kernel, layer.in_channels, layer.out_channels
+    k, read, written = layer.kernel[0], layer.in_channels, layer.out_channels
     kind, shape = {
         "stem": ("conv", f"{k}x{k}x{read}x{written}"),
         "pointwise": ("conv", f"{k}x{k}x{read}x{written}"),
@@ -114,19 +116,19 @@ def test_full_convolutions_make_the_same_maps_as_separable_ones(design: Design) 
     separable = [row for row in expand(design) if row.kind in ("stem", "pointwise", "pool", "head")]
     full = expand(replace(design, variant="full-conv"))
     assert [(row.out_channels, row.out_size) for row in full] == [(row.out_channels, row.out_size) for row in separable]
-    assert {(row.kernel, row.groups) for row in full if row.op == "conv"} == {(3, 1)}
+    assert {(row.kernel, row.groups) for row in full if row.op == "conv"} == {((3, 3), 1)}
 
 
 @given(DESIGNS)
 @settings(max_examples=50, deadline=None)
 def test_the_shallow_network_lacks_the_five_blocks_that_change_no_shape(design: Design) -> None:
     def shapes(rows: Sequence[Layer]) -> list[tuple[object, ...]]:
-        return [row[3:] for row in rows]  # without names
+        return [astuple(row)[3:] for row in rows]  # without names
 
     rows = expand(design)
     repeated = [f"{kind}{i}" for i in range(7, 12) for kind in ("depthwise", "pointwise")]
     assert shapes(expand(replace(design, variant="shallow"))) == shapes([row for row in rows if row.name not in repeated])
-    assert len({row[3:] for row in rows if row.name in repeated}) == 2
+    assert len({astuple(row)[3:] for row in rows if row.name in repeated}) == 2
 
 
 @given(DESIGNS)
@@ -134,7 +136,7 @@ def test_the_shallow_network_lacks_the_five_blocks_that_change_no_shape(design: 
 def test_the_network_of_mlperf_tiny_has_a_bias_beside_every_batch_norm(design: Design) -> None:
     rows = expand(replace(design, variant="conv-bias"))
     assert all(row.bias for row in rows if row.weight_shape)
-    assert [row._replace(bias=row.bias and row.op == "linear") for row in rows] == list(expand(design))
+    assert [replace(row, bias=row.bias and row.op == "linear") for row in rows] == list(expand(design))
 
 
 def test_rows_are_of_the_kinds_that_table_2_knows_and_of_a_few_more() -> None:

@@ -1,6 +1,7 @@
 """int8: the numbers by closed forms, the graph by an implementation of its own in torch, the runtimes by both."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from torch import nn
 from torch.nn import functional
 
 from mnsweep.arch.channel_padding import multiples_of, pad_channels
-from mnsweep.arch.expand import Layer, expand
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer, image
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.file_size import SYNTHETIC
@@ -55,7 +57,7 @@ def lively() -> Weights:
     for layer in layers[:-2]:
         if layer.kind != "stem":
             weight = arrays[f"{layer.name}.weight"] * np.float32(0.3)
-            out, centre = np.arange(layer.out_channels), layer.kernel // 2
+            out, centre = np.arange(layer.out_channels), layer.kernel[0] // 2
             weight[out, out % weight.shape[1], centre, centre] += 1
             arrays[f"{layer.name}.weight"] = weight
     net = to_torch(layers, Weights(arrays))
@@ -163,8 +165,9 @@ def test_padded_channels_are_zero_and_the_others_stay() -> None:
 
 def one_convolution(weight: float, bias: float, inputs: int = 64) -> tuple[tuple[Layer, ...], Weights]:
     """One pointwise convolution of four channels, all of one weight and bias, whose mean is the logits."""
-    convolution = Layer("a", "conv", ("image",), inputs, 4, 8, 8, bias=True, activation="relu6")
-    rows = (convolution, Layer("b", "global_pool", ("a",), 4, 4, 8, 1, 8), Layer("c", "linear", ("b",), 4, 4, 1, 1, bias=True))
+    convolution = replace(image(8), out_channels=inputs).conv("a", 4, bias=True, activation="relu6")
+    pool = convolution.global_pool("b")
+    rows = (convolution, pool, pool.linear("c", 4))
     arrays = {"a.weight": np.full((4, inputs, 1, 1), weight), "a.bias": np.full(4, bias)}
     arrays |= {"c.weight": np.eye(4), "c.bias": np.zeros(4)}
     return rows, Weights({name: array.astype(np.float32) for name, array in arrays.items()})
@@ -195,8 +198,8 @@ def reference_row(layer: Layer, arrays: Mapping[str, NDArray[Any]], whole: torch
     weight, bias = (torch.from_numpy(dequantized(arrays, f"{layer.name}.{part}")) for part in ("weight", "bias"))
     if layer.op == "linear":
         return x.flatten(1) @ weight.T + bias
-    before, after = layer.padding
-    return functional.conv2d(functional.pad(x, (before, after) * 2), weight, bias, layer.stride, groups=layer.groups)
+    top, left, bottom, right = layer.pads
+    return functional.conv2d(functional.pad(x, (left, right, top, bottom)), weight, bias, layer.stride, groups=layer.groups)
 
 
 def test_the_graph_is_the_quantized_network() -> None:
@@ -303,7 +306,7 @@ def test_the_file_says_on_what_its_ranges_were_measured() -> None:
 @pytest.mark.parametrize("name", ["image", "depthwise7", "pool"])
 def test_a_map_without_a_range_is_named(name: str, end: float | None) -> None:
     kept = {other: range_ for other, range_ in calibrated().items() if other != name}
-    with pytest.raises(MnsweepError, match=f"calibration: map {name} .*") as caught:
+    with pytest.raises(MnsweepError, match=f"calibration: feature map {name} .*") as caught:
         build_onnx(expand(DESIGN), lively(), ranges=kept if end is None else kept | {name: (0.0, end)})
     assert "\n" not in str(caught.value)
 

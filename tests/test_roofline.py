@@ -10,7 +10,7 @@ from mnsweep.arch.expand import Layer, expand
 from mnsweep.cell import Deployment, Design
 from mnsweep.plots.roofline import collect, draw, roofline
 from mnsweep.profiling.lint import Finding, lint
-from mnsweep.profiling.roofline import OTHER, Roof, Row, in_words, kinds, layer_bytes, row_of, rows
+from mnsweep.profiling.roofline import OTHER, Roof, Row, in_words, kinds, layer_bytes, layer_of, rows
 from mnsweep.worker.base import NodeTime
 
 FULL = expand(Design.of(1.0, 224))
@@ -109,11 +109,11 @@ def test_bytes_of_a_layer_by_hand(name: str, precision: str, batch: int, expecte
     ],
 )  # fmt: skip
 def test_an_operator_belongs_to_the_row_that_it_is_named_after(name: str, op: str, row: str | None) -> None:
-    assert row_of(node(name, op), NAMES) == row
+    assert layer_of(node(name, op), NAMES) == row
 
 
 def test_the_longest_name_is_meant() -> None:
-    assert row_of(node("block1.project/bias"), ["block1", "block1.project", "end"]) == "block1.project"
+    assert layer_of(node("block1.project/bias"), ["block1", "block1.project", "end"]) == "block1.project"
 
 
 def test_rows_take_all_time_and_no_operator_twice() -> None:

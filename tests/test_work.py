@@ -1,6 +1,7 @@
 """Work in the terms of the latency model, against sums over the rows of each network and against closed forms."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def of_rows(cell: Cell, channels: dict[int, int]) -> dict[str, float]:
         if layer.kind == "pool":
             continue
         done[layer.kind] += batch * layer_mult_adds(layer)
-        done["weights"] += item * layer.out_channels * (layer.in_channels // layer.groups) * layer.kernel**2
+        done["weights"] += item * layer.out_channels * (layer.in_channels // layer.groups) * prod(layer.kernel)
         for name, k in MULTIPLES.items():
             if layer.kind in ("depthwise", "pointwise") and (layer.in_channels % k or layer.out_channels % k):
                 done[f"{layer.kind} off {name}"] += batch * layer_mult_adds(layer)

@@ -85,7 +85,7 @@ def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
 
 def _check(source: str) -> None:
     if source not in sources():
-        raise MnsweepError(f"quality source {source!r} is unknown; choose from {', '.join(sources())}")
+        raise MnsweepError(f"`quality_source` {source!r} is unknown", f"choose from {', '.join(sources())}")
 
 
 def sources() -> tuple[str, ...]:
@@ -112,12 +112,18 @@ def _tasks(source: str) -> frozenset[str]:
 @cache
 def _published() -> dict[str, dict[tuple[str, Design], Quality]]:
     """By source: what was printed for a design at a precision."""
-    found: dict[str, dict[tuple[str, Design], Quality]] = {}
+    by_source: dict[str, dict[tuple[str, Design], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             design = Design.of(float(row["alpha"]), int(row["resolution"]), variant=row["variant"], task=row["task"])
             top5 = float(row["top5_pct"]) if row["top5_pct"] else None
-            about = row["source"], row["reference"], row["precision"]
-            quality = Quality(row["metric"], float(row["quality_pct"]), top5, *about)
-            found.setdefault(row["source"], {})[row["precision"], design] = quality
-    return found
+            quality = Quality(
+                metric=row["metric"],
+                quality_pct=float(row["quality_pct"]),
+                top5_pct=top5,
+                source=row["source"],
+                reference=row["reference"],
+                precision=row["precision"],
+            )
+            by_source.setdefault(row["source"], {})[row["precision"], design] = quality
+    return by_source

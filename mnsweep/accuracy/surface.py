@@ -27,7 +27,8 @@ EXTRAPOLATED = "extrapolated"
 class Surface:
     """A fit to the anchors of one source at one precision; qualities in %, errors and deviations in points.
 
-    `left_out` is the error of each anchor, predicted from the others.
+    With n anchors and t terms: `coefficients` (t,), `covariance` (t, t); `left_out` (n,) is the error of each anchor, predicted
+    from the others, in points.
     """
 
     metric: str
@@ -54,7 +55,7 @@ class Surface:
         return self.alphas[0] <= alpha <= self.alphas[1] and self.resolutions[0] <= resolution <= self.resolutions[1]
 
     def predict(self, alpha: float, resolution: int) -> tuple[float, float]:
-        """Quality and its standard deviation; three times as uncertain outside the range of the anchors."""
+        """Quality in % and its standard deviation in points; three times as uncertain outside the range of the anchors."""
         row = _rows([alpha], [resolution])[0, list(self.terms)]
         quality = _percent(row @ self.coefficients)
         slope = _slope(quality)
@@ -65,26 +66,26 @@ class Surface:
 @cache
 def surface(source: str, precision: str) -> Surface | None:
     """The surface of a source at a precision; None where its anchors are too few to fit one and tell how wrong it is."""
-    found = anchors(source, precision)
-    alphas, resolutions = [alpha for alpha, _ in found], [resolution for _, resolution in found]
+    qualities = anchors(source, precision)
+    alphas, resolutions = [alpha for alpha, _ in qualities], [resolution for _, resolution in qualities]
     terms = next((terms for terms in TERMS if _determined(_rows(alphas, resolutions)[:, list(terms)])), None)
     if terms is None:
         return None
-    quality: Array = np.array([q.quality_pct for q in found.values()], dtype=np.float64)
+    quality: Array = np.array([q.quality_pct for q in qualities.values()], dtype=np.float64)
     rows, slope = _rows(alphas, resolutions)[:, list(terms)], _slope(quality)
     weighted = rows * slope[:, None]  # a residual in logits × slope is one in points
     inverse: Array = np.asarray(np.linalg.inv(weighted.T @ weighted), dtype=np.float64)
     coefficients = inverse @ weighted.T @ (slope * _logit(quality))
     left_out = np.array([_left_out(rows, slope, quality, i) for i in range(len(quality))])
     return Surface(
-        next(iter(found.values())).metric,
-        terms,
-        coefficients,
-        inverse,
-        float(np.sqrt(np.mean(left_out**2))),
-        (min(alphas), max(alphas)),
-        (min(resolutions), max(resolutions)),
-        left_out,
+        metric=next(iter(qualities.values())).metric,
+        terms=terms,
+        coefficients=coefficients,
+        covariance=inverse,
+        scatter=float(np.sqrt(np.mean(left_out**2))),
+        alphas=(min(alphas), max(alphas)),
+        resolutions=(min(resolutions), max(resolutions)),
+        left_out=left_out,
     )
 
 
@@ -105,8 +106,17 @@ def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Qual
     if fit is None or not is_plain(cell) or not (extrapolate or fit.covers(alpha, resolution)):
         return None
     quality, deviation = fit.predict(alpha, resolution)
-    said = source if fit.covers(alpha, resolution) else f"{source}, {EXTRAPOLATED}"
-    return Quality(fit.metric, quality, None, said, "", cell.deployment.precision, predicted=True), deviation
+    words = source if fit.covers(alpha, resolution) else f"{source}, {EXTRAPOLATED}"
+    predicted = Quality(
+        metric=fit.metric,
+        quality_pct=quality,
+        top5_pct=None,
+        source=words,
+        reference="",
+        precision=cell.deployment.precision,
+        predicted=True,
+    )
+    return predicted, deviation
 
 
 def _determined(rows: Array) -> bool:

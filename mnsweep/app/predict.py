@@ -1,10 +1,10 @@
 """`mnsweep predict`: what the models of an exploration say of any cells; nothing is measured."""
 
 from mnsweep.app.requests import PredictRequest
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.prediction.model_file import from_json
-from mnsweep.prepare.offers import deployed_channels
 from mnsweep.result import Result
 from mnsweep.sweep.counts import count_table
 from mnsweep.sweep.derive import read

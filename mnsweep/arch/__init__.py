@@ -1,1 +1,1 @@
-"""A network as rows: what its layers are, and what they cost. Standard library alone."""
+"""A network as layers: what they are, and what they cost. Standard library alone."""

@@ -2,19 +2,21 @@
 
 A padded channel has a zero filter and a zero bias: it is 0 behind every activation that keeps 0, and the next
 layer's weights for it are 0, so the logits stay what they were. What it costs is counted by `cost.py` on the padded
-rows; whether it pays depends on the runtime: a blocked convolution that gets a channel count it can't
+layers; whether it pays depends on the runtime: a blocked convolution that gets a channel count it can't
 block leaves its fast path, for more than the padded channels cost.
 
 Which counts a runtime likes is measured, not looked up. A probe times chains of depthwise separable layers
-(`chain`), a narrow one on large maps and a wide one on small maps, at channel counts that are whole multiples of 1, 2, 4 …
-32 and of no more. In each of the two, time grows as a power of the count, times what the alignment
-costs; a count is rounded up to the multiple at which the chain takes least, where that gains anything.
+(`chain`), a narrow one on large feature maps and a wide one on small ones, at channel counts that are whole multiples of 1,
+2, 4 … 32 and of no more. In each of the two, time grows as a power of the count, times what the alignment costs; a count is
+rounded up to the multiple at which the chain takes least, where that gains anything.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log, prod
+from typing import Any
 
-from mnsweep.arch.expand import Layer
+from mnsweep.arch.layer import Layer, image
 from mnsweep.errors import MnsweepError
 
 Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ
@@ -24,11 +26,11 @@ NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # 
 NARROW_UP_TO = 64  # channels; beyond, layers are wide
 CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: where a MobileNet at 160 to 224 px has such layers
 PAIRS, CLASSES = 3, 10
-PADDED_KINDS = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
+KINDS_THAT_PAD = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
 
 
 def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ...]:
-    """The rows as they are deployed; the network's input and its outputs keep their channels."""
+    """The layers as they are deployed; the network's input and its outputs keep their channels."""
     if not channels:
         return tuple(layers)
     deployed: list[Layer] = []
@@ -38,7 +40,7 @@ def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ..
         width[layer.name] = channels.get(layer.out_channels, layer.out_channels) if inside else layer.out_channels
         before, after = width[layer.inputs[0]], width[layer.name]
         groups = after if layer.groups > 1 else 1
-        deployed.append(layer._replace(in_channels=before, out_channels=after, groups=groups))
+        deployed.append(replace(layer, in_channels=before, out_channels=after, groups=groups))
     return tuple(deployed)
 
 
@@ -48,7 +50,7 @@ def multiples_of(k: int, layers: Sequence[Layer]) -> dict[int, int]:
 
 
 def padding(layers: Sequence[Layer], pad: str, chain_ms: Mapping[int, float]) -> dict[int, int]:
-    """What `pad` (`none`, a multiple as `16`, or `auto`) comes to; `auto` needs what a probe found (`where_it_pays`)."""
+    """Deployed channels by logical ones for a `pad`: `none`, a multiple, e.g. `16`, or `auto` (by a probe: `where_it_pays`)."""
     if pad == "auto":
         return where_it_pays(layers, chain_ms)
     return {} if pad == "none" else multiples_of(int(pad), layers)
@@ -57,7 +59,7 @@ def padding(layers: Sequence[Layer], pad: str, chain_ms: Mapping[int, float]) ->
 def where_it_pays(layers: Sequence[Layer], chain_ms: Mapping[int, float]) -> dict[int, int]:
     """Every channel count rounded up to the multiple at which its layers should take the least time.
 
-    `chain_ms` is what a probe found: milliseconds of the chain at each of the counts `NARROW` and `WIDE`.
+    `chain_ms` are milliseconds of the chain at each of the counts `NARROW` and `WIDE`, as a probe measured them.
     """
     return {count: best for count in _counts(layers) if (best := _fastest(count, chain_ms)) != count}
 
@@ -98,30 +100,30 @@ def _round_up(count: int, k: int) -> int:
 
 
 def _counts(layers: Sequence[Layer]) -> list[int]:
-    """The channel counts that may grow: all within a chain of layers; none where maps are concatenated, cropped or in groups.
+    """The channel counts that may grow: all within a chain of layers.
 
-    There the place of a channel matters, and every network of that kind has round counts already.
+    None where feature maps are concatenated, cropped or in groups: there the place of a channel matters, and every network of
+    that kind has round counts already.
     """
-    if not all(layer.kind in PADDED_KINDS and layer.maps == 1 for layer in layers):
+    if not all(layer.kind in KINDS_THAT_PAD and layer.repeats == 1 for layer in layers):
         return []
     return sorted({layer.out_channels for layer in layers[:-1]})
 
 
 def chain(count: int) -> tuple[Layer, ...]:
-    """A stem, a few depthwise separable pairs, all of `count` channels on maps of one size, and a head."""
+    """A stem, a few depthwise separable pairs, all of `count` channels on feature maps of one size, and a head."""
     size = next(size for counts, size in CHAIN_SIZES.items() if count in counts)
-    rows = [Layer("stem", "conv", ("image",), 3, count, 2 * size, size, 3, 2, (0, 1), 1, True, False, "relu6")]
+    settings: dict[str, Any] = {"batch_norm": True, "activation": "relu6"}
+    layers = [image(2 * size).conv("stem", count, kernel=(3, 3), stride=2, **settings)]
     for i in range(1, PAIRS + 1):
-        dw, pw, before = f"depthwise{i}", f"pointwise{i}", (rows[-1].name,)
-        rows.append(Layer(dw, "conv", before, count, count, size, size, 3, 1, (1, 1), count, True, False, "relu6"))
-        rows.append(Layer(pw, "conv", (dw,), count, count, size, size, 1, 1, (0, 0), 1, True, False, "relu6"))
-    rows.append(Layer("pool", "global_pool", (rows[-1].name,), count, count, size, 1, size))
-    rows.append(Layer("classifier", "linear", ("pool",), count, CLASSES, 1, 1, bias=True))
-    return tuple(rows)
+        depthwise = layers[-1].conv(f"depthwise{i}", count, kernel=(3, 3), groups=count, **settings)
+        layers += [depthwise, depthwise.conv(f"pointwise{i}", count, **settings)]
+    pool = layers[-1].global_pool("pool")
+    return (*layers, pool, pool.linear("classifier", CLASSES))
 
 
 def to_text(channels: Channels) -> str:
-    """`9>12 19>20`: what it came to, as the measurement's key and the table say it; empty where nothing is padded."""
+    """The resolved padding in the measurement's key and in the table, e.g. `9>12 19>20`; empty where nothing is padded."""
     return " ".join(f"{logical}>{deployed}" for logical, deployed in sorted(channels.items()))
 
 
@@ -131,4 +133,4 @@ def from_text(text: str) -> dict[int, int]:
         pairs = [pair.split(">") for pair in text.split()]
         return {int(logical): int(deployed) for logical, deployed in pairs}
     except ValueError:
-        raise MnsweepError(f"channel padding {text!r} is not written as 9>12 19>20 is") from None
+        raise MnsweepError(f"channel padding {text!r} is no list of channels", "write it like 9>12 19>20") from None

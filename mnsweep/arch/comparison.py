@@ -9,36 +9,35 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from string import ascii_lowercase
 
-from mnsweep.arch.layer import Layer, pad_and_size
+from mnsweep.arch.layer import Layer, image
 from mnsweep.cell import Design
 from mnsweep.names import VARIANTS
 
 _TOKEN = re.compile(r"[^\s\[\]|]+|[\[\]|]")
-_CONV = re.compile(r"(\d+)x(\d+)x(\d*)(?:/(\d))?(v?)(?:g(\d))?")
-_POOL = re.compile(r"(max|avg)(\d)(?:/(\d))?")
-_KINDS = {"max": "max_pool", "avg": "avg_pool"}
+_CONV = re.compile(r"(?P<high>\d+)x(?P<wide>\d+)x(?P<channels>\d*)(?:/(?P<stride>\d))?(?P<valid>v?)(?:g(?P<groups>\d))?")
+_POOL = re.compile(r"(?P<kind>max|avg)(?P<size>\d)(?:/(?P<stride>\d))?")
 
 
 def network(design: Design) -> tuple[Layer, ...]:
-    """The rows of a network to compare with; `classes` are the outputs of its last layer that has weights."""
-    stack = _Stack(design.classes, VARIANTS[design.variant].batch_norm, {"image": (3, design.resolution)})
-    stack.read(iter(_TOKEN.findall(VARIANTS[design.variant].notation)))
-    return tuple(stack.rows)
+    """The layers of a comparison network; `classes` are the outputs of its last layer that has weights."""
+    variant = VARIANTS[design.variant]
+    builder = _Builder(design.classes, variant.batch_norm, image(design.resolution))
+    builder.read(iter(_TOKEN.findall(variant.notation)))
+    return tuple(builder.layers.values())
 
 
 @dataclass(slots=True)
-class _Stack:
-    """Rows as they pile up: channels and size of every map, and the map that the next row reads."""
+class _Builder:
+    """Layers by name as they are read, and the one that the next layer reads."""
 
     classes: int
     batch_norm: bool
-    maps: dict[str, tuple[int, int]]
-    rows: list[Layer] = field(default_factory=list)
-    before: str = "image"
+    before: Layer
+    layers: dict[str, Layer] = field(default_factory=dict)
     numbers: Counter[str] = field(default_factory=Counter)
 
     def read(self, tokens: Iterator[str], prefix: str = "") -> str:
-        """Rows up to the end of the network, or of a branch named `prefix`; the mark that ended it."""
+        """Layers up to the end of the network, or of a branch named `prefix`; the mark that ended it."""
         letters = iter(ascii_lowercase)
         for token in tokens:
             name, _, word = token.rpartition("=")
@@ -50,60 +49,66 @@ class _Stack:
             if word == "[":
                 self.branches(tokens, name)
             else:
-                self.row(name, word)
+                self.add(self.layer(name, word))
         return ""
 
     def branches(self, tokens: Iterator[str], name: str) -> None:
-        """Branches up to their closing bracket, and the concatenation of their maps."""
+        """Branches up to their closing bracket, and the concatenation of their feature maps."""
         source, mark = self.before, "|"
-        ends: list[str] = []
+        ends: list[Layer] = []
         while mark == "|":
             self.before = source
             mark = self.read(tokens, f"{name}_{len(ends) + 1}")
             ends.append(self.before)
-        channels, size = sum(self.maps[end][0] for end in ends), self.maps[ends[0]][1]
-        self.add(Layer(name, "concat", tuple(ends), channels, channels, size, size))
+        channels, size = sum(end.out_channels for end in ends), ends[0].out_size
+        names = tuple(end.name for end in ends)
+        self.add(Layer(name, "concat", names, in_channels=channels, out_channels=channels, in_size=size, out_size=size))
 
-    def row(self, name: str, word: str) -> None:
-        """One word of the notation."""
-        channels, size = self.maps[self.before]
+    def layer(self, name: str, word: str) -> Layer:
+        """The layer that one word of the notation stands for."""
         if match := _CONV.fullmatch(word):
-            self.conv(name or self.numbered("conv"), *match.groups())
-        elif match := _POOL.fullmatch(word):
-            self.pool(name or self.numbered("pool"), _KINDS[match[1]], int(match[2]), int(match[3] or 1))
-        elif word.startswith("lrn"):
-            self.add(Layer(name or self.numbered("norm"), "lrn", (self.before,), channels, channels, size, size, int(word[3:])))
-        elif word == "mean":
-            self.add(Layer("pool", "global_pool", (self.before,), channels, channels, size, 1, size))
-        elif word == "fc":
-            self.add(Layer("classifier", "linear", (self.before,), channels, self.classes, size, 1, bias=True))
-        else:
-            out, name = int(word.removeprefix("fc")), self.numbered("fc")
-            self.add(Layer(name, "linear", (self.before,), channels, out, size, 1, bias=True, activation="relu"))
+            return self.conv(name or self.numbered("conv"), match)
+        if match := _POOL.fullmatch(word):
+            size, stride = int(match["size"]), int(match["stride"] or 1)
+            return _pool(self.before, name or self.numbered("pool"), f"{match['kind']}_pool", size, stride)
+        if word.startswith("lrn"):
+            channels = int(word.removeprefix("lrn"))
+            return self.before.then(name or self.numbered("norm"), "lrn", kernel=(channels, channels))
+        if word == "mean":
+            return self.before.global_pool("pool")
+        if word == "fc":
+            return self.before.linear("classifier", self.classes)
+        return self.before.linear(self.numbered("fc"), int(word.removeprefix("fc")), activation="relu")
 
-    def conv(self, name: str, high: str, wide: str, out: str, stride: str | None, valid: str, groups: str | None) -> None:
-        """A convolution; `out` is empty where it makes the classes."""
-        (channels, size), kernel, step = self.maps[self.before], int(high), int(stride or 1)
-        padding, out_size = pad_and_size(size, kernel, step, "valid" if valid else "symmetric")
-        row = Layer(name, "conv", (self.before,), channels, int(out or self.classes), size, out_size, kernel, step, padding)
-        row = row._replace(groups=int(groups or 1), activation="relu", across=0 if wide == high else int(wide))
-        self.add(row._replace(batch_norm=self.batch_norm, bias=not self.batch_norm))
-
-    def pool(self, name: str, op: str, kernel: int, stride: int) -> None:
-        """A pool that keeps the map's size at stride 1, and takes in the map's last pixel at others."""
-        channels, size = self.maps[self.before]
-        out_size = size if stride == 1 else -(-(size - kernel) // stride) + 1
-        before = kernel // 2 if stride == 1 else 0
-        padding = (before, (out_size - 1) * stride + kernel - size - before)
-        self.add(Layer(name, op, (self.before,), channels, channels, size, out_size, kernel, stride, padding))
+    def conv(self, name: str, match: re.Match[str]) -> Layer:
+        """A convolution; one without channels makes the classes."""
+        return self.before.conv(
+            name,
+            int(match["channels"] or self.classes),
+            kernel=(int(match["high"]), int(match["wide"])),
+            stride=int(match["stride"] or 1),
+            convention="valid" if match["valid"] else "symmetric",
+            groups=int(match["groups"] or 1),
+            batch_norm=self.batch_norm,
+            bias=not self.batch_norm,
+            activation="relu",
+        )
 
     def numbered(self, kind: str) -> str:
         """The next name of a kind: conv1, conv2, …."""
         self.numbers[kind] += 1
         return f"{kind}{self.numbers[kind]}"
 
-    def add(self, row: Layer) -> None:
-        """A row, and the map that it writes."""
-        self.rows.append(row)
-        self.maps[row.name] = (row.out_channels, row.out_size)
-        self.before = row.name
+    def add(self, layer: Layer) -> None:
+        """Put a layer behind the others; the next one reads it."""
+        self.layers[layer.name] = self.before = layer
+
+
+def _pool(before: Layer, name: str, op: str, kernel: int, stride: int) -> Layer:
+    """A pool that keeps the size at stride 1, and takes in the last pixel at others."""
+    size = before.out_size
+    out_size = size if stride == 1 else -(-(size - kernel) // stride) + 1
+    first = kernel // 2 if stride == 1 else 0
+    last = (out_size - 1) * stride + kernel - size - first
+    pads = (first, first, last, last)
+    return before.then(name, op, out_size=out_size, kernel=(kernel, kernel), stride=stride, pads=pads)

@@ -4,8 +4,8 @@ Conventions (they differ between tools, so they stand here):
 mult-adds are multiply-accumulates per image of convolutions and the fully connected layer, padding
 counted like any pixel; no batch norm, bias, activation or pooling. 1 mult-add = 2 FLOPs. Params are
 weights, biases, and batch norm's scale and shift, not its running statistics. Peak activation memory
-is the largest sum of maps alive at once when the rows run in order, for one image: maps at the size of
-their precision, image and logits in fp32. What a detector does to boxes multiplies nothing by weights, and is not counted.
+is the largest sum of feature maps alive at once when the layers run in order, for one image: feature maps at the size
+of their precision, image and logits in fp32. What a detector does to boxes multiplies nothing by weights, and is not counted.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ FP32_BYTES = PRECISIONS["fp32"].item_bytes
 
 
 def layer_params(layer: Layer) -> int:
-    """Weights, biases and batch-norm scale and shift of one row."""
+    """Weights, biases and batch-norm scale and shift of one layer."""
     return layer.weights + layer.out_channels * (layer.bias + 2 * layer.batch_norm)
 
 
 def stored_params(layers: Sequence[Layer]) -> int:
-    """All numbers that a framework stores for the rows: `params`, and batch norm's running mean and variance.
+    """All numbers that a framework stores for the layers: `params`, and batch norm's running mean and variance.
 
     What Keras prints as "total params": for MLPerf Tiny's visual wake words network 221,794.
     """
@@ -30,24 +30,24 @@ def stored_params(layers: Sequence[Layer]) -> int:
 
 
 def layer_mult_adds(layer: Layer) -> int:
-    """Multiply-accumulates of one row for one image: weights × output pixels."""
-    return layer.weights * layer.out_size**2 * layer.maps
+    """Multiply-accumulates of one layer for one image: weights × output pixels."""
+    return layer.weights * layer.out_size**2 * layer.repeats
 
 
 def layer_activation_bytes(layer: Layer) -> int:
-    """Size of the map that one row writes, fp32, for one image."""
-    return FP32_BYTES * layer.out_channels * layer.out_size**2 * layer.maps
+    """Bytes of the feature map that one layer writes, fp32, for one image."""
+    return FP32_BYTES * layer.values
 
 
 def peak_activation_bytes(layers: Sequence[Layer], precision: str = "fp32") -> int:
-    """Largest sum of live maps: each lives from the row that writes it to the last that reads it."""
+    """Bytes of the largest sum of live feature maps: each lives from the layer that writes it to the last that reads it."""
     last_use = {name: i for i, layer in enumerate(layers) for name in layer.inputs}
     first = layers[0]
     live = {"image": FP32_BYTES * first.in_channels * first.in_size**2}
     peak = 0
     for i, layer in enumerate(layers):
         item_bytes = PRECISIONS[precision].item_bytes if layer is not layers[-1] else FP32_BYTES
-        live[layer.name] = layer_activation_bytes(layer) // FP32_BYTES * item_bytes
+        live[layer.name] = layer.values * item_bytes
         peak = max(peak, sum(live.values()))
         live = {name: size for name, size in live.items() if last_use.get(name, -1) > i}
     return peak

@@ -1,8 +1,7 @@
-"""What stands behind the last map of a MobileNet, task by task.
+"""What stands behind the last feature map of a MobileNet, by the kind of head that a task names.
 
-`classify`, `dogs` (fine-grained breeds) and `planet` (cells of the globe, Weyand et al. 2016) are one linear layer with so many
-classes; `attributes` (several true at once) adds a sigmoid; `embedding` (of faces, as FaceNet has it: Schroff et al. 2015)
-has unit length. `ssd` and `faster-rcnn` are in `detection.py`.
+`classifier` is one linear layer with as many outputs as the task has classes and the activation that it asks for; `ssd` and
+`faster-rcnn` are in `detection.py`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,16 +11,13 @@ from mnsweep.arch.layer import Layer
 from mnsweep.cell import Design
 from mnsweep.names import TASKS
 
-Head = Callable[[Design, Sequence[Layer]], tuple[Layer, ...]]  # from the rows of the body to those of the network
+Head = Callable[[Design, Sequence[Layer]], tuple[Layer, ...]]  # from the layers of the body to those of the network
 
 
-def outputs(design: Design, body: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The mean of the last map, and a linear layer with what the task wants behind it."""
-    channels, size = body[-1].out_channels, body[-1].out_size
-    pool = Layer("pool", "global_pool", (body[-1].name,), channels, channels, size, 1, size)
-    activation = TASKS[design.task].activation
-    classifier = Layer("classifier", "linear", ("pool",), channels, design.classes, 1, 1, bias=True, activation=activation)
-    return (*body, pool, classifier)
+def classifier(design: Design, body: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The mean of the last feature map, and a linear layer with the task's activation behind it."""
+    pool = body[-1].global_pool("pool")
+    return (*body, pool, pool.linear("classifier", design.classes, activation=TASKS[design.task].activation))
 
 
-HEADS: dict[str, Head] = {"classifier": outputs, "ssd": ssd, "faster-rcnn": faster_rcnn}
+HEADS: dict[str, Head] = {"classifier": classifier, "ssd": ssd, "faster-rcnn": faster_rcnn}

@@ -1,36 +1,38 @@
-"""One row of a network: an operation on square maps, with what it reads by name."""
+"""One layer of a network: an operation on square feature maps, with what it reads by name."""
 
+from dataclasses import KW_ONLY, dataclass
 from math import prod
-from typing import NamedTuple
+from typing import Any
 
 LRN_ALPHA, LRN_BETA, LRN_BIAS = 1e-4, 0.75, 1.0  # as Caffe's AlexNet and GoogLeNet have them; `kernel` channels wide
+IMAGE = "image"
 
 
-class Layer(NamedTuple):
-    """One row: an operation on square maps, with what it reads by name.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An operation on square feature maps; sizes are in pixels.
 
-    `inputs` are names of earlier rows (`image` is the network's input). Sizes are in pixels; `padding`
-    is (before, after), the same on both axes. `batch_norm` and `bias` say what the logical layer has:
-    batch norm is folded into a bias when deployed. A kernel that is `across` pixels wide is `kernel` high, stands at
-    stride 1 and keeps its map. `maps` counts how often the row runs for one image: once, or for every proposal.
+    `inputs` are names of earlier layers (`image` is the network's input). `kernel` is (high, wide), `pads` are (top, left,
+    bottom, right) as ONNX has them. `batch_norm` and `bias` say what the logical layer has: batch norm is folded into a bias
+    when deployed. `repeats` counts how often the layer runs for one image: once, or for every proposal.
     """
 
     name: str
-    op: str  # conv, linear, max_pool, avg_pool, global_pool, concat, lrn, and those of heads.py
+    op: str  # conv, linear, max_pool, avg_pool, global_pool, concat, lrn, and those of detection.py
     inputs: tuple[str, ...]
+    _: KW_ONLY
     in_channels: int  # of all inputs together
     out_channels: int
     in_size: int
     out_size: int
-    kernel: int = 1
+    kernel: tuple[int, int] = (1, 1)
     stride: int = 1
-    padding: tuple[int, int] = (0, 0)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
     batch_norm: bool = False
     bias: bool = False
     activation: str = "none"  # none, relu, relu6, sigmoid, l2_norm
-    across: int = 0  # pixels; 0 where the kernel is square
-    maps: int = 1
+    repeats: int = 1
 
     @property
     def kind(self) -> str:
@@ -38,28 +40,16 @@ class Layer(NamedTuple):
         if self.op == "conv":
             if 1 < self.groups == self.in_channels:
                 return "depthwise"
-            return "stem" if self.inputs == ("image",) else "pointwise" if self.kernel_shape == (1, 1) else "conv"
+            return "stem" if self.inputs == (IMAGE,) else "pointwise" if self.kernel == (1, 1) else "conv"
         if self.op.endswith("pool"):
             return "pool"
         return {"linear": "head", "concat": "concat", "lrn": "norm"}.get(self.op, "boxes")
 
     @property
-    def kernel_shape(self) -> tuple[int, int]:
-        """(high, wide) in pixels."""
-        return self.kernel, self.across or self.kernel
-
-    @property
-    def pads(self) -> tuple[int, int, int, int]:
-        """Pixels of padding as ONNX has them: top, left, bottom, right."""
-        before, after = self.padding
-        left, right = (self.across // 2,) * 2 if self.across else self.padding
-        return before, left, after, right
-
-    @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(out, in / groups, high, wide) of a convolution, (out, in) of a linear layer on flattened maps, else ()."""
+        """(out, in / groups, high, wide) of a convolution, (out, in) of a linear layer on flattened feature maps, else ()."""
         if self.op == "conv":
-            return (self.out_channels, self.in_channels // self.groups, *self.kernel_shape)
+            return (self.out_channels, self.in_channels // self.groups, *self.kernel)
         return (self.out_channels, self.in_channels * self.in_size**2) if self.op == "linear" else ()
 
     @property
@@ -67,9 +57,54 @@ class Layer(NamedTuple):
         """How many weights it has, without biases and batch norm."""
         return prod(self.weight_shape) if self.weight_shape else 0
 
+    @property
+    def values(self) -> int:
+        """How many numbers it writes for one image."""
+        return self.out_channels * self.out_size**2 * self.repeats
+
+    def then(self, name: str, op: str, **settings: Any) -> "Layer":
+        """A layer that reads what this one writes, as often; it keeps channels and size unless `settings` say otherwise.
+
+        >>> stem = image(224).conv("stem", 32, kernel=(3, 3), stride=2, convention="same")
+        >>> pool = stem.then("pool", "global_pool", kernel=(112, 112), out_size=1)
+        >>> pool.inputs, pool.in_channels, pool.out_channels
+        (('stem',), 32, 32)
+        """
+        kept = {"out_channels": self.out_channels, "out_size": self.out_size, "repeats": self.repeats} | settings
+        return Layer(name, op, (self.name,), in_channels=self.out_channels, in_size=self.out_size, **kept)
+
+    def conv(
+        self,
+        name: str,
+        out_channels: int,
+        *,
+        kernel: tuple[int, int] = (1, 1),
+        stride: int = 1,
+        convention: str = "same",
+        **settings: Any,
+    ) -> "Layer":
+        """A convolution of what this layer writes, padded by a convention of `pad_and_size`."""
+        (top, bottom), out_size = pad_and_size(self.out_size, kernel[0], stride, convention)
+        (left, right), _ = pad_and_size(self.out_size, kernel[1], stride, convention)
+        settings |= {"kernel": kernel, "stride": stride, "pads": (top, left, bottom, right)}
+        return self.then(name, "conv", out_channels=out_channels, out_size=out_size, **settings)
+
+    def global_pool(self, name: str) -> "Layer":
+        """The mean of each channel."""
+        return self.then(name, "global_pool", out_size=1, kernel=(self.out_size, self.out_size))
+
+    def linear(self, name: str, out_channels: int, **settings: Any) -> "Layer":
+        """A fully connected layer with a bias on all that this layer writes."""
+        return self.then(name, "linear", out_channels=out_channels, out_size=1, bias=True, **settings)
+
+
+def image(resolution: int) -> Layer:
+    """The network's input as what the first layer reads: three channels."""
+    return Layer(IMAGE, IMAGE, (), in_channels=3, out_channels=3, in_size=resolution, out_size=resolution)
+
 
 def pad_and_size(size: int, kernel: int, stride: int, convention: str) -> tuple[tuple[int, int], int]:
-    """Padding (before, after) and output size of a convolution over `size` pixels.
+    """Padding (before, after) and output size, all in pixels, of a convolution along one axis of `size` pixels.
 
     The conventions differ at stride 2 only. `same` (TensorFlow): as little as gives ceil(size / stride),
     the odd pixel after. `keras`: ZeroPadding2D((0, 1)), then valid. `symmetric` (PyTorch): kernel // 2. `valid`: none.

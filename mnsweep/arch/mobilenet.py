@@ -1,11 +1,12 @@
 """The MobileNet as the paper's Table 1, and the paper's other forms of it.
 
-Source: Howard et al. 2017 (arXiv 1704.04861), Table 1; Tables 4 and 5 for the other forms.
+Source: Howard et al. 2017 (arXiv 1704.04861), Table 1; Tables 4 and 5 for the other forms. The blocks of each form are data:
+`mnsweep/names/variants.py`.
 """
 
 from collections.abc import Callable
 
-from mnsweep.arch.layer import Layer, pad_and_size
+from mnsweep.arch.layer import Layer, image
 from mnsweep.cell import Design
 from mnsweep.names import VARIANTS
 
@@ -25,50 +26,46 @@ WIDTH_RULES: dict[str, Callable[[float], int]] = {
 
 
 def scaled(design: Design, channels: int) -> int:
-    """So many channels at the design's α, by its width rule."""
+    """A channel count of Table 1 at the design's α, by its width rule."""
     return WIDTH_RULES[design.width_rule](channels * design.alpha)
 
 
 def body(design: Design) -> list[Layer]:
-    """The rows up to the last map: stem, then (depthwise, pointwise) pairs, or a 3 × 3 convolution each in `full-conv`."""
-    rows = [conv(design, "stem", "image", 3, scaled(design, STEM_CHANNELS), design.resolution, 3, 2)]
-    for i, (stride, base) in enumerate(_blocks(design), 1):
-        rows += block(design, i, rows[-1], stride, base)
-    return rows
+    """The layers up to the last feature map: stem, then (depthwise, pointwise) pairs, or a full 3 × 3 convolution each."""
+    layers = [conv(design, image(design.resolution), "stem", scaled(design, STEM_CHANNELS), kernel=3, stride=2)]
+    for number, (stride, channels) in enumerate(VARIANTS[design.variant].blocks, 1):
+        layers += block(design, layers[-1], number, stride=stride, channels=channels)
+    return layers
 
 
-def last_blocks(design: Design) -> list[tuple[int, int, int]]:
-    """Number, stride and output channels of the blocks behind the last map of stride 16."""
-    blocks = [(i, *each) for i, each in enumerate(_blocks(design), 1)]
-    return blocks[-2:]
+def last_blocks(design: Design) -> list[tuple[int, tuple[int, int]]]:
+    """Number, and (stride, output channels), of the two blocks behind the last feature map of stride 16."""
+    return list(enumerate(VARIANTS[design.variant].blocks, 1))[-2:]
 
 
-def _blocks(design: Design) -> tuple[tuple[int, int], ...]:
-    return VARIANTS[design.variant].blocks
-
-
-def block(design: Design, i: int, before: Layer, stride: int, base: int, maps: int = 1) -> tuple[Layer, ...]:
-    """A depthwise 3 × 3 convolution and the pointwise one behind it, or both in one; on every one of `maps` maps."""
-    channels, size, wider = before.out_channels, before.out_size, scaled(design, base)
+def block(design: Design, before: Layer, number: int, *, stride: int, channels: int) -> list[Layer]:
+    """A depthwise 3 × 3 convolution and the pointwise one behind it, or both in one."""
+    wider = scaled(design, channels)
     if not VARIANTS[design.variant].separable:
-        return (conv(design, f"conv{i}", before.name, channels, wider, size, 3, stride, maps=maps),)
-    depthwise = conv(design, f"depthwise{i}", before.name, channels, channels, size, 3, stride, channels, maps)
-    return depthwise, conv(design, f"pointwise{i}", depthwise.name, channels, wider, depthwise.out_size, maps=maps)
+        return [conv(design, before, f"conv{number}", wider, kernel=3, stride=stride)]
+    narrow = before.out_channels
+    depthwise = conv(design, before, f"depthwise{number}", narrow, kernel=3, stride=stride, groups=narrow)
+    return [depthwise, conv(design, depthwise, f"pointwise{number}", wider)]
 
 
 def conv(
-    design: Design,
-    name: str,
-    before: str,
-    channels: int,
-    out: int,
-    size: int,
-    kernel: int = 1,
-    stride: int = 1,
-    groups: int = 1,
-    maps: int = 1,
+    design: Design, before: Layer, name: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> Layer:
     """A convolution with batch norm and activation, padded by the design's convention."""
-    padding, out_size = pad_and_size(size, kernel, stride, design.conv_padding)
-    row = Layer(name, "conv", (before,), channels, out, size, out_size, kernel, stride, padding, groups, maps=maps)
-    return row._replace(batch_norm=True, bias=VARIANTS[design.variant].bias, activation=design.activation)
+    variant = VARIANTS[design.variant]
+    return before.conv(
+        name,
+        out_channels,
+        kernel=(kernel, kernel),
+        stride=stride,
+        convention=design.conv_padding,
+        groups=groups,
+        batch_norm=variant.batch_norm,
+        bias=variant.bias,
+        activation=design.activation,
+    )

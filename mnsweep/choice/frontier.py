@@ -1,51 +1,54 @@
 """The accuracy/latency frontier."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+Point = tuple[float | None, float | None]  # cost and quality: lower cost and higher quality are better
 
-def pareto(points: Sequence[tuple[float | None, float | None]]) -> list[bool]:
-    """Which (cost, quality) points no other point dominates; lower cost and higher quality are better.
+
+class Staircase:
+    """The best quality that each cost buys, among (cost, quality) points; those with a missing value are left out."""
+
+    def __init__(self, points: Iterable[Point]) -> None:
+        known = sorted((cost, quality) for cost, quality in points if cost is not None and quality is not None)
+        self._costs = [cost for cost, _ in known]
+        self._best = list(accumulate((quality for _, quality in known), max))
+
+    def below(self, cost: float) -> float:
+        """The best quality of points that cost less; -inf where there is none."""
+        cheaper = bisect_left(self._costs, cost)
+        return self._best[cheaper - 1] if cheaper else float("-inf")
+
+    def within(self, cost: float) -> float:
+        """The best quality of points that cost at most so much; -inf where there is none."""
+        affordable = bisect_right(self._costs, cost)
+        return self._best[affordable - 1] if affordable else float("-inf")
+
+
+def pareto(points: Sequence[Point]) -> list[bool]:
+    """Which (cost, quality) points no other point dominates.
 
     A point dominates another when it is at least as good in both and better in one, so of equal points all
     stay or none does. A point with a missing value is never on the frontier.
     """
-    best_before: float | None = None  # highest quality at any lower cost
-    on_frontier = [False] * len(points)
-    known = [(cost, quality, i) for i, (cost, quality) in enumerate(points) if cost is not None and quality is not None]
-    known.sort(key=lambda p: (p[0], -p[1]))
-    position = 0
-    while position < len(known):
-        cost, quality, _ = known[position]
-        if best_before is None or quality > best_before:
-            best_before = quality
-            while position < len(known) and known[position][:2] == (cost, quality):
-                on_frontier[known[position][2]] = True
-                position += 1
-        while position < len(known) and known[position][0] == cost:
-            position += 1
-    return on_frontier
+    stairs = Staircase(points)
+    return [
+        cost is not None and quality is not None and stairs.below(cost) < quality == stairs.within(cost)
+        for cost, quality in points
+    ]
 
 
 def best_within(points: Sequence[tuple[float, float]], budgets: Sequence[float]) -> list[float]:
     """The best quality among the (cost, quality) points that cost at most each budget; -inf where there is none."""
-    known = sorted(points)
-    costs, best = [cost for cost, _ in known], list(accumulate((quality for _, quality in known), max))
-    return [best[affordable - 1] if (affordable := bisect_right(costs, budget)) else float("-inf") for budget in budgets]
+    stairs = Staircase(points)
+    return [stairs.within(budget) for budget in budgets]
 
 
-def near_frontier(points: Sequence[tuple[float | None, float | None]], within: float) -> list[bool]:
+def near_frontier(points: Sequence[Point], within: float) -> list[bool]:
     """Which points are on the frontier or would be if their own cost were lower by the share `within`.
 
     A point with a missing value may be: it counts as near.
     """
-    known = sorted((cost, quality) for cost, quality in points if cost is not None and quality is not None)
-    costs = [cost for cost, _ in known]
-    best = list(accumulate((quality for _, quality in known), max))  # highest quality at most at each cost
-
-    def near(cost: float, quality: float) -> bool:
-        cheaper = bisect_left(costs, cost * (1 - within))
-        return cheaper == 0 or best[cheaper - 1] < quality
-
-    return [cost is None or quality is None or near(cost, quality) for cost, quality in points]
+    stairs = Staircase(points)
+    return [cost is None or quality is None or stairs.below(cost * (1 - within)) < quality for cost, quality in points]

@@ -25,13 +25,13 @@ _FLOAT_TYPE = 1  # TensorProto.FLOAT
 
 
 def ssd_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """From the predictions of all maps, boxes first, to detections (1, 100, 6)."""
+    """From the predictions of all feature maps, boxes first, to detections (1, 100, 6)."""
     name, half = layer.name, len(inputs) // 2
-    classes = graph.rows[inputs[half]].out_channels * 4 // graph.rows[inputs[0]].out_channels
+    classes = graph.layers[inputs[half]].out_channels * 4 // graph.layers[inputs[0]].out_channels
     offsets, logits = (_of_all_maps(graph, names, n) for names, n in ((inputs[:half], 4), (inputs[half:], classes)))
-    predictors = [graph.rows[row] for row in inputs[:half]]
-    count = sum(row.out_channels * row.out_size**2 // 4 for row in predictors)
-    anchors = partial(ssd_anchors, [row.out_size for row in predictors])
+    predictors = [graph.layers[source] for source in inputs[:half]]
+    count = sum(predictor.values // 4 for predictor in predictors)
+    anchors = partial(ssd_anchors, [predictor.out_size for predictor in predictors])
     boxes = _decode(graph, name, offsets, *_anchors(graph, name, count, anchors))
     scores = graph.add("Sigmoid", f"{name}.sigmoid", logits)
     foreground = _foreground(graph, name, scores, axis=2)
@@ -40,10 +40,10 @@ def ssd_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str
 
 
 def proposals(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """From the predictions on one map to the likeliest boxes (300, 4), zeros behind them."""
-    name, row = layer.name, graph.rows[inputs[0]]
+    """From the predictions on one feature map to the likeliest boxes (300, 4), zeros behind them."""
+    name, size = layer.name, graph.layers[inputs[0]].out_size
     offsets, logits = (_flat(graph, source, n) for source, n in zip(inputs, (4, 2), strict=True))
-    anchors, total = partial(grid_anchors, row.out_size, graph.image.shape[-1]), GRID_ANCHORS * row.out_size**2
+    anchors, total = partial(grid_anchors, size, graph.image.shape[-1]), GRID_ANCHORS * size**2
     boxes = _decode(graph, name, offsets, *_anchors(graph, name, total, anchors))
     softmax = graph.add("Softmax", f"{name}.softmax", logits, axis=2)
     scores = graph.add("Gather", f"{name}.scores", softmax, _whole(graph, f"{name}.one", 1), axis=2)
@@ -54,22 +54,22 @@ def proposals(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> 
     index = graph.add("Squeeze", f"{name}.index", where, graph.numbers(f"{name}.first", [0], INT64))
     likeliest = graph.add("Gather", f"{name}.likeliest", boxes, index, axis=1)
     by_class = graph.add("Unsqueeze", f"{name}.by_class", best, graph.numbers(f"{name}.second", [1], INT64))
-    kept = _suppress(graph, name, likeliest, by_class, layer.maps, PROPOSAL_OVERLAP, 0.0)
+    kept = _suppress(graph, name, likeliest, by_class, layer.repeats, PROPOSAL_OVERLAP, 0.0)
     number = graph.add("Gather", f"{name}.number", kept, _whole(graph, f"{name}.two", 2), axis=1)
     chosen = graph.add("Gather", f"{name}.chosen", likeliest, number, axis=1)
     flat = graph.add("Reshape", f"{name}.flat_boxes", chosen, graph.numbers(f"{name}.shape", [-1, 4], INT64))
-    padded = graph.add("Concat", f"{name}.padded", flat, _zeros(graph, name, layer.maps, 4), axis=0)
-    bounds = (graph.numbers(f"{name}.{end}", [n], INT64) for end, n in (("start", 0), ("end", layer.maps)))
+    padded = graph.add("Concat", f"{name}.padded", flat, _zeros(graph, name, layer.repeats, 4), axis=0)
+    bounds = (graph.numbers(f"{name}.{end}", [n], INT64) for end, n in (("start", 0), ("end", layer.repeats)))
     graph.nodes.append(Node("Slice", name, (padded, *bounds), (out,)))
 
 
 def roi_align(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """Crops (300, channels, 14, 14) of a map by boxes, one point interpolated for each pixel, as in crop_and_resize."""
+    """Crops (300, channels, 14, 14) of a feature map by boxes, one point interpolated for each pixel, as in crop_and_resize."""
     name, (features, boxes) = layer.name, inputs
     order = graph.numbers(f"{name}.order", [1, 0, 3, 2], INT64)  # here x comes first
     swapped = graph.add("Gather", f"{name}.swapped", boxes, order, axis=1)
     pixels = graph.add("Mul", f"{name}.pixels", swapped, graph.numbers(f"{name}.size", [float(layer.in_size)]))
-    image = graph.constant(f"{name}.image", (layer.maps,), INT64, lambda: [0] * layer.maps)
+    image = graph.constant(f"{name}.image", (layer.repeats,), INT64, lambda: [0] * layer.repeats)
     size = (("output_height", layer.out_size), ("output_width", layer.out_size), ("sampling_ratio", 1))
     graph.nodes.append(Node("RoiAlign", name, (features, pixels, image), (out,), size))
 
@@ -77,7 +77,7 @@ def roi_align(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> 
 def class_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
     """From proposals, what is predicted for each by class, and its logits to detections (1, 100, 6)."""
     name, (anchors, offsets, logits) = layer.name, inputs
-    count, classes = graph.rows[inputs[2]].maps, graph.rows[inputs[2]].out_channels
+    count, classes = graph.layers[inputs[2]].repeats, graph.layers[inputs[2]].out_channels
     shape = graph.numbers(f"{name}.shape", [count, classes - 1, 4], INT64)
     per_class = graph.add("Reshape", f"{name}.per_class", offsets, shape)
     by_class = graph.add("Transpose", f"{name}.by_class", per_class, perm=(1, 0, 2))
@@ -104,7 +104,7 @@ def _of_all_maps(graph: Graph, sources: tuple[str, ...], values: int) -> str:
 
 
 def _anchors(graph: Graph, name: str, count: int, anchors: Callable[[], Iterable[Box]]) -> tuple[str, str]:
-    """Centres and sizes of so many anchors as constants (1, anchors, 2)."""
+    """Centres and sizes of `count` anchors as constants (1, anchors, 2)."""
 
     def values(first: int) -> list[float]:
         return list(chain.from_iterable(box[first : first + 2] for box in anchors()))
@@ -129,7 +129,7 @@ def _decode(graph: Graph, name: str, offsets: str, centres: str, sizes: str) -> 
 
 
 def _half(graph: Graph, name: str) -> str:
-    """A constant half, written once for each row."""
+    """A constant half, written once for each layer."""
     half = f"{name}.half"
     return half if half in graph.values else graph.constant(half, values=lambda: (0.5,))
 
@@ -188,10 +188,12 @@ def _detect(graph: Graph, layer: Layer, boxes: str, scores: str, least: float, o
         keepdims=1,
     )
     label = graph.add("Add", f"{name}.class", number, graph.numbers(f"{name}.one", [1.0]))
-    found = graph.add("Concat", f"{name}.found", box, score, label, axis=1)
-    padded = graph.add("Concat", f"{name}.padded", found, _zeros(graph, name, layer.maps, layer.out_channels), axis=0)
+    kept_detections = graph.add("Concat", f"{name}.found", box, score, label, axis=1)
+    padded = graph.add(
+        "Concat", f"{name}.padded", kept_detections, _zeros(graph, name, layer.repeats, layer.out_channels), axis=0
+    )
     by_score = graph.add("Gather", f"{name}.by_score", padded, _whole(graph, f"{name}.four", 4), axis=1)
-    count = graph.numbers(f"{name}.count", [layer.maps], INT64)
+    count = graph.numbers(f"{name}.count", [layer.repeats], INT64)
     best, where = f"{name}.best", f"{name}.where"
     graph.nodes.append(Node("TopK", best, (by_score, count), (best, where), (("axis", 0),)))
     chosen = graph.add("Gather", f"{name}.chosen", padded, where, axis=0)

@@ -5,7 +5,7 @@
 fp32: batch norm is folded; ReLU6 is `Clip` with constant bounds, which onnxruntime fuses into the convolution
 (a Min/Max pair does not fuse, and breaks the blocked layout around it).
 
-int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), 8-bit maps with one
+int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), 8-bit feature maps with one
 scale and zero point (signed: `map_type`), signed 8-bit weights with a scale for each output channel, 32-bit biases. An
 activation that clips at 0 or 6 is not written: quantizing to a range that ends there clips as well, and a `Clip` left in
 keeps the runtimes from fusing. The output stays fp32, with what is done to it; so does local response normalization, between
@@ -18,6 +18,7 @@ from typing import TypeAlias
 from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
 from mnsweep.graph.boxes import class_detections, proposals, roi_align, ssd_detections
 from mnsweep.graph.nodes import FLOAT, INT8, INT32, INT64, UINT8, Attributes, Graph, Node, Tensor
+from mnsweep.graph.pairs import dequantized, pair, quantize
 
 __all__ = [
     "CLIPPING",
@@ -35,22 +36,22 @@ __all__ = [
     "to_graph",
 ]
 
-Range: TypeAlias = tuple[float, float]  # least and greatest value of a map
+Range: TypeAlias = tuple[float, float]  # least and greatest value of a feature map
 CLIPPING = ("relu", "relu6")
-_OUTPUTS = {"sigmoid": "probabilities", "l2_norm": "embedding"}  # by the last row's activation; else logits
+_OUTPUTS = {"sigmoid": "probabilities", "l2_norm": "embedding"}  # by the last layer's activation; else logits
 DETECTIONS = "detections"
 
 
 def map_names(layers: Sequence[Layer]) -> list[str]:
-    """The maps that an int8 graph quantizes, each with a range of its own: the image and what every row but the last writes."""
+    """The feature maps that an int8 graph quantizes, each with its own range: the image, and of every layer but the last."""
     return ["image", *(layer.name for layer in layers[:-1])]
 
 
 def map_type(layers: Sequence[Layer]) -> str:
-    """The type of quantized maps: signed, but unsigned where several rows read one map.
+    """The type of quantized feature maps: signed, but unsigned where several layers read one of them.
 
-    On x86 onnxruntime makes every signed map unsigned, but only where one reader follows; a convolution between a map that it
-    changed and one that it did not stays in fp32.
+    On x86 onnxruntime makes every signed one unsigned, but only where one reader follows; a convolution between a feature map
+    that it changed and one that it did not stays in fp32.
     """
     read = [name for layer in layers for name in layer.inputs]
     return INT8 if len(read) == len(set(read)) else UINT8
@@ -64,14 +65,14 @@ def output(layers: Sequence[Layer]) -> Tensor:
     """
     last = layers[-1]
     if last.op.endswith(DETECTIONS):
-        return Tensor(DETECTIONS, (1, last.maps, last.out_channels))
+        return Tensor(DETECTIONS, (1, last.repeats, last.out_channels))
     return Tensor(_OUTPUTS.get(last.activation, "logits"), (1, last.out_channels))
 
 
 def map_shape(layer: Layer) -> tuple[int, ...]:
-    """Shape of what one row within a network writes, for one image."""
+    """What one layer within a network writes for one image: (repeats, channels, high, wide) or (repeats, channels)."""
     size = () if layer.op in ("linear", "proposals") else (layer.out_size, layer.out_size)
-    return (layer.maps, layer.out_channels, *size)
+    return (layer.repeats, layer.out_channels, *size)
 
 
 def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
@@ -80,17 +81,17 @@ def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
     image = Tensor("image", (1, first.in_channels, first.in_size, first.in_size))
     graph = Graph(image, output(layers), {layer.name: layer for layer in layers}, map_type(layers))
     if int8:
-        _quantize(graph, "image", "image")
+        quantize(graph, "image", "image")
     elif any(layer.activation == "relu6" for layer in layers):
         graph.constant("clip.min", values=lambda: (0,))
         graph.constant("clip.max", values=lambda: (6,))
     for layer in layers:
         out = graph.output.name if layer is last else layer.name
-        (_int8_row if int8 else _float_row)(graph, layer, out)
+        (_int8_layer if int8 else _float_layer)(graph, layer, out)
     return graph
 
 
-def _float_row(graph: Graph, layer: Layer, out: str) -> None:
+def _float_layer(graph: Graph, layer: Layer, out: str) -> None:
     raw = out if layer.activation == "none" else f"{layer.name}.{_RAW.get(layer.op, layer.op)}"
     inputs = layer.inputs
     if layer.op == "linear":
@@ -99,8 +100,8 @@ def _float_row(graph: Graph, layer: Layer, out: str) -> None:
     _activate(graph, layer, raw, out)
 
 
-def _int8_row(graph: Graph, layer: Layer, out: str) -> None:
-    inputs = tuple(map(_dequantized, layer.inputs))
+def _int8_layer(graph: Graph, layer: Layer, out: str) -> None:
+    inputs = tuple(map(dequantized, layer.inputs))
     if layer.op == "linear":
         inputs = (_int8_flat(graph, layer, *inputs),)
     is_last = out != layer.name
@@ -109,7 +110,7 @@ def _int8_row(graph: Graph, layer: Layer, out: str) -> None:
     if is_last:
         _activate(graph, layer, raw, out)
     else:
-        _quantize(graph, raw, layer.name)
+        quantize(graph, raw, layer.name)
 
 
 def _activate(graph: Graph, layer: Layer, raw: str, out: str) -> None:
@@ -122,7 +123,7 @@ def _activate(graph: Graph, layer: Layer, raw: str, out: str) -> None:
 
 
 def _window(layer: Layer) -> Attributes:
-    return ("kernel_shape", layer.kernel_shape), ("pads", layer.pads), ("strides", (layer.stride, layer.stride))
+    return ("kernel_shape", layer.kernel), ("pads", layer.pads), ("strides", (layer.stride, layer.stride))
 
 
 def _conv(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
@@ -153,7 +154,7 @@ def _concat(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> No
 
 
 def _lrn(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    attributes = (("alpha", LRN_ALPHA), ("beta", LRN_BETA), ("bias", LRN_BIAS), ("size", layer.kernel))
+    attributes = (("alpha", LRN_ALPHA), ("beta", LRN_BETA), ("bias", LRN_BIAS), ("size", layer.kernel[0]))
     graph.nodes.append(Node("LRN", layer.name, inputs, (out,), attributes))
 
 
@@ -167,21 +168,7 @@ def _int8_flat(graph: Graph, layer: Layer, source: str) -> str:
     """Flatten on 8-bit numbers: a pair on both of its sides, with the same scale."""
     before, flat = layer.inputs[0], f"{layer.name}.flat"
     graph.add("Flatten", flat, source)
-    scale = (f"{before}.scale", f"{before}.zero_point")
-    graph.nodes.append(Node("QuantizeLinear", f"{flat}.quantize", (flat, *scale), (f"{flat}.quantized",)))
-    graph.nodes.append(Node("DequantizeLinear", f"{flat}.dequantize", (f"{flat}.quantized", *scale), (_dequantized(flat),)))
-    return _dequantized(flat)
-
-
-def _dequantized(name: str) -> str:
-    return f"{name}.dequantized"
-
-
-def _quantize(graph: Graph, source: str, name: str) -> None:
-    """A pair behind `source`: the map `name`, at its own scale and zero point."""
-    scale = (graph.constant(f"{name}.scale"), graph.constant(f"{name}.zero_point", (), graph.map_type))
-    graph.nodes.append(Node("QuantizeLinear", f"{name}.quantize", (source, *scale), (f"{name}.quantized",)))
-    graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", (f"{name}.quantized", *scale), (_dequantized(name),)))
+    return pair(graph, flat, flat, (f"{before}.scale", f"{before}.zero_point"))
 
 
 def _int8_weights(graph: Graph, layer: Layer) -> Iterator[str]:
@@ -195,8 +182,8 @@ def _int8_weights(graph: Graph, layer: Layer) -> Iterator[str]:
             graph.constant(f"{name}.scale", channels),
             graph.constant(f"{name}.zero_point", channels, dtype),
         )
-        graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", inputs, (_dequantized(name),), (("axis", 0),)))
-        yield _dequantized(name)
+        graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", inputs, (dequantized(name),), (("axis", 0),)))
+        yield dequantized(name)
 
 
 _Writer = Callable[[Graph, Layer, tuple[str, ...], str], None]  # from the names of inputs and weights to the one of the output
@@ -213,7 +200,7 @@ _OPS: dict[str, _Writer] = {
     "roi_align": roi_align,
     "class_detections": class_detections,
 }
-_RAW = {"global_pool": "mean"}  # what a row computes before its activation or its quantization; else as its operation
+_RAW = {"global_pool": "mean"}  # what a layer computes before its activation or its quantization; else as its operation
 _ACTIVATIONS: dict[str, tuple[str, Attributes]] = {
     "relu": ("Relu", ()),
     "sigmoid": ("Sigmoid", ()),

@@ -1,18 +1,18 @@
 """A matrix product as an ONNX file: what a runtime reaches on it is the most that a network can hope for.
 
 The product is 1024 × 1024 × 1024, in two forms, because runtimes have kernels of their own for each: `matmul`, and
-`convolution`, 1 × 1 from 1024 to 1024 channels over a map of 32 × 32 pixels. Four stand in a chain, so that bringing the
-first operand into a runtime's layout, or to 8 bits and back, hardly counts.
+`convolution`, 1 × 1 from 1024 to 1024 channels over a feature map of 32 × 32 pixels. Four stand in a chain, so that bringing
+the first operand into a runtime's layout, or to 8 bits and back, hardly counts.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
 
-from mnsweep.graph.file_size import IR_VERSION, OPSET, PRODUCER
+from mnsweep.graph.nodes import FLOAT, INT8, Graph, Tensor
+from mnsweep.graph.onnx_file import to_model
+from mnsweep.graph.pairs import dequantized, quantize
 
 SIZE, PIXELS, PRODUCTS = 1024, 32, 4
 MULT_ADDS = PRODUCTS * SIZE**3
@@ -30,38 +30,23 @@ def build_product(form: str, int8: bool = False) -> bytes:
     Its one input is fp32: (1024, 1024) as `matmul`, (1, 1024, 32, 32) as `convolution`; its output has the same shape, and
     for standard normal inputs about the same spread.
     """
-    out = f"map{PRODUCTS}.dequantized" if int8 else f"map{PRODUCTS}"
-    graph = helper.make_graph(
-        nodes=list(_nodes(_OPS[form], int8)),
-        name=form,
-        inputs=[helper.make_tensor_value_info("map0", TensorProto.FLOAT, _SHAPES[form])],
-        outputs=[helper.make_tensor_value_info(out, TensorProto.FLOAT, _SHAPES[form])],
-        initializer=[numpy_helper.from_array(array, name) for name, array in _arrays(form, int8).items()],
-    )
-    model = helper.make_model(graph, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = IR_VERSION
+    graph = _graph(form, int8)
+    model = to_model(graph, _arrays(form, int8), batch=graph.image.shape[0], name=form)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _nodes(op: str, int8: bool) -> Iterator[Any]:
+def _graph(form: str, int8: bool) -> Graph:
+    shape, last = _SHAPES[form], f"map{PRODUCTS}"
+    graph = Graph(Tensor("map0", shape), Tensor(dequantized(last) if int8 else last, shape), layers={})
+    weight = graph.constant("weight", _WEIGHT_SHAPES[form], INT8 if int8 else FLOAT)
+    scale = (graph.constant("weight.scale"), graph.constant("weight.zero_point", (), INT8)) if int8 else ()
     for i in range(PRODUCTS):
-        source, weight = f"map{i}", "weight"
-        if int8:
-            yield from _pair(source)
-            yield helper.make_node(
-                "DequantizeLinear", ["weight", "weight.scale", "zero"], [f"weight{i}"], f"weight{i}.dequantize"
-            )
-            source, weight = f"{source}.dequantized", f"weight{i}"
-        yield helper.make_node(op, [source, weight], [f"map{i + 1}"], f"product{i}")
+        source = quantize(graph, f"map{i}", f"map{i}") if int8 else f"map{i}"
+        factor = graph.add("DequantizeLinear", f"weight{i}", weight, *scale) if int8 else weight
+        graph.add(_OPS[form], f"map{i + 1}", source, factor)
     if int8:
-        yield from _pair(f"map{PRODUCTS}")
-
-
-def _pair(name: str) -> Iterator[Any]:
-    yield helper.make_node("QuantizeLinear", [name, "scale", "zero"], [f"{name}.quantized"], f"{name}.quantize")
-    yield helper.make_node(
-        "DequantizeLinear", [f"{name}.quantized", "scale", "zero"], [f"{name}.dequantized"], f"{name}.dequantize"
-    )
+        quantize(graph, last, last)
+    return graph
 
 
 def _arrays(form: str, int8: bool) -> dict[str, NDArray[Any]]:
@@ -70,9 +55,6 @@ def _arrays(form: str, int8: bool) -> dict[str, NDArray[Any]]:
     if not int8:
         return {"weight": weight * spread}
     scale = np.float32(_SPAN / _LEVELS)
-    return {
-        "weight": np.clip(np.rint(weight / scale), -_LEVELS, _LEVELS).astype(np.int8),
-        "weight.scale": np.asarray(scale * spread),
-        "scale": np.asarray(scale),
-        "zero": np.zeros((), np.int8),
-    }
+    scales = {f"map{i}.scale": np.asarray(scale) for i in range(PRODUCTS + 1)} | {"weight.scale": np.asarray(scale * spread)}
+    zeros = {name.replace("scale", "zero_point"): np.zeros((), np.int8) for name in scales}
+    return {"weight": np.clip(np.rint(weight / scale), -_LEVELS, _LEVELS).astype(np.int8), **scales, **zeros}

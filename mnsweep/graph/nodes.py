@@ -1,6 +1,6 @@
 """What an ONNX graph is made of here: nodes and tensors by name, and numbers where the architecture knows them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -33,13 +33,13 @@ class Node(NamedTuple):
 class Graph:
     """Nodes in running order, constants in the order they are written; shapes are for one image.
 
-    `rows` are those of the network, by name, `map_type` is of its quantized maps. `values` are the numbers of constants that
-    are no weights.
+    `layers` are those of the network, by name, `map_type` is the type of its quantized feature maps. `values` are the numbers
+    of constants that are no weights.
     """
 
     image: Tensor
     output: Tensor
-    rows: dict[str, Layer]
+    layers: Mapping[str, Layer]
     map_type: str = INT8
     nodes: list[Node] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)

@@ -36,34 +36,35 @@ def build_onnx(
 ) -> bytes:
     """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or what the task says.
 
-    The other outputs are in `mnsweep.graph.lowering.output`. `batch=None` makes the batch symbolic. With `ranges` of the maps
-    (least, greatest) the arithmetic is int8, and the file says in its metadata on what they were measured (`calibration`);
-    weights take `weight_bits`. A detection network takes one image, and stays fp32.
+    The other outputs are in `mnsweep.graph.lowering.output`. `batch=None` makes the batch symbolic. With `ranges` of the
+    feature maps (least, greatest) the arithmetic is int8, and the file says in its metadata on what they were measured
+    (`calibration`); weights take `weight_bits`. A detection network takes one image, and stays fp32.
     Raises `MnsweepError` when an array or a range is missing or misshapen.
     """
     check(layers, weights)
     if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or ranges is not None):
-        raise MnsweepError("a detection network takes one image at a time, in fp32: ask for batch 1 and precision fp32")
+        raise MnsweepError("a detection network takes one image at a time, in fp32", "ask for batch 1 and precision fp32")
     graph = to_graph(layers, int8=ranges is not None)
     arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
-    model = _model(graph, arrays, batch)
+    model = to_model(graph, arrays, batch)
     helper.set_model_props(model, metadata(ranges is not None, calibration))
     return bytes(model.SerializeToString(deterministic=True))
 
 
 def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
-    """The fp32 model of one image with every map as an output as well: for whoever wants to look inside."""
+    """The fp32 model of one image with every feature map as an output as well: for whoever wants to look inside."""
     graph = to_graph(layers)
-    model = _model(graph, _float_arrays(layers, weights), batch=1)
+    model = to_model(graph, _float_arrays(layers, weights), batch=1)
     for layer in layers[:-1]:
-        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.maps))
+        model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.repeats))
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None) -> Any:
+def to_model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None, name: str = NAME) -> Any:
+    """The graph with `arrays` in it, by the names of its constants, as an ONNX ModelProto for `batch` images (None: any)."""
     proto = helper.make_graph(
         nodes=[_node(node) for node in graph.nodes],
-        name=NAME,
+        name=name,
         inputs=[_value(graph.image, batch)],
         outputs=[_value(graph.output, batch)],
     )

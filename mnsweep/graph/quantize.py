@@ -1,7 +1,7 @@
 """Static int8 quantization: the numbers that go into the int8 graph of `graph/lowering.py`.
 
-Affine: real = scale · (q − zero point). A map's range always holds 0 (padding must be exact), and takes the 256 values
-of a signed byte; weights are symmetric, with a scale for each output channel, at most ±127, or ±63 for processors
+Affine: real = scale · (q − zero point). The range of a feature map always holds 0 (padding must be exact), and takes the 256
+values of a signed byte; weights are symmetric, with a scale for each output channel, at most ±127, or ±63 for processors
 whose 8-bit sums of two products saturate at 16 bits (x86 without VNNI: wrong numbers in every runtime); a bias
 is a 32-bit whole number at the product of both scales. Source: Jacob et al. 2018 (arXiv 1712.05877), section 2;
 ranges are the least and the greatest value seen in calibration.
@@ -20,11 +20,14 @@ from mnsweep.graph.weights import Weights, folded
 
 LEAST, MOST, LEVELS = -128, 127, 255
 BIAS_MOST = 2**30  # the other half of 32 bits is for the sum that the runtime adds to it
-NOTHING = 1e-30  # a weight scale below is no scale: its product with a map's would be 0 in fp32
+NOTHING = 1e-30  # a weight scale below is no scale: its product with a feature map's would be 0 in fp32
 
 
 def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
-    """Ranges for timing alone, where nothing was calibrated: images from −1 to 1, maps from 0 to 6 or from −6 to 6."""
+    """Ranges for timing alone, where nothing was calibrated: least and greatest value by feature map.
+
+    Images go from −1 to 1, feature maps from 0 to 6 or from −6 to 6.
+    """
     clipped: dict[str, bool] = {"image": False}
     for layer in layers:
         reads_clipped = all(clipped[name] for name in layer.inputs)
@@ -35,13 +38,18 @@ def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
 def quantized(
     layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Range], weight_bits: int = 8
 ) -> dict[str, NDArray[Any]]:
-    """Every constant of the int8 graph, by name. Raises `MnsweepError` when the range of a map is missing or not finite."""
+    """Every constant of the int8 graph, by name.
+
+    Of a feature map: scale () fp32 and zero point () int8, or uint8 where several layers read one. Of a layer: weight
+    (out, in / groups, high, wide) or (out, in) int8 of at most `weight_bits`, bias (out,) int32, and for both a scale (out,)
+    fp32 and a zero point (out,) of their type. Raises `MnsweepError` when the range of a feature map is missing or not finite.
+    """
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
     is_unsigned = map_type(layers) == UINT8
     for name in map_names(layers):
         if name not in ranges or not np.isfinite(ranges[name]).all():
-            raise MnsweepError(f"calibration: map {name} has no range, or one that is not finite")
+            raise MnsweepError(f"calibration: feature map {name} has no range, or one that is not finite")
         arrays[f"{name}.scale"], zero_point = map_scale(*ranges[name])
         arrays[f"{name}.zero_point"] = _unsigned(zero_point) if is_unsigned else zero_point
     for layer in layers:
@@ -51,9 +59,9 @@ def quantized(
 
 
 def map_scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Scale and zero point with which a signed byte spans `low` to `high`, widened so that it holds 0."""
+    """Scale and zero point, both (), with which a signed byte spans `low` to `high`, widened so that it holds 0."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32((high - low) / LEVELS) or np.float32(1)  # a map that is 0 everywhere takes any scale
+    scale = np.float32((high - low) / LEVELS) or np.float32(1)  # a feature map that is 0 everywhere takes any scale
     zero_point = np.clip(np.rint(LEAST - low / scale), LEAST, MOST)
     return np.asarray(scale), np.asarray(zero_point, np.int8)
 

@@ -1,4 +1,4 @@
-"""A torch module of the rows: the logical network, batch norm unfolded."""
+"""A torch module of the layers: the logical network, batch norm unfolded."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -31,7 +31,7 @@ class UnitLength(nn.Module):
 
 
 class Conv(nn.Module):
-    """One convolution row: padding as the row says (it may differ before and after), batch norm, activation."""
+    """One convolution: padding as the layer says (it may differ before and after), batch norm, activation."""
 
     def __init__(self, layer: Layer, epsilon: float) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Conv(nn.Module):
         self.conv = nn.Conv2d(
             layer.in_channels,
             layer.out_channels,
-            layer.kernel_shape,
+            layer.kernel,
             layer.stride,
             padding=(top, left) if even else 0,
             groups=layer.groups,
@@ -57,7 +57,7 @@ class Conv(nn.Module):
 
 
 class Linear(nn.Module):
-    """One linear row on a flattened map, and its activation."""
+    """One linear layer on a flattened feature map, and its activation."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Linear(nn.Module):
 
 
 class Concat(nn.Module):
-    """Several maps of one size, one behind the other."""
+    """Several feature maps of one size, one behind the other."""
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         """(batch, channels, size, size) each → (batch, all channels, size, size)."""
@@ -99,26 +99,26 @@ def _module(layer: Layer, epsilon: float) -> nn.Module:
         case "concat":
             return Concat()
         case "lrn":
-            return nn.LocalResponseNorm(layer.kernel, LRN_ALPHA, LRN_BETA, LRN_BIAS)
-    raise MnsweepError(f"row {layer.name}: {layer.op} has no torch module; leave out the rows that make boxes")
+            return nn.LocalResponseNorm(layer.kernel[0], LRN_ALPHA, LRN_BETA, LRN_BIAS)
+    raise MnsweepError(f"layer {layer.name}: {layer.op} has no torch module", "leave out the layers that make boxes")
 
 
 class TorchNet(nn.Module):
-    """The rows as a module: image (batch, 3, res, res) → logits (batch, classes), fp32.
+    """The layers as a module: image (batch, 3, res, res) → logits (batch, classes), fp32.
 
-    Submodules carry the names of their rows. `epsilon` is batch norm's (1e-3 in TF and Keras).
+    `parts` are the submodules, by the names of their layers. `epsilon` is batch norm's (1e-3 in TF and Keras).
     """
 
     def __init__(self, layers: Sequence[Layer], epsilon: float = TF_EPSILON) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.rows = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
+        self.parts = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Run every row in order, each on the output of the row it names."""
+        """Run every layer in order, each on the output of the layers it names."""
         maps = {"image": image}
         for layer in self.layers:
-            maps[layer.name] = self.rows[layer.name](*(maps[name] for name in layer.inputs))
+            maps[layer.name] = self.parts[layer.name](*(maps[name] for name in layer.inputs))
         return maps[self.layers[-1].name]
 
 
@@ -133,7 +133,7 @@ def to_torch(layers: Sequence[Layer], weights: Weights) -> TorchNet:
 
 
 def from_torch(net: TorchNet) -> Weights:
-    """The module's arrays under their row names: the inverse of `to_torch`."""
+    """The module's arrays under the names of layers: the inverse of `to_torch`."""
     names = [name for layer in net.layers for name in shapes(layer)]
     state = net.state_dict()
     epsilon = next((m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)), TF_EPSILON)
@@ -141,7 +141,7 @@ def from_torch(net: TorchNet) -> Weights:
 
 
 def _state_key(net: TorchNet, name: str) -> str:
-    row, _, part = name.rpartition(".")
+    layer, _, part = name.rpartition(".")
     if part in _BATCH_NORM:
-        return f"rows.{row}.norm.{_BATCH_NORM[part]}"
-    return f"rows.{row}.{'conv' if isinstance(net.rows[row], Conv) else 'linear'}.{part}"
+        return f"parts.{layer}.norm.{_BATCH_NORM[part]}"
+    return f"parts.{layer}.{'conv' if isinstance(net.parts[layer], Conv) else 'linear'}.{part}"

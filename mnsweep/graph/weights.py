@@ -1,4 +1,4 @@
-"""Weights are named arrays for the rows of a network, wherever they come from.
+"""Weights are named arrays for the layers of a network, wherever they come from.
 
 A convolution `name` with batch norm has `name.weight` (out, in / groups, k, k) and `name.scale`,
 `name.shift`, `name.mean`, `name.variance` (out,); a layer with a bias has `name.bias` (out,).
@@ -27,7 +27,7 @@ class Weights:
 
 
 def shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays that one row needs."""
+    """Names and shapes of the arrays that one layer needs."""
     if not layer.weight_shape:
         return {}
     needed = {f"{layer.name}.weight": layer.weight_shape}
@@ -58,29 +58,29 @@ def _draw(layer: Layer, rng: np.random.Generator) -> Iterator[tuple[str, Array]]
 
 
 def check(layers: Sequence[Layer], weights: Weights) -> None:
-    """Raise `MnsweepError` unless every array that the rows need is there, in its shape."""
+    """Raise `MnsweepError` unless every array that the layers need is there, in its shape."""
     for name, shape in (item for layer in layers for item in shapes(layer).items()):
         if name not in weights.arrays:
-            raise MnsweepError(f"weights: {name} is missing; expected an array of shape {shape}")
+            raise MnsweepError(f"weights: {name} is missing", f"add an array of shape {shape}")
         if (got := weights.arrays[name].shape) != shape:
             raise MnsweepError(f"weights: {name} has shape {got}, the network needs {shape}")
 
 
 def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
-    """The same weights for rows with more channels (`arch/channel_padding.py`): zeros in every place that is new.
+    """The same weights for layers with more channels (`arch/channel_padding.py`): zeros in every place that is new.
 
     A channel of zeros at scale 0 and shift 0 is 0 behind batch norm and activation.
     """
     arrays = {}
     for name, shape in (item for layer in deployed for item in shapes(layer).items()):
-        own = weights.arrays[name]
-        arrays[name] = np.zeros(shape, own.dtype)
-        arrays[name][tuple(map(slice, own.shape))] = own
+        logical = weights.arrays[name]
+        arrays[name] = np.zeros(shape, logical.dtype)
+        arrays[name][tuple(map(slice, logical.shape))] = logical
     return Weights(arrays, weights.epsilon)
 
 
 def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
-    """Weight and bias of one row with its batch norm folded in: what is deployed.
+    """Weight, in the shape of `weight_shape`, and bias (out,) of one layer with its batch norm folded in, both fp32.
 
     In float64 and with the source's own epsilon: γ (w·x − μ) / √(σ² + ε) + β = w'·x + b'.
     """

@@ -9,7 +9,7 @@ class Task:
 
     `head` names the builder of the layers behind the body (`arch/heads.py`), `activation` is what stands behind its
     classifier (`none`, `sigmoid` or `l2_norm`). A task that `detects` takes one image in fp32, its channels are never padded
-    and its latency is not predicted. Comparison networks have a task only where `compares`.
+    and its latency is not predicted. Comparison networks, which end at the logits, have a task only where it `compares`.
     """
 
     name: str

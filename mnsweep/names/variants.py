@@ -6,9 +6,9 @@ Comparison networks: a small notation; spaces separate layers, and a layer reads
 with 64 output channels and ReLU (height × width × channels), `max3` and `avg3` pool 3 × 3 windows, `lrn5` normalizes
 across 5 channels, `mean` is a global average pool, `fc4096` a fully connected layer; without channels (`1x1x`, `fc`) a layer
 makes the classes. Behind it: `/2` the stride, `v` no padding (else half the kernel on every side), `g2` two groups.
-`[a | b c | d]` are branches that read the same feature map, and whose feature maps are concatenated; `name=` names a layer. A
-max pool with a stride has no padding but what lets its last window end beyond the feature map (Caffe's ceil mode). Dropout
-and auxiliary classifiers, for training alone, are left out.
+`[a | b c | d]` are branches that read the same feature map, and whose feature maps are concatenated. `name=` names a layer, or
+a concatenation (one that is no branch's own needs a name). A max pool with a stride has no padding but what lets its last
+window end beyond the feature map (Caffe's ceil mode). Dropout and auxiliary classifiers, for training alone, are left out.
 
 - `alexnet`: Krizhevsky et al. 2012, as Caffe's bvlc_alexnet: two groups in the 2nd, 4th and 5th convolution as on the
   paper's two GPUs, normalization before pooling. 227 px: on the 224 that the paper prints its 55 × 55 map does not come out.
@@ -43,7 +43,8 @@ class Variant:
     """One network; `label` names it for people.
 
     Of the MobileNet family: `blocks` are (stride, output channels), depthwise separable or full convolutions (`separable`),
-    every convolution with batch norm and perhaps a `bias` beside it. Where `predicted`, the latency model's terms apply.
+    every convolution with batch norm (`batch_norm`) and perhaps a `bias` beside it. Where `predicted`, the latency model's
+    terms apply.
 
     A comparison network has a `notation` and one form: its own resolution, in pixels, and `activation`. It has batch norm
     in every convolution, or a bias.

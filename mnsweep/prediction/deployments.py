@@ -21,7 +21,7 @@ class Predicted:
 
 
 def is_modelled(cell: Cell) -> bool:
-    """Whether its rows are a MobileNet's with a classifier, which is what the terms of `work` are about."""
+    """Whether the latency model's terms are about its layers: some MobileNets, with a classifier."""
     return VARIANTS[cell.design.variant].predicted and not TASKS[cell.design.task].detects
 
 
@@ -31,20 +31,21 @@ def fit_models(
     """A model of each deployment of which enough of `cells` have a latency; those `held_out` are not looked at."""
     known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
     models = {}
-    for how in dict.fromkeys(cell.deployment for cell in known):
-        its = [cell for cell in known if cell.deployment == how]
-        if len(its) >= FEWEST:
-            models[how] = fit_latency(its, [channels[c.id] for c in its], [latency_ms[c.id] for c in its])
+    for deployment in dict.fromkeys(cell.deployment for cell in known):
+        fitted = [cell for cell in known if cell.deployment == deployment]
+        if len(fitted) >= FEWEST:
+            models[deployment] = fit_latency(fitted, [channels[c.id] for c in fitted], [latency_ms[c.id] for c in fitted])
     return models
 
 
 def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:
-    """What the models say of `cells`, by id; a cell without a model, or of unknown channels, is left out."""
-    found: dict[str, Predicted] = {}
+    """Latencies that the models predict for `cells`, by id; a cell without a model, or of unknown channels, is left out."""
+    predicted: dict[str, Predicted] = {}
     known = {key: cell for cell in cells if is_modelled(cell) and (key := cell.id) in channels}
-    for how, model in models.items():
-        its = {key: cell for key, cell in known.items() if cell.deployment == how}
-        if its:
-            ends = model.predict(list(its.values()), [channels[key] for key in its])
-            found |= dict(zip(its, map(Predicted, *(ms.tolist() for ms in ends)), strict=True))
-    return found
+    for deployment, model in models.items():
+        alike = {key: cell for key, cell in known.items() if cell.deployment == deployment}
+        if alike:
+            ms, low_ms, high_ms = model.predict(list(alike.values()), [channels[key] for key in alike])
+            ends = zip(ms.tolist(), low_ms.tolist(), high_ms.tolist(), strict=True)
+            predicted |= dict(zip(alike, (Predicted(*each) for each in ends), strict=True))
+    return predicted

@@ -1,24 +1,25 @@
 """What a cell does, in the terms that its latency is predicted from: mult-adds by kind, bytes, work off the fast path.
 
-In a MobileNet channels depend on α alone and map sizes on the resolution alone, so every term is a product of the two
-summed over rows: a hundred thousand cells take a second or two.
+In a MobileNet channels and sizes are independent (`mnsweep.arch.factors`), so every term is a product of the two summed over
+layers: a hundred thousand cells take a second or two.
 """
 
-from collections.abc import Hashable, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.arch.channel_padding import Channels, pad_channels
-from mnsweep.arch.expand import Layer, expand
-from mnsweep.cell import Cell, Design
+from mnsweep.arch.factors import Sizes, layers_of_width, sizes_of, width_of
+from mnsweep.arch.layer import Layer
+from mnsweep.cell import Cell
 from mnsweep.names import PRECISIONS
 
 Array = NDArray[np.float64]
 _OFF = {"fours": 4, "eights": 8, "sixteens": 16}  # multiples that blocked kernels want
 MULT_ADDS, BYTES, RUNS = "ns per mult-add", "ns per byte", "ns"
-UNITS = {  # of what a term is multiplied with
+UNITS = {  # of the coefficient of each term
     "stem": MULT_ADDS,
     "depthwise": MULT_ADDS,
     "pointwise": MULT_ADDS,
@@ -29,64 +30,75 @@ UNITS = {  # of what a term is multiplied with
     "constant": RUNS,
 }
 TERMS = tuple(UNITS)
+_INDEX = {name: i for i, name in enumerate(TERMS)}
+
+
+class _Amounts(NamedTuple):
+    """Work of one width: (terms, 2, layers) for each pixel that a layer reads and writes, and (terms,) for each run."""
+
+    for_a_pixel: Array
+    once: Array
 
 
 def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
-    """(cells, terms): what each cell does in one run, on the channels that it is deployed with."""
-    widths: dict[Hashable, int] = {}
-    resolutions: dict[Hashable, int] = {}
-    by_width, by_resolution = [], []
-    at = np.empty((len(cells), 2), dtype=int)
-    for i, (cell, padding) in enumerate(zip(cells, channels, strict=True)):
-        design, how = cell.design, cell.deployment
-        width = (*_width(design), id(padding), how.precision)  # of cells that share channels most share the mapping too
-        if width not in widths:
-            widths[width] = len(widths)
-            by_width.append(_of_width(design, padding, PRECISIONS[how.precision].item_bytes))
-        resolution = (design.resolution, design.conv_padding)
-        if resolution not in resolutions:
-            resolutions[resolution] = len(resolutions)
-            by_resolution.append(_pixels(*resolution))
-        at[i] = widths[width], resolutions[resolution]
+    """What each cell does in one run, on the channels that it is deployed with: (cells, terms), in mult-adds, bytes and runs.
+
+    The designs must be MobileNets of depthwise separable convolutions that detect nothing (`is_modelled` of
+    `mnsweep.prediction.deployments`).
+    """
+    amounts: dict[Hashable, _Amounts] = {}
+    sizes: dict[Hashable, Sizes] = {}
+    keys: list[tuple[Hashable, Hashable]] = []
+    for cell, padding in zip(cells, channels, strict=True):
+        width, precision, pixels = width_of(cell.design), cell.deployment.precision, sizes_of(cell.design)
+        key = (width, id(padding), precision)  # of cells that share channels most share the mapping too
+        if key not in amounts:
+            layers = pad_channels(layers_of_width(width), padding)
+            amounts[key] = _amounts(layers, PRECISIONS[precision].item_bytes)
+        sizes[id(pixels)] = pixels  # of one resolution most share the tuple, which takes long to compare
+        keys.append((key, id(pixels)))
     if not cells:
         return np.empty((0, len(TERMS)))
-    pixels = np.stack(by_resolution, axis=1)
-    for_an_image = np.stack([per_pixel @ pixels for per_pixel, _ in by_width])[at[:, 0], :, at[:, 1]]
-    once = np.stack([once for _, once in by_width])[at[:, 0]]
     batch = np.array([cell.deployment.batch for cell in cells])
-    done: Array = batch[:, None] * for_an_image + once
-    return done
+    for_an_image, once = _gathered(amounts, sizes, keys)
+    total: Array = batch[:, None] * for_an_image + once
+    return total
 
 
-def _width(design: Design) -> tuple[Hashable, ...]:
-    """All of a design that its channels depend on."""
-    return design.alpha, design.variant, design.task, design.classes, design.width_rule
+def _gathered(
+    amounts: Mapping[Hashable, _Amounts], sizes: Mapping[Hashable, Sizes], keys: Sequence[tuple[Hashable, Hashable]]
+) -> tuple[Array, Array]:
+    """(cells, terms) twice: for each image and for each run, of cells with these keys of `amounts` and `sizes`."""
+    layers = max(len(pixels.read) for pixels in sizes.values())
+    pixels = np.stack([_filled(np.array(each, dtype=float), layers) for each in sizes.values()], axis=1)
+    by_width = np.stack([_filled(width.for_a_pixel, layers) @ pixels for width in amounts.values()])
+    width_number, size_number = ({key: i for i, key in enumerate(known)} for known in (amounts, sizes))
+    widths, columns = [width_number[width] for width, _ in keys], [size_number[size] for _, size in keys]
+    return by_width[widths, :, columns], np.stack([width.once for width in amounts.values()])[widths]
 
 
-def _of_width(design: Design, padding: Channels, item_bytes: int) -> tuple[Array, Array]:
-    """(terms, 2 × rows) for each pixel read and written by each row, and (terms,) for each run."""
-    layers = pad_channels(expand(design), padding)
-    by_pixel, once = np.zeros((len(TERMS), 2 * len(layers))), np.zeros(len(TERMS))
+def _filled(array: Array, layers: int) -> Array:
+    """(…, 2, n) as (…, 2 · layers), zeros for the layers that a shorter network lacks."""
+    missing = layers - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]).reshape(*array.shape[:-2], -1)
+
+
+def _amounts(layers: Sequence[Layer], item_bytes: int) -> _Amounts:
+    for_a_pixel, once = np.zeros((len(TERMS), 2, len(layers))), np.zeros(len(TERMS))
     for i, layer in enumerate(layers):
-        read, written = i, len(layers) + i
-        for name, amount in _pixel_mult_adds(layer).items():
-            by_pixel[TERMS.index(name), written] = amount
-        by_pixel[TERMS.index("maps"), [read, written]] = item_bytes * layer.in_channels, item_bytes * layer.out_channels
-        once[TERMS.index("weights")] += item_bytes * np.prod(layer.weight_shape or (0,))
-    once[TERMS.index("constant")] = 1.0
-    return by_pixel, once
+        for name, mult_adds in _mult_adds(layer).items():
+            for_a_pixel[_INDEX[name], 1, i] = mult_adds
+        for_a_pixel[_INDEX["maps"], :, i] = item_bytes * layer.in_channels, item_bytes * layer.out_channels
+        once[_INDEX["weights"]] += item_bytes * layer.weights
+    once[_INDEX["constant"]] = 1.0
+    return _Amounts(for_a_pixel, once)
 
 
-def _pixel_mult_adds(layer: Layer) -> dict[str, float]:
+def _mult_adds(layer: Layer) -> dict[str, float]:
+    """Mult-adds for each pixel that a layer writes, by term."""
     if layer.kind == "pool":
         return {}
-    amount = float(np.prod(layer.weight_shape))
     channels = (layer.in_channels, layer.out_channels)
-    off = [name for name, k in _OFF.items() if any(c % k for c in channels)] if layer.kind in ("depthwise", "pointwise") else []
-    return {layer.kind: amount} | {f"{layer.kind} off {name}": amount for name in off}
-
-
-@lru_cache(maxsize=1024)
-def _pixels(resolution: int, conv_padding: str) -> Array:
-    layers = expand(Design.of(1.0, resolution, conv_padding=conv_padding))
-    return np.array([layer.in_size**2 for layer in layers] + [layer.out_size**2 for layer in layers], dtype=float)
+    blocked = layer.kind in ("depthwise", "pointwise")
+    off = [name for name, multiple in _OFF.items() if blocked and any(count % multiple for count in channels)]
+    return dict.fromkeys([layer.kind, *(f"{layer.kind} off {name}" for name in off)], float(layer.weights))

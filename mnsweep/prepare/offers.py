@@ -4,10 +4,10 @@ It is asked of worker processes before anything is timed: one for each runtime, 
 else with it.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from mnsweep.arch.channel_padding import NARROW, WIDE, Channels, chain, gains, padding
+from mnsweep.arch.channel_padding import NARROW, WIDE, chain, gains, padding
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import PADS, Cell, Deployment
@@ -122,24 +122,3 @@ def _resolve(prepared: Prepared, cell: Cell) -> None:
     if chain_ms and deployment.pad not in PADS and not gains(channels, chain_ms):
         gained = f"{deployment.runtime} gains nothing from --pad {deployment.pad} in {deployment.precision} by the probe"
         prepared.remarks[cell.id] = f"{gained}; it is measured all the same"
-
-
-def deployed_channels(
-    cells: Iterable[Cell], kept: Mapping[str, Channels], probes: Mapping[tuple[str, str], Mapping[int, float]]
-) -> dict[str, Channels]:
-    """PLACEHOLDER until core merges."""
-    of_width: dict[tuple[object, ...], Channels] = {}  # channels do not depend on the resolution
-    found: dict[str, Channels] = {}
-    for cell in cells:
-        design, how = cell.design, cell.deployment
-        chain_ms = probes.get((how.runtime, how.precision))
-        width = (design.alpha, design.variant, design.task, design.width_rule, design.classes)
-        key = (*width, how.runtime, how.precision, how.pad)
-        cell_id = cell.id
-        if cell_id in kept:
-            found[cell_id] = kept[cell_id]
-        elif how.pad != "auto" or chain_ms:
-            if key not in of_width:
-                of_width[key] = padding(expand(design), how.pad, chain_ms or {})
-            found[cell_id] = of_width[key]
-    return found

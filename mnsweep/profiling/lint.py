@@ -1,7 +1,7 @@
 """What the graph that really ran says: which layers left the runtime's fast path, and what to do about it.
 
-onnxruntime's fast fp32 convolutions work on blocks of 8 or 16 channels (operators on blocked maps are named `_nchwc`);
-a channel count that can't be blocked drops a convolution, and reorders its maps before and after. Quantize/dequantize
+onnxruntime's fast fp32 convolutions work on blocks of 8 or 16 channels (operators on blocked feature maps are named `_nchwc`);
+a channel count that can't be blocked drops a convolution, and reorders its feature maps before and after. Quantize/dequantize
 pairs that do not fuse into a layer leave it in fp32. OpenVINO names the kernel, and in it the precision that it computes in.
 """
 

@@ -33,7 +33,7 @@ SECONDS = 10  # or so, of everything
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What was found: a row for each deployed layer and one for the rest, and the roofs above them.
+    """A row for each deployed layer and one for the rest, the roofs above them, and what is worth changing.
 
     `latency_ms` is without the profiler, per batch. `channels` are the deployed ones by logical ones, where they differ.
     `disturbed_blocks` of all `blocks` were timed while something else took the CPU.
@@ -93,14 +93,23 @@ def profile(cell: Cell, machine: Machine, new_worker: NewWorker) -> Profile:
 
 
 def _profile_of(cell: Cell, machine: Machine, prepared: Prepared, taken: _Taken) -> Profile:
-    how, latency_ms = cell.deployment, _ms(taken.cell)
-    found = rows(prepared.deployed_layers(cell), _typical(taken.operators), how.precision, how.batch)
+    deployment = cell.deployment
+    timed = rows(prepared.deployed_layers(cell), _typical(taken.operators), deployment.precision, deployment.batch)
     rates = [2 * MULT_ADDS / median(block.samples_ns) for blocks in taken.products.values() for block in blocks]
     roof = Roof(max(rates, default=None), taken.bandwidth and taken.bandwidth / 1e9)
     blocks = [*taken.cell, *(block for each in taken.products.values() for block in each)]
-    disturbed = sum(bool(block.disturbed) for block in blocks)
-    version, channels = prepared.versions.get(how.runtime, ""), prepared.channels[cell.id]
-    return Profile(cell, machine, version, channels, latency_ms, roof, found, lint(found, how, roof), len(blocks), disturbed)
+    return Profile(
+        cell=cell,
+        machine=machine,
+        runtime_version=prepared.versions.get(deployment.runtime, ""),
+        channels=prepared.channels[cell.id],
+        latency_ms=_ms(taken.cell),
+        roof=roof,
+        rows=timed,
+        findings=lint(timed, deployment, roof),
+        blocks=len(blocks),
+        disturbed_blocks=sum(bool(block.disturbed) for block in blocks),
+    )
 
 
 def _measured(new_worker: NewWorker, cell: Cell, model: bytes) -> _Taken:
@@ -111,17 +120,18 @@ def _measured(new_worker: NewWorker, cell: Cell, model: bytes) -> _Taken:
 
 
 def _measure(new_worker: NewWorker, cell: Cell, model: bytes, forms: Sequence[str]) -> _Taken:
-    how = cell.deployment
+    deployment = cell.deployment
     with new_worker() as worker:
-        worker.pin(how.threads)
-        worker.open(cell.id, model, how)
-        taken = _Taken([], {form: [] for form in forms if _opens(worker, form, cell)}, [], _bandwidth(worker, how.threads))
+        worker.pin(deployment.threads)
+        worker.open(cell.id, model, deployment)
+        products: dict[str, list[Timing]] = {form: [] for form in forms if _opens(worker, form, cell)}
+        taken = _Taken(cell=[], products=products, operators=[], bandwidth=_bandwidth(worker, deployment.threads))
         for _ in range(ROUNDS):
             taken.cell.append(worker.time(cell.id, CELL_RUNS, BLOCK_MS))
             for form, blocks in taken.products.items():
                 blocks.append(worker.time(form, PRODUCT_RUNS, BLOCK_MS))
             runs = min(max(ceil(PROFILED_MS / _ms(taken.cell)), PROFILED_RUNS[0]), PROFILED_RUNS[1])
-            taken.operators.append(worker.node_times(model, how, runs))
+            taken.operators.append(worker.node_times(model, deployment, runs))
     return taken
 
 

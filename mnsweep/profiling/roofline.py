@@ -1,9 +1,9 @@
-"""Where the time of a run went, row by row, and how near each row is to the machine's two roofs.
+"""Where the time of a run went, layer by layer, and how near each is to the machine's two roofs.
 
-No row computes faster than the machine multiplies (peak), nor faster than memory brings what it multiplies (bandwidth ×
+No layer computes faster than the machine multiplies (peak), nor faster than memory brings what it multiplies (bandwidth ×
 operations per byte): the lower of the two is its roof. Source: Williams, Waterman and Patterson 2009, "Roofline". Bytes are
-each map that a row reads or writes and its weights, once; a map that a cache still holds costs less, so that a row may
-reach more than its memory roof.
+each feature map that a layer reads or writes and its weights, once; one that a cache still holds costs less, so that a layer
+may reach more than its memory roof.
 """
 
 import re
@@ -73,7 +73,7 @@ class Roof:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer as deployed: what it takes in one run, and what it does in it.
+    """One layer as deployed, a row of the profile: what it takes in one run, and what it does in it.
 
     `mult_adds` is per image; `flops` and `moved_bytes` are of the whole batch. The row `other` does no mult-adds.
     """
@@ -124,18 +124,19 @@ class Kind:
 
 def rows(layers: Sequence[Layer], operators: Sequence[Operator], precision: str, batch: int = 1) -> tuple[Row, ...]:
     """A row for each of the deployed `layers`, in their order, and one for all operators that belong to none."""
-    of_row: dict[str | None, list[Operator]] = {}
+    names = [layer.name for layer in layers]
+    of_layer: dict[str | None, list[Operator]] = {}
     for operator in operators:
-        of_row.setdefault(row_of(operator, [layer.name for layer in layers]), []).append(operator)
-    found = [_row(layer, of_row.get(layer.name, []), precision, batch) for layer in layers]
-    others = of_row.get(None, [])
-    return (*found, Row(OTHER, OTHER, _ms(others), operators=tuple(others)))
+        of_layer.setdefault(layer_of(operator, names), []).append(operator)
+    others = of_layer.get(None, [])
+    timed = [_row(layer, of_layer.get(layer.name, []), precision, batch) for layer in layers]
+    return (*timed, Row(OTHER, OTHER, _ms(others), operators=tuple(others)))
 
 
-def row_of(operator: Operator, names: Collection[str]) -> str | None:
-    """The row that an operator belongs to: runtimes name it after the layer, and add to that what they did to it.
+def layer_of(operator: Operator, names: Collection[str]) -> str | None:
+    """The layer that an operator belongs to: runtimes name it after the layer, and add to that what they did to it.
 
-    None for what only moves or converts maps, whatever layer it stands beside.
+    None for what only moves or converts feature maps, whatever layer it stands beside.
     """
     if operator.op.startswith(_MOVES) or _MOVED.search(operator.name):
         return None
@@ -146,32 +147,30 @@ def row_of(operator: Operator, names: Collection[str]) -> str | None:
 
 
 def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
-    """Bytes of the maps that a layer reads and writes, for the whole batch, and of its weights; biases are too few to count."""
+    """Bytes of the feature maps that a layer reads and writes, for the whole batch, and of its weights, without biases."""
     read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
-    maps = layer.maps * (read + layer.out_channels * layer.out_size**2)
-    return PRECISIONS[precision].item_bytes * (batch * maps + layer.weights)
+    values = layer.repeats * read + layer.values
+    return PRECISIONS[precision].item_bytes * (batch * values + layer.weights)
 
 
-def kinds(found: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:
-    """The rows drawn together by kind, in the order in which kinds appear; shares of work are of the `logical` rows."""
-    total_ms = sum(row.ms for row in found) or 1.0
-    mult_adds = sum(map(layer_mult_adds, logical))
-    params = sum(map(layer_params, logical))
+def kinds(timed: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:
+    """The rows drawn together by kind, in the order in which kinds appear; shares of work are of the `logical` layers."""
+    names = dict.fromkeys(row.kind for row in timed)
+    return tuple(_kind(name, timed, logical) for name in names)
 
-    def kind(name: str) -> Kind:
-        own = [row for row in found if row.kind == name]
-        on_paper = [layer for layer in logical if layer.kind == name]
-        ms, flops = sum(row.ms for row in own), sum(row.flops for row in own)
-        return Kind(
-            name,
-            ms,
-            100 * ms / total_ms,
-            100 * sum(map(layer_mult_adds, on_paper)) / mult_adds,
-            100 * sum(map(layer_params, on_paper)) / params,
-            flops / (1e6 * ms) if flops and ms else None,
-        )
 
-    return tuple(map(kind, dict.fromkeys(row.kind for row in found)))
+def _kind(name: str, timed: Sequence[Row], logical: Sequence[Layer]) -> Kind:
+    rows_of_kind = [row for row in timed if row.kind == name]
+    layers = [layer for layer in logical if layer.kind == name]
+    ms, flops = sum(row.ms for row in rows_of_kind), sum(row.flops for row in rows_of_kind)
+    return Kind(
+        name=name,
+        ms=ms,
+        time_pct=100 * ms / (sum(row.ms for row in timed) or 1.0),
+        mult_adds_pct=100 * sum(map(layer_mult_adds, layers)) / sum(map(layer_mult_adds, logical)),
+        params_pct=100 * sum(map(layer_params, layers)) / sum(map(layer_params, logical)),
+        gflops=flops / (1e6 * ms) if flops and ms else None,
+    )
 
 
 def in_words(names: Sequence[str]) -> str:
@@ -184,7 +183,7 @@ def in_words(names: Sequence[str]) -> str:
     for name in names:
         stem = name.rstrip("0123456789")
         numbers.setdefault(stem, []).append(name[len(stem) :])
-    return ", ".join(stem + span for stem, own in numbers.items() for span in _spans(own))
+    return ", ".join(stem + span for stem, texts in numbers.items() for span in _spans(texts))
 
 
 def _spans(numbers: Sequence[str]) -> list[str]:
@@ -199,7 +198,15 @@ def _spans(numbers: Sequence[str]) -> list[str]:
 def _row(layer: Layer, operators: Sequence[Operator], precision: str, batch: int) -> Row:
     mult_adds = layer_mult_adds(layer)
     moved = layer_bytes(layer, precision, batch)
-    return Row(layer.name, layer.kind, _ms(operators), mult_adds, 2 * mult_adds * batch, moved, tuple(operators))
+    return Row(
+        name=layer.name,
+        kind=layer.kind,
+        ms=_ms(operators),
+        mult_adds=mult_adds,
+        flops=2 * mult_adds * batch,
+        moved_bytes=moved,
+        operators=tuple(operators),
+    )
 
 
 def _ms(operators: Sequence[Operator]) -> float:

@@ -1,18 +1,21 @@
 """What our networks have where the paper prints a number: shapes, shares, params and mult-adds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from itertools import groupby
 
 from mnsweep.arch.cost import layer_mult_adds, layer_params
-from mnsweep.arch.expand import Layer, expand, pad_and_size
+from mnsweep.arch.expand import expand
+from mnsweep.arch.layer import Layer, image
 from mnsweep.cell import Design
+from mnsweep.counting import deployed_cost
 from mnsweep.reproduction.networks import network_of
 from mnsweep.reproduction.printed import Printed
 
 FULL = Design.of(1.0, 224)  # of Tables 1 and 2
 UNITS = {"M": 1e6, "B": 1e9}
-_COUNTS: dict[str, Callable[[Layer], int]] = {"mult_adds": layer_mult_adds, "params": layer_params}
+_COUNTS: dict[str, Callable[[Layer], int]] = {"mult_adds": layer_mult_adds, "params": layer_params}  # as `Cost` names them
 _KINDS = {"Conv 1x1": "pointwise", "Conv DW 3x3": "depthwise", "Conv 3x3": "stem", "Fully Connected": "head"}
 # Table 3: α, pixels of the map, whether the layer is separable. ρ = .714 of 14 pixels is 10.
 _ONE_LAYER = {
@@ -36,14 +39,7 @@ def computed(row: Printed) -> float | str | None:
     if row.table == 3:
         return sum(map(_COUNTS[what], _one_layer(*_ONE_LAYER[row.model]))) / UNITS[row.unit]
     design = network_of(row)
-    return None if design is None else counts(design)[what] / UNITS[row.unit.split()[0]]
-
-
-@cache
-def counts(design: Design) -> dict[str, int]:
-    """Mult-adds and params of a whole network."""
-    layers = expand(design)
-    return {name: sum(map(count, layers)) for name, count in _COUNTS.items()}
+    return None if design is None else getattr(deployed_cost(design), what) / UNITS[row.unit.split()[0]]
 
 
 def _share(kind: str, what: str) -> float:
@@ -54,17 +50,16 @@ def _share(kind: str, what: str) -> float:
 
 def _one_layer(alpha: float, size: int, separable: bool) -> list[Layer]:
     channels = int(512 * alpha)
-    padding, _ = pad_and_size(size, 3, 1, "same")
-    wide = Layer("conv", "conv", ("image",), channels, channels, size, size, 3, 1, padding, batch_norm=True)
+    before = replace(image(size), out_channels=channels)
     if not separable:
-        return [wide]
-    pointwise = wide._replace(name="pointwise", inputs=("conv",), kernel=1, padding=(0, 0))
-    return [wide._replace(groups=channels), pointwise]
+        return [before.conv("conv", channels, kernel=(3, 3), batch_norm=True)]
+    depthwise = before.conv("depthwise", channels, kernel=(3, 3), groups=channels, batch_norm=True)
+    return [depthwise, depthwise.conv("pointwise", channels, batch_norm=True)]
 
 
 @cache
 def _shapes() -> dict[str, dict[str, str | None]]:
-    """Table 1 as our rows have it: blocks that repeat are one pair of lines, as there."""
+    """Table 1 as our layers have it: blocks that repeat are one pair of lines, as there."""
     stem, *body, pool, head = expand(FULL)
     lines = [_line(stem)]
     for _, block in groupby(zip(body[::2], body[1::2], strict=True), key=lambda pair: [_line(layer) for layer in pair]):
@@ -80,8 +75,8 @@ _TYPES = {"stem": "Conv", "depthwise": "Conv dw", "pointwise": "Conv", "pool": "
 
 
 def _line(layer: Layer, times: int = 1) -> dict[str, str | None]:
-    """One row in the words of Table 1."""
-    side, outputs = f"{layer.kernel}x{layer.kernel}", layer.out_channels
+    """One layer in the words of Table 1."""
+    side, outputs = "x".join(map(str, layer.kernel)), layer.out_channels
     filters = {
         "depthwise": f"{side}x{outputs} dw",
         "pool": f"Pool {side}",

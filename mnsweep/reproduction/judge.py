@@ -49,7 +49,7 @@ class Row:
 def paper_tables(number: int | None = None) -> dict[int, list[Row]]:
     """The rows of every table, or of one, by its number; raises `MnsweepError` for a table that does not exist."""
     if number is not None and number not in TITLES:
-        raise MnsweepError(f"--table {number}: the paper has Tables {min(TITLES)} to {max(TITLES)}")
+        raise MnsweepError(f"`table` {number} is not in the paper", f"choose from {min(TITLES)} to {max(TITLES)}")
     wanted = TITLES if number is None else (number,)
     return {table: [judge(row, computed(row), _note(row)) for row in printed() if row.table == table] for table in wanted}
 
@@ -61,7 +61,17 @@ def _note(row: Printed) -> Erratum | None:
 def judge(row: Printed, ours: float | str | None, note: Erratum | None) -> Row:
     """A printed row with our value and the verdict; `note` is its explanation, where there is one."""
     verdict, reason = _verdict(row, ours, note)
-    return Row(row.table, row.model, row.metric, row.text, ours, row.unit, verdict, reason, network_of(row))
+    return Row(
+        table=row.table,
+        model=row.model,
+        metric=row.metric,
+        text=row.text,
+        computed=ours,
+        unit=row.unit,
+        verdict=verdict,
+        reason=reason,
+        design=network_of(row),
+    )
 
 
 def _verdict(row: Printed, ours: float | str | None, note: Erratum | None) -> tuple[str, str]:

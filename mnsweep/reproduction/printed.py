@@ -57,13 +57,13 @@ def printed() -> tuple[Printed, ...]:
     """Every row of every table, in the paper's order."""
     return tuple(
         Printed(
-            int(row["table"].partition("-")[0]),
-            row["model"],
-            float(row["alpha"]) if row["alpha"] else None,
-            int(row["resolution"]) if row["resolution"] else None,
-            row["metric"],
-            row["value"],
-            row["unit"],
+            table=int(row["table"].partition("-")[0]),
+            model=row["model"],
+            alpha=float(row["alpha"]) if row["alpha"] else None,
+            resolution=int(row["resolution"]) if row["resolution"] else None,
+            metric=row["metric"],
+            text=row["value"],
+            unit=row["unit"],
         )
         for row in _lines("paper_tables.csv")
     )
@@ -72,10 +72,11 @@ def printed() -> tuple[Printed, ...]:
 @cache
 def errata() -> dict[tuple[int, str, str], Erratum]:
     """The explained differences, by table, model and metric."""
-    return {
-        (int(row["table"]), row["model"], row["metric"]): Erratum(row["id"], row["verdict"], row["value"], row["reason"])
-        for row in _lines("paper_errata.csv")
-    }
+    return {(int(row["table"]), row["model"], row["metric"]): _erratum(row) for row in _lines("paper_errata.csv")}
+
+
+def _erratum(row: dict[str, str]) -> Erratum:
+    return Erratum(id=row["id"], verdict=row["verdict"], value=row["value"], reason=row["reason"])
 
 
 def _lines(name: str) -> Iterator[dict[str, str]]:

@@ -6,7 +6,8 @@ from itertools import product
 from typing import NamedTuple
 
 from mnsweep.cell import Cell, Design
-from mnsweep.reproduction.computed import UNITS, counts
+from mnsweep.counting import deployed_cost
+from mnsweep.reproduction.computed import UNITS
 from mnsweep.reproduction.judge import Row
 from mnsweep.result import Result
 
@@ -25,7 +26,7 @@ class Ratio:
 def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
     """Every network that the rows are about, once, the largest file first: fp32, on one thread."""
     designs = dict.fromkeys(row.design for row in rows if row.design is not None)
-    return tuple(Cell(design) for design in sorted(designs, key=lambda design: -counts(design)["params"]))
+    return tuple(Cell(design) for design in sorted(designs, key=lambda design: -deployed_cost(design).params))
 
 
 def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Result]:
@@ -37,7 +38,9 @@ def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Re
 def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio]:
     """Of one table: its MobileNets against each other network, or, where it has no other, all against the heaviest."""
     counted = [
-        _Counted(row.model, _printed(row), counts(row.design)["mult_adds"], _latency_ms(measured.get(row.design)), row.design)
+        _Counted(
+            row.model, _printed(row), deployed_cost(row.design).mult_adds, _latency_ms(measured.get(row.design)), row.design
+        )
         for row in rows
         if row.design and row.metric.startswith("mult_adds")
     ]

@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from mnsweep.arch.channel_padding import Channels, from_text
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.verification import Verification, verify
 from mnsweep.measure.fit import Estimate, Fit, Movement, fit
 from mnsweep.measure.record import Records
 from mnsweep.prediction.deployments import Models, fit_models, predict
-from mnsweep.prepare.offers import deployed_channels
 from mnsweep.sweep.file import Prediction, Sweep
 
 

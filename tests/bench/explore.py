@@ -22,6 +22,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.accuracy.surface import surface
 from mnsweep.app.exploration import RULES, Aims, explore
 from mnsweep.app.verify import verified
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell, Deployment
 from mnsweep.choice.constraints import Constraints
 from mnsweep.counting import deployed_cost
@@ -29,7 +30,6 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.deployments import predict
 from mnsweep.prediction.latency_model import fit_latency
-from mnsweep.prepare.offers import deployed_channels
 from mnsweep.result import Result
 from mnsweep.session import Session, open_session
 from mnsweep.space import Space
