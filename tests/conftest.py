@@ -66,12 +66,19 @@ def made_up_blocks() -> Iterator[Process | Block | Failure]:
     ids = tuple(TRUTH_MS)
     for process in range(1, PROCESSES + 1):
         shared: dict[str, str | int | float] = {"onnxruntime": "made-up 1", "seed": 0}
-        yield Process(process, f"2025-01-0{process}T12:00:00+00:00", shared, (*ids, FAILED))
+        yield Process(number=process, started_at=f"2025-01-0{process}T12:00:00+00:00", settings=shared, cells=(*ids, FAILED))
         yield Failure(FAILED, process, "made up")
         for number in range(1, ROUNDS + 1):
             for i, (cell, ms) in enumerate(TRUTH_MS.items()):
                 ns = round(ms * 1e6 * (1 + 0.01 * (number % 5)) * (1 + 0.01 * (i * number * process % 7) / 7))
-                yield Block(cell, process, number, float(number), 2 * ns, tuple(ns + 100 * run for run in range(RUNS)))
+                yield Block(
+                    cell=cell,
+                    process=process,
+                    round=number,
+                    at_s=float(number),
+                    first_ns=2 * ns,
+                    samples_ns=tuple(ns + 100 * run for run in range(RUNS)),
+                )
 
 
 def write_folder(folder: SweepFolder) -> SweepFolder:

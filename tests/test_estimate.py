@@ -26,7 +26,14 @@ def blocks_of(
     rng = np.random.default_rng([seed, process])
     round_effect = rng.normal(0, weather, rounds)
     return [
-        Block(cell, process, r + 1, float(r), 0, (round(ns * np.exp(level + round_effect[r] + rng.normal(0, noise))),) * runs)
+        Block(
+            cell=cell,
+            process=process,
+            round=r + 1,
+            at_s=float(r),
+            first_ns=0,
+            samples_ns=(round(ns * np.exp(level + round_effect[r] + rng.normal(0, noise))),) * runs,
+        )
         for r, (cell, ns) in product(range(rounds), cells.items())
     ]
 
@@ -52,7 +59,7 @@ def test_interleaving_beats_the_raw_median_when_the_machine_moves() -> None:
 
 
 def test_one_block_is_an_estimate_without_a_relative_interval() -> None:
-    (e,) = fit([Block("a", 1, 1, 0.0, 0, (2_000_000,) * 5)]).estimates.values()
+    (e,) = fit([Block(cell="a", process=1, round=1, at_s=0.0, first_ns=0, samples_ns=(2_000_000,) * 5)]).estimates.values()
     assert e.p50_ms == pytest.approx(2.0)
     assert (e.relative_ci_pct, e.samples, e.rounds) == (None, 5, 1)
 
@@ -113,7 +120,7 @@ def test_the_absolute_interval_holds_the_movement_of_the_machine() -> None:
 )
 def test_percentiles_only_from_enough_samples(samples: int, has_p90: bool, has_p99: bool) -> None:
     values = tuple(range(1_000_000, 1_000_000 + samples))
-    (e,) = fit([Block("a", 1, 1, 0.0, 0, values)]).estimates.values()
+    (e,) = fit([Block(cell="a", process=1, round=1, at_s=0.0, first_ns=0, samples_ns=values)]).estimates.values()
     assert ((e.p90_ms is not None), (e.p99_ms is not None)) == (has_p90, has_p99)
     if has_p90:
         assert e.p90_ms == pytest.approx(float(np.percentile(values, 90)) / 1e6)

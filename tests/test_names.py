@@ -23,8 +23,8 @@ from mnsweep.names import PRECISIONS, RUNTIMES, SETTINGS, TASKS, VARIANTS, Runti
 from mnsweep.prediction.deployments import is_modelled
 from mnsweep.prediction.features import work
 from mnsweep.space import Space
+from mnsweep.sweep.counts import count_table
 from mnsweep.sweep.file import Sweep, parse_sweep, write_sweep
-from mnsweep.sweep.table import count_table
 from mnsweep.worker.runtimes import offer
 from tests.families import CLASSIFICATION, DETECTION, MOBILENETS, NATIVE_RESOLUTION, TASK_CLASSES
 

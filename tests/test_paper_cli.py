@@ -262,9 +262,22 @@ def test_a_sweep_of_all_networks_is_derived_without_a_latency_model_of_each(tmp_
     folder.write_machine(read_machine())
     folder.replace(SWEEP, write_sweep(sweep))
     with folder.appending() as append:
-        append(Process(1, "2025-01-01T12:00:00+00:00", {}, tuple(ids), dict.fromkeys(ids, "")))
+        append(
+            Process(
+                number=1, started_at="2025-01-01T12:00:00+00:00", settings={}, cells=tuple(ids), padding=dict.fromkeys(ids, "")
+            )
+        )
         for number in range(1, 7):
             for i, key in enumerate(ids):
-                append(Block(key, 1, number, float(number), 2_000_000, (1_000_000 + 10_000 * i + 1000 * number,)))
+                append(
+                    Block(
+                        cell=key,
+                        process=1,
+                        round=number,
+                        at_s=float(number),
+                        first_ns=2_000_000,
+                        samples_ns=(1_000_000 + 10_000 * i + 1000 * number,),
+                    )
+                )
     outcome = derive(folder)
     assert set(by_design(rows, outcome.results)) == {cell.design for cell in sweep.cells}

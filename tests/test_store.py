@@ -18,10 +18,15 @@ from mnsweep.measure.record import Block, Failure, Process, Record, from_line, t
 from mnsweep.sweep.find import find_results, results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
 
-PROCESS = Process(1, "2025-01-01T12:00:00+00:00", {"runtime": "made-up", "seed": 0}, ("a0.25_r128", "a1.0_r224"))
-BLOCK = Block("a0.25_r128", 1, 1, 0.5, 100, (90, 91, 92))
+PROCESS = Process(
+    number=1,
+    started_at="2025-01-01T12:00:00+00:00",
+    settings={"runtime": "made-up", "seed": 0},
+    cells=("a0.25_r128", "a1.0_r224"),
+)
+BLOCK = Block(cell="a0.25_r128", process=1, round=1, at_s=0.5, first_ns=100, samples_ns=(90, 91, 92))
 FAILURE = Failure("a1.0_r224", 1, "no memory: “α”")
-LAST = Block("a0.25_r128", 1, 2, 0.75, 101, (93, 94), ("swap",))
+LAST = Block(cell="a0.25_r128", process=1, round=2, at_s=0.75, first_ns=101, samples_ns=(93, 94), disturbed=("swap",))
 HERE = Machine({"cpu": "Made Up CPU", "logical_cpus": 2, "machine_id": "one"}, {"memory_gib": 4.0})
 ELSEWHERE = Machine({"cpu": "Made Up CPU", "logical_cpus": 2, "machine_id": "two"}, {"memory_gib": 4.0})
 
@@ -61,9 +66,22 @@ def assert_one_line(error: pytest.ExceptionInfo[StoreError], *parts: object) -> 
 WORDS = st.text(min_size=1, max_size=8)
 TIMES = st.lists(st.integers(0, 2**63), min_size=1, max_size=4).map(tuple)
 RECORDS = st.one_of(
-    st.builds(Process, st.integers(1), WORDS, st.dictionaries(WORDS, WORDS | st.integers()), st.lists(WORDS).map(tuple)),
     st.builds(
-        Block, WORDS, st.integers(1), st.integers(1), st.floats(0, 1e9), st.integers(0), TIMES, st.lists(WORDS).map(tuple)
+        Process,
+        number=st.integers(1),
+        started_at=WORDS,
+        settings=st.dictionaries(WORDS, WORDS | st.integers()),
+        cells=st.lists(WORDS).map(tuple),
+    ),
+    st.builds(
+        Block,
+        cell=WORDS,
+        process=st.integers(1),
+        round=st.integers(1),
+        at_s=st.floats(0, 1e9),
+        first_ns=st.integers(0),
+        samples_ns=TIMES,
+        disturbed=st.lists(WORDS).map(tuple),
     ),
     st.builds(Failure, WORDS, st.integers(1), WORDS),
 )

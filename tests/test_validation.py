@@ -121,11 +121,11 @@ def records(moved: dict[str, float], held_out: str) -> Records:
     def lines() -> Iterator[Process | Block]:
         for process in (1, 2):
             cells = list(moved) + [held_out] * (process - 1)
-            yield Process(process, "2025-01-01T00:00:00+00:00", {}, tuple(cells))
+            yield Process(number=process, started_at="2025-01-01T00:00:00+00:00", settings={}, cells=tuple(cells))
             for number in range(1, 5):
                 for i, cell in enumerate(cells):
                     ns = round(1e9 * (1 + i) * (moved.get(cell, 1.0) if process == 2 else 1.0))
-                    yield Block(cell, process, number, float(number), ns, (ns,) * 5)
+                    yield Block(cell=cell, process=process, round=number, at_s=float(number), first_ns=ns, samples_ns=(ns,) * 5)
 
     found = Records()
     for line in lines():

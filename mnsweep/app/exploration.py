@@ -86,7 +86,8 @@ def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[
         cells = [cell for cell in asked if cell.deployment == deployment and cell.id not in apart]
         tried = [cell for cell in cells if known.was_tried(cell)]
         if deployment in known.models and len(tried) >= first:
-            wanted += _where_open(known, cells, tried, min(STEP, aims.measure - len(tried)), aims.max_latency_ms)
+            count = min(STEP, aims.measure - len(tried))
+            wanted += _where_open(known, cells, tried, count=count, max_latency_ms=aims.max_latency_ms)
         elif len(tried) < aims.measure:
             wanted += _spread(cells, tried, first - len(tried) if len(tried) < first else STEP)
     return wanted
@@ -99,13 +100,13 @@ def _spread(cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Ce
 
 
 def _where_open(
-    known: Knowledge, cells: Sequence[Cell], tried: Sequence[Cell], count: int, max_latency_ms: float | None
+    known: Knowledge, cells: Sequence[Cell], tried: Sequence[Cell], *, count: int, max_latency_ms: float | None
 ) -> list[Cell]:
     if count <= 0:
         return []
     done = {cell.id for cell in tried}
     by_id = {cell.id: cell for cell in cells if cell.id not in done}
-    ids = undecided(list(by_id), _all_latencies(known), _qualities(known), max_latency_ms, count)
+    ids = undecided(list(by_id), _all_latencies(known), _qualities(known), budget_ms=max_latency_ms, count=count)
     chosen = [by_id[key] for key in ids]
     return chosen + (_spread(cells, [*tried, *chosen], count - len(chosen)) if len(chosen) < count else [])
 

@@ -27,4 +27,12 @@ def predict(request: PredictRequest) -> list[Result]:
     channels = deployed_channels(cells, {}, known.records.probes)
     source = known.sweep.quality_source
     counted = count_table(cells, source, channels)
-    return with_predictions(counted, cells, models, channels, known.movement, source, request.extrapolate)
+    return with_predictions(
+        counted,
+        cells,
+        models=models,
+        channels=channels,
+        movement=known.movement,
+        quality_source=source,
+        extrapolate=request.extrapolate,
+    )

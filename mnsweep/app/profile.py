@@ -54,8 +54,7 @@ def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> Pro
 def write(found: Profile, folder: SweepFolder) -> list[str]:
     """Write `CELL.json` and the roofline plot as `CELL_roofline.png` and `.svg`; their names."""
     flagged = {name for finding in found.findings for name in finding.layers}
-    unit = "GOP/s" if found.cell.deployment.precision == "int8" else "GFLOP/s"
-    drawn = draw(collect(found.rows, flagged), found.roof, _caption(found), f"{found.cell.id}_roofline", unit)
+    drawn = draw(collect(found.rows, flagged), found.roof, _caption(found), f"{found.cell.id}_roofline", found.rate_unit)
     names = [f"{found.cell.id}.json", *drawn]
     text = json.dumps(to_document(found, names), indent=2, allow_nan=False) + "\n"
     for name, content in {names[0]: text.encode(), **drawn}.items():

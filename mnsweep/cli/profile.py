@@ -57,7 +57,7 @@ def _print(found: "Profile") -> None:
 
 
 def _kinds_table(found: "Profile") -> "Table":
-    heads = ("kind", "time\n(ms)", "time\n(%)", "mult-adds\n(%)", "params\n(%)", _unit(found))
+    heads = ("kind", "time\n(ms)", "time\n(%)", "mult-adds\n(%)", "params\n(%)", found.rate_unit)
     table = _table("time by kind, beside work on paper", heads)
     for kind in found.kinds:
         shares = (f"{share:.2f}" for share in (kind.time_pct, kind.mult_adds_pct, kind.params_pct))
@@ -66,8 +66,8 @@ def _kinds_table(found: "Profile") -> "Table":
 
 
 def _layers_table(found: "Profile", wide: bool) -> "Table":
-    per_byte = f"{_unit(found)[1:-2]}\n/ byte"
-    heads = ("layer", "ms", "%", "M mult-\nadds", _unit(found), "of peak\n(%)", per_byte, "bound\nby", "of roof\n(%)")
+    per_byte = f"{found.rate_unit[1:-2]}\n/ byte"
+    heads = ("layer", "ms", "%", "M mult-\nadds", found.rate_unit, "of peak\n(%)", per_byte, "bound\nby", "of roof\n(%)")
     table = _table(f"{found.cell.id}, layer by layer as deployed", heads)
     if wide:
         table.add_column("ran as", no_wrap=True)
@@ -89,10 +89,6 @@ def _table(title: str, heads: "Sequence[str]") -> "Table":
     for head in heads:
         table.add_column(head, justify="left" if head == heads[0] else "right", no_wrap=True)
     return table
-
-
-def _unit(found: "Profile") -> str:
-    return "GOP/s" if found.cell.deployment.precision == "int8" else "GFLOP/s"
 
 
 def _number(value: float | None) -> str:
@@ -125,7 +121,7 @@ def _time_lines(found: "Profile") -> list[str]:
 
 
 def _rate_lines(found: "Profile") -> list[str]:
-    unit, threads, roof = _unit(found), found.cell.deployment.threads, found.roof
+    unit, threads, roof = found.rate_unit, found.cell.deployment.threads, found.roof
     peak = bandwidth = "unknown: it could not be measured"
     of_peak = ""
     if roof.peak_gflops is not None:

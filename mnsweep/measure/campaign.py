@@ -133,7 +133,7 @@ class Campaign:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         ids = tuple(cell.id for cell in cells)
         padding = {key: text for key in ids if (text := self.padding.get(key))}
-        self._write(Process(number, started_at, settings, ids, padding))
+        self._write(Process(number=number, started_at=started_at, settings=settings, cells=ids, padding=padding))
 
     def _open(self, worker: Worker, cell: Cell) -> None:
         worker.open(cell.id, self.model_of(cell), cell.deployment)

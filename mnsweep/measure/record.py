@@ -19,7 +19,7 @@ Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Setting: TypeAlias = str | int | float
 
 
-class Process(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="process"):
+class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="process"):
     """One worker process: `number` counts from 1 within a sweep, `started_at` is UTC in ISO 8601.
 
     `settings` decides what may stand in one file: the version of each runtime under its name, the seed of the weights.
@@ -34,7 +34,7 @@ class Process(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     schema_version: int = SCHEMA_VERSION
 
 
-class Block(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
+class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
     """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is dropped: the caches were another cell's.
 
     `at_s` is the time since the process began, on a clock that never jumps. `disturbed` names what disturbed the machine
@@ -51,7 +51,7 @@ class Block(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", t
     canary: bool = False
 
 
-class Mark(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="mark"):
+class Mark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="mark"):
     """What the canary says afterwards of the blocks of `cells` in one round: they were `disturbed`, and why."""
 
     process: Count

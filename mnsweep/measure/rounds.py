@@ -121,7 +121,7 @@ class Rounds:
         typical_ns = typical_ns or median([ns for ns in canaries if ns is not None] or [1.0])
         for segment, off in zip(segments, _off(canaries, typical_ns), strict=True):
             if off and (cells := [key for key in segment if key not in self.failed]):
-                self.sink(Mark(self.process, number, tuple(cells), f"canary {off:+.0%}"))
+                self.sink(Mark(process=self.process, round=number, cells=tuple(cells), disturbed=f"canary {off:+.0%}"))
                 disturbed |= set(cells)
         return sorted(disturbed - self.failed), typical_ns
 

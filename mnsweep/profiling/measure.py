@@ -56,6 +56,11 @@ class Profile:
         return sum(row.ms for row in self.rows)
 
     @property
+    def rate_unit(self) -> str:
+        """What its rates are in: integer operations are no floating-point ones."""
+        return "GOP/s" if PRECISIONS[self.cell.deployment.precision].quantized else "GFLOP/s"
+
+    @property
     def gflops(self) -> float:
         """10⁹ operations in a second of all deployed mult-adds, at the latency without the profiler."""
         return sum(row.flops for row in self.rows) / (1e6 * self.latency_ms)

@@ -39,18 +39,22 @@ def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio
     """Of one table: its MobileNets against each other network, or, where it has no other, all against the heaviest."""
     counted = [
         _Counted(
-            row.model, _printed(row), deployed_cost(row.design).mult_adds, _latency_ms(measured.get(row.design)), row.design
+            model=row.model,
+            printed=_printed(row),
+            mult_adds=deployed_cost(row.design).mult_adds,
+            ms=_latency_ms(measured.get(row.design)),
+            design=row.design,
         )
         for row in rows
         if row.design and row.metric.startswith("mult_adds")
     ]
     return [
         Ratio(
-            ours.model,
-            other.model,
-            _quotient(other.printed, ours.printed),
-            other.mult_adds / ours.mult_adds,
-            _quotient(other.ms, ours.ms),
+            model=ours.model,
+            against=other.model,
+            mult_adds_ratio_paper=_quotient(other.printed, ours.printed),
+            mult_adds_ratio_computed=other.mult_adds / ours.mult_adds,
+            latency_ratio=_quotient(other.ms, ours.ms),
         )
         for ours, other in _pairs(counted)
     ]

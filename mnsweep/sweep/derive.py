@@ -65,8 +65,15 @@ def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
     if sweep.prediction is None:
         return results
     predictable = [cell for cell in sweep.cells if cell.id not in known.failures]
-    quality = (sweep.quality_source, sweep.prediction.extrapolate)
-    return with_predictions(results, predictable, known.models, known.channels, known.movement, *quality)
+    return with_predictions(
+        results,
+        predictable,
+        models=known.models,
+        channels=known.channels,
+        movement=known.movement,
+        quality_source=sweep.quality_source,
+        extrapolate=sweep.prediction.extrapolate,
+    )
 
 
 def derive(folder: SweepFolder) -> Outcome:
@@ -74,7 +81,7 @@ def derive(folder: SweepFolder) -> Outcome:
     known, machine = read(folder), folder.read_machine()
     results = tabulate(known, machine)
     held_out = known.prediction.held_out
-    checks = check(known.models, known.sweep.cells, known.latency_ms, known.channels, held_out)
+    checks = check(known.models, known.sweep.cells, known.latency_ms, channels=known.channels, held_out=held_out)
     if known.sweep.prediction:
         folder.replace(MODEL, to_json(known.models))
     folder.replace(CELLS, to_csv(results))
@@ -93,7 +100,7 @@ def derive(folder: SweepFolder) -> Outcome:
 
 def _plots(known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]) -> Mapping[str, bytes]:
     """Every picture of the sweep, by the name of its file."""
-    text = caption(known.sweep.name, results, known.records, machine, known.movement)
+    text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots = pareto_plot(results, text) | mult_adds_plot(measured, text) | cliffs_plot(measured, text)
     return plots | prediction_plot(checks, results, text) | paper_figures(results, text)

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Deployment, Design
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.names import PRECISIONS
 from mnsweep.result import UNPADDED, Result
 
 EVEN = 8
@@ -27,7 +28,7 @@ def _key(result: Result, **changed: object) -> tuple[object, ...]:
 
 def _warning(result: Result, by_settings: dict[tuple[object, ...], Result], machine: Machine) -> str | None:
     found = []
-    as_fp32 = by_settings.get(_key(result, precision="fp32")) if result.precision == "int8" else None
+    as_fp32 = by_settings.get(_key(result, precision="fp32")) if PRECISIONS[result.precision].quantized else None
     padded = result.pad != "none" and result.deployed_channels != UNPADDED
     unpadded = by_settings.get(_key(result, pad="none")) if padded else None
     if times := _slower(result, as_fp32):

@@ -33,6 +33,7 @@ def measured_table(
 def with_predictions(
     results: Sequence[Result],
     cells: Sequence[Cell],
+    *,
     models: Models,
     channels: Mapping[str, Channels],
     movement: Movement,

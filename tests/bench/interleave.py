@@ -23,5 +23,15 @@ def interleaved(models: Mapping[str, tuple[bytes, Deployment]], rounds: int = 60
             for number in range(rounds):
                 for name in rng.sample(sorted(models), len(models)):
                     timing = worker.time(name, 5, 20)
-                    blocks.append(Block(name, process, number, 0.0, timing.first_ns, timing.samples_ns, timing.disturbed))
+                    blocks.append(
+                        Block(
+                            cell=name,
+                            process=process,
+                            round=number,
+                            at_s=0.0,
+                            first_ns=timing.first_ns,
+                            samples_ns=timing.samples_ns,
+                            disturbed=timing.disturbed,
+                        )
+                    )
     return dict(fit(blocks).estimates)
