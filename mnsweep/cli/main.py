@@ -14,6 +14,7 @@ from mnsweep.errors import MnsweepError
 
 USAGE = 2
 STOPPED = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+LONGEST_WORD, SHOWN_OF_LONG = 200, 40  # characters
 KEPT = "everything measured so far is kept: the same command continues, 'mnsweep rebuild' uses what is there"
 # typer exports only the leaves of its exceptions, and newer versions carry a click of their own.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -67,8 +68,24 @@ def _stop(signum: int, frame: object) -> NoReturn:
 
 
 def _fail(message: object, exit_code: int) -> NoReturn:
-    typer.echo(f"mnsweep: {message}", err=True)
+    typer.echo(f"mnsweep: {readable(str(message))}", err=True)
     raise SystemExit(exit_code)
+
+
+def readable(text: str) -> str:
+    """The text as a line for a terminal: long words cut, control characters escaped, whatever somebody typed.
+
+    >>> readable("alpha " + "1" * 5000 + "\\x1b[2J")
+    'alpha 1111111111111111111111111111111111111111…'
+    """
+    words = (word if len(word) <= LONGEST_WORD else f"{word[:SHOWN_OF_LONG]}…" for word in text.split(" "))
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(words))
+
+
+def _leave_quietly() -> NoReturn:
+    """The reader of our output has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(0)
 
 
 def _usage_message(error: Any) -> str:
@@ -89,12 +106,13 @@ def main() -> NoReturn:
         _fail(with_flags(str(error)), error.exit_code)
     except UsageError as error:
         _fail(_usage_message(error), USAGE)
+    except OSError as error:  # a path that no file system takes, say; a broken pipe is none of these
+        if isinstance(error, BrokenPipeError):
+            _leave_quietly()
+        _fail(f"{error.filename or 'the output'}: {error.strerror}", USAGE)
     except StoppedError as stopped:
         word, exit_code = STOPPED[stopped.args[0]]
         _fail(f"{word}; {KEPT}", exit_code)
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
     if exit_code == STOPPED[signal.SIGINT][1]:  # typer makes an exit code of a KeyboardInterrupt
         _fail(f"interrupted; {KEPT}", exit_code)
     raise SystemExit(exit_code)

@@ -56,7 +56,7 @@ class Machine:
 
         Those have AVX2 and no 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
         """
-        return 7 if "AVX2" in str(self.checked["instruction_sets"]) and not self.has_int8_dot_products else 8
+        return 7 if "AVX2" in str(self.checked.get("instruction_sets", "")) and not self.has_int8_dot_products else 8
 
     @property
     def usable_threads(self) -> int:
