@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -18,11 +18,16 @@ _REBUILD = "recreate it with 'mnsweep rebuild'"
 
 
 def to_json(models: Mapping[Deployment, LatencyModel]) -> str:
-    """One JSON document, with the unit of each term and, for people, the coefficients in words."""
-    content = [
-        {"deployment": asdict(deployment), "coefficients": model.coefficients, **asdict(model)}
-        for deployment, model in models.items()
-    ]
+    """One JSON document, with the unit of each term and, for people, the coefficients in words.
+
+    Numbers have nine digits: what linear algebra adds after them differs between processors, and nobody measures it.
+    """
+    content = _rounded(
+        [
+            {"deployment": asdict(deployment), "coefficients": model.coefficients, **asdict(model)}
+            for deployment, model in models.items()
+        ]
+    )
     return json.dumps({"schema_version": SCHEMA_VERSION, "terms": UNITS, "models": content}, indent=1, allow_nan=False) + "\n"
 
 
@@ -42,6 +47,18 @@ def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
         reason = str(error).replace("`", "")  # backticks are for names of settings
         raise StoreError(f"{source}: is not a latency model ({reason})", _REBUILD) from None
     return models
+
+
+def _rounded(value: Any) -> Any:
+    match value:
+        case float():
+            return float(f"{value:.9g}")
+        case dict():
+            return {name: _rounded(part) for name, part in value.items()}
+        case list() | tuple():
+            return [_rounded(part) for part in value]
+        case _:
+            return value
 
 
 class _Version(msgspec.Struct, kw_only=True):
