@@ -4,7 +4,7 @@
 
     mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # on paper, at once
     results = mnsweep.grid(quick=True)                     # measured here
-    mnsweep.explore()                                      # a thousand designs from a score of measurements
+    mnsweep.explore()                                      # a thousand designs from about 20 measurements
     mnsweep.pick(max_latency_ms=20).choice
     mnsweep.export(0.5, 160, "model.onnx")
 

@@ -96,9 +96,13 @@ def explore(
 def predict(alpha: AxisValue, res: AxisValue, **settings: Any) -> pd.DataFrame:
     """What the saved models of an exploration (the newest of this machine, or `sweep`) say of any cells; nothing is measured.
 
-    A cell whose deployment has no model has no latency. Raises `StoreError` where there is no model, or one of another version.
+    A cell whose deployment has no model has no latency; `attrs` has the `results_dir` of the models. Raises `StoreError` where
+    there is no model, or one of another version.
     """
-    return _frame(predict_cells(_request(PredictRequest, alpha=alpha, res=res, **settings)))
+    outcome = predict_cells(_request(PredictRequest, alpha=alpha, res=res, **settings))
+    frame = _frame(outcome.results)
+    frame.attrs["results_dir"] = str(outcome.folder.path)
+    return frame
 
 
 def pick(sweep: str | None = None, *, verify: bool = True, listener: Listener = SILENT, **settings: Any) -> Choice:

@@ -36,6 +36,7 @@ from mnsweep.prepare.offers import prepare
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.store import SWEEP, SweepFolder
+from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 MEMORY_SHARE = 0.25  # of what is available, for the sessions of runtimes that are open at once
@@ -114,7 +115,7 @@ class Session:
         if not plan.pending:
             return
         if why:
-            self.listener.stage(f"{len(plan.pending)} cells {why}, about {plan.seconds:.0f} s at least")
+            self.listener.stage(f"{count_of(len(plan.pending), 'cell')} {why}, about {plan.seconds:.0f} s at least")
         self._prepare(list(dict.fromkeys(chain.from_iterable(group.all for group in plan.groups))))
         cells, beside = ([cell for cell in some if cell.id not in self.skipped] for some in (cells, beside))
         self._time(self.plan(cells, beside=beside, rules=rules), cells, rules or self.rules)

@@ -1,16 +1,21 @@
 """The README is true: its commands exist, its map is the package, its set-up commands can be found by `.ci/run`."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import typer.main
 
 from mnsweep.cli.main import app
+from mnsweep.cli.show import console, results_table
+from mnsweep.sweep.cells_file import from_csv
+from tests.fuzz import run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+PAPER = ROOT / "results" / "reference" / "paper"
 MODULES = sorted(p for p in (ROOT / "mnsweep").rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))
 
 
@@ -57,3 +62,40 @@ def test_set_up_commands_stand_behind_their_marks(which: str) -> None:
 def test_every_file_that_is_linked_is_there() -> None:
     for target in re.findall(r"\]\(((?!http)[^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def samples(command: str) -> list[tuple[str, list[str]]]:
+    """The README's command lines that begin so, each with the lines of output shown under it."""
+    blocks = [block.splitlines() for block in re.findall(r"```console\n(.+?)\n```", README, re.DOTALL)]
+    shown = [(block[0], block[1:]) for block in blocks if block[0].startswith(f"$ mnsweep {command}")]
+    return [(line, output) for line, output in shown if output and not output[0].startswith("$")]
+
+
+def check_shown(output: list[str], printed: str) -> None:
+    """The lines of `output` are printed in this order; `…` stands for any others."""
+    lines = iter(line.strip() for line in printed.splitlines())
+    for line in output:
+        assert line == "…" or line.strip() in lines, line
+
+
+@pytest.mark.parametrize(
+    "command, output", [sample for name in ("count", "predict", "paper --table", "export", "pick") for sample in samples(name)]
+)
+def test_the_output_shown_is_what_is_printed(
+    command: str, output: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    monkeypatch.chdir(tmp_path)
+    arguments = shlex.split(command.removeprefix("$ mnsweep "))
+    if arguments[0] == "pick":
+        arguments += ["--sweep", str(next(PAPER.glob("*")).relative_to(ROOT))]
+    ran = run(*arguments)
+    assert ran.status == 0, ran.err
+    check_shown([line for line in output if not line.startswith(("next: mnsweep pick", "reproduce"))], ran.out + ran.err)
+
+
+def test_the_table_shown_is_that_of_the_reference_run(capsys: pytest.CaptureFixture[str]) -> None:
+    (cells,) = PAPER.glob("*/cells.csv")
+    console().print(results_table(from_csv(cells.read_text(), cells), measured=True))
+    (output,) = [output for command, output in samples("grid") if "--alpha 0.25,0.5,0.75,1.0" in command]
+    check_shown([line for line in output if line.lstrip().startswith("a")], capsys.readouterr().out)

@@ -15,6 +15,7 @@ from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.space import Space
 from mnsweep.sweep.file import Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file
+from mnsweep.wording import count_of
 
 
 def asked_cells(space: Space, machine: Machine) -> tuple[Cell, ...]:
@@ -69,7 +70,7 @@ def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
         if designs <= FEWEST:
-            text = f"{designs} design{'s' * (designs != 1)} to explore: a model needs {FEWEST} measured ones, and others"
+            text = f"{count_of(designs, 'design')} to explore: a model needs {FEWEST} measured ones, and others"
             raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
     for cell in sweep.cells:
         if quality_of(cell, source, request.extrapolate) is None:

@@ -1,5 +1,7 @@
 """`mnsweep predict`: what the models of an exploration say of any cells; nothing is measured."""
 
+from dataclasses import dataclass
+
 from mnsweep.app.requests import PredictRequest
 from mnsweep.arch.deployed import deployed_channels
 from mnsweep.errors import StoreError
@@ -9,11 +11,19 @@ from mnsweep.result import Result
 from mnsweep.sweep.counts import count_table
 from mnsweep.sweep.derive import read
 from mnsweep.sweep.find import find_results, results_dir_or_default
-from mnsweep.sweep.store import MODEL
+from mnsweep.sweep.store import MODEL, SweepFolder
 from mnsweep.sweep.table import with_predictions
 
 
-def predict(request: PredictRequest) -> list[Result]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOutcome:
+    """`results`, one a cell, from the models in `folder`."""
+
+    folder: SweepFolder
+    results: tuple[Result, ...]
+
+
+def predict(request: PredictRequest) -> PredictOutcome:
     """A result for each cell, with predicted latency and accuracy; a cell whose deployment has no model has no latency.
 
     Raises `StoreError` where there is no model, or one of another version.
@@ -27,7 +37,7 @@ def predict(request: PredictRequest) -> list[Result]:
     channels = deployed_channels(cells, {}, known.records.probes)
     source = known.sweep.quality_source
     counted = count_table(cells, source, channels)
-    return with_predictions(
+    results = with_predictions(
         counted,
         cells,
         models=models,
@@ -36,3 +46,4 @@ def predict(request: PredictRequest) -> list[Result]:
         quality_source=source,
         extrapolate=request.extrapolate,
     )
+    return PredictOutcome(folder=folder, results=tuple(results))

@@ -18,6 +18,7 @@ from mnsweep.profiling.measure import profile as profile_cell
 from mnsweep.profiling.roofline import Row
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
+from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 SCHEMA_VERSION = 1
@@ -110,7 +111,7 @@ def _remark(finding: Finding) -> dict[str, Any]:
 
 def _caption(found: Profile) -> str:
     how = found.cell.deployment
-    threads, images = f"{how.threads} thread{'s' * (how.threads != 1)}", f"{how.batch} image{'s' * (how.batch != 1)}"
+    threads, images = count_of(how.threads, "thread"), count_of(how.batch, "image")
     return (
         f"{found.cell.id}: {found.latency_ms:.3g} ms for {images}. {found.machine.title}; {how.runtime} "
         f"{found.runtime_version}; {how.precision}; {threads}. Time of layers is by the runtime's own profiler.\n"

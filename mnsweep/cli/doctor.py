@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -119,7 +120,7 @@ def _width(half_width_pct: float | None) -> str:
 
 
 def _count(threads: int) -> str:
-    return f"{threads} thread{'s' * (threads != 1)}"
+    return count_of(threads, "thread")
 
 
 def _next(diagnosis: "Diagnosis") -> str:

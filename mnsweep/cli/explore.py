@@ -7,6 +7,7 @@ import typer
 
 from mnsweep.app.requests import ExploreRequest
 from mnsweep.cli import options as o
+from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
     from mnsweep.app.explore import ExploreOutcome
@@ -53,7 +54,7 @@ def explore(
 
 def _print_plan(request: ExploreRequest, json: bool) -> None:
     from mnsweep.app.explore import plan_exploration
-    from mnsweep.cli.show import count_of, print_json
+    from mnsweep.cli.show import print_json
 
     space, aims = plan_exploration(request)
     designs, deployments = ({getattr(cell, name) for cell in space.cells} for name in ("design", "deployment"))

@@ -6,6 +6,7 @@ import typer
 
 from mnsweep.app.requests import GridRequest
 from mnsweep.cli import options as o
+from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
     from mnsweep.app.grid import GridOutcome, GridPlan
@@ -49,7 +50,8 @@ def _print_plan(planned: "GridPlan", json: bool) -> None:
         about = {"sweep": plan.sweep, "results_dir": str(planned.folder)}
         print_json({**about, "cells": cells, "groups": len(plan.groups), "seconds": round(plan.seconds, 1)})
         return
-    typer.echo(f"{len(cells)} cells to measure in {len(plan.groups)} groups, about {plan.seconds:.0f} s, into {planned.folder}")
+    work = f"{count_of(len(cells), 'cell')} to measure in {count_of(len(plan.groups), 'group')}"
+    typer.echo(f"{work}, about {plan.seconds:.0f} s, into {planned.folder}")
     for cell in cells:
         typer.echo(cell)
 
@@ -64,7 +66,7 @@ def _print(outcome: "GridOutcome", json: bool) -> None:
 
 
 def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
-    from mnsweep.cli.show import advise, advise_files, advise_list, advise_speed, count_of, warn
+    from mnsweep.cli.show import advise, advise_files, advise_list, advise_speed, warn
 
     for cell, reason in outcome.failures.items():
         warn(f"{cell} failed: {reason}")

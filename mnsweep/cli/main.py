@@ -73,9 +73,9 @@ def _fail(message: object, exit_code: int) -> NoReturn:
 
 
 def readable(text: str) -> str:
-    """The text as a line for a terminal: long words cut, control characters escaped, whatever somebody typed.
+    r"""The text as a line for a terminal: long words cut, control characters escaped, whatever somebody typed.
 
-    >>> readable("alpha " + "1" * 5000 + "\\x1b[2J")
+    >>> readable("alpha " + "1" * 5000 + "\x1b[2J")
     'alpha 1111111111111111111111111111111111111111…'
     """
     words = (word if len(word) <= LONGEST_WORD else f"{word[:SHOWN_OF_LONG]}…" for word in text.split(" "))

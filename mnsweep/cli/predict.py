@@ -16,9 +16,11 @@ def predict(request: PredictRequest, json: o.Json = False, quiet: o.Quiet = Fals
     from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
     from mnsweep.options import changed
 
-    results = predict_cells(request)
+    outcome = predict_cells(request)
     if json:
-        print_json({"sweep": request.sweep, "machine": None, "results_dir": None, "cells": cells_of(results)})
+        folder = outcome.folder
+        about = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)}
+        print_json({**about, "cells": cells_of(outcome.results)})
     else:
-        console().print(results_table(results, measured=True))
-    advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}, to measure them".replace(" ,", ","), quiet)
+        console().print(results_table(outcome.results, measured=True))
+    advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}", quiet)

@@ -15,15 +15,14 @@ from mnsweep.cli.show import advise, warn
 from mnsweep.listener import Listener
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.wording import count_of
 
 
 def describe(status: Status) -> str:
     """One status in words."""
+    settled = f"{status.settled} of {count_of(status.cells, 'cell')} settled"
     widest = "" if status.widest_pct is None else f", widest ± {status.widest_pct:.1f} %"
-    return (
-        f"process {status.process}, round {status.round}: {status.settled} of {status.cells} cells settled{widest}, "
-        f"about {status.left_s:.0f} s left"
-    )
+    return f"process {status.process}, round {status.round}: {settled}{widest}, about {status.left_s:.0f} s left"
 
 
 class Narrator(Listener):
@@ -88,13 +87,14 @@ class GridNarrator(Narrator):
 
     def planned(self, plan: Plan) -> None:
         """Say how many cells are left, and how long they take."""
-        pending = len(plan.pending)
-        if not pending:
-            there = f"all {plan.kept} cells are in sweep {plan.sweep} already, measured since {plan.began_at}"
+        if not plan.pending:
+            there = f"sweep {plan.sweep} has {count_of(plan.kept, 'cell')} already, measured since {plan.began_at}"
             self._advise(f"{there}; to measure afresh: --fresh")
             return
-        earlier = f", {plan.kept} measured earlier (since {plan.began_at})" if plan.began_at else ""
-        self._advise(f"sweep {plan.sweep}: {pending} cells to measure{earlier}, about {plan.seconds:.0f} s at least")
+        kept = f", {plan.kept} measured earlier" if plan.kept else ""
+        begun = f" (begun {plan.began_at})" if plan.began_at else ""
+        left = f"{count_of(len(plan.pending), 'cell')} to measure{kept}{begun}"
+        self._advise(f"sweep {plan.sweep}: {left}, about {plan.seconds:.0f} s at least")
 
 
 class PaperNarrator(Narrator):
@@ -110,11 +110,9 @@ class PaperNarrator(Narrator):
         if self.announced:
             return
         self.announced = True
-        left = len(plan.pending)
-        if not left:
+        if not plan.pending:
             self._advise(f"every network was measured already, since {plan.began_at}; to measure afresh: --fresh")
             return
         begun = f", begun {plan.began_at}" if plan.began_at else ""
-        self._advise(
-            f"{left} networks to measure{begun}: about {plan.seconds:.0f} s, and at most {self.most_s:.0f} s of timing"
-        )
+        left = f"{count_of(len(plan.pending), 'network')} to measure{begun}"
+        self._advise(f"{left}: about {plan.seconds:.0f} s, and at most {self.most_s:.0f} s of timing")

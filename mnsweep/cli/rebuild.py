@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.wording import count_of
 
 EXAMPLE = "Example: mnsweep rebuild results/grid"
 
@@ -20,7 +21,7 @@ def rebuild(
     Text comes back byte for byte; pictures too, with the same versions of the plotting library and fonts.
     """
     from mnsweep.app.rebuild import rebuild as rebuild_folders
-    from mnsweep.cli.show import advise, count_of, print_json
+    from mnsweep.cli.show import advise, print_json
 
     rebuilt = []
     for outcome in rebuild_folders(folders):

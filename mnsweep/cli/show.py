@@ -88,11 +88,6 @@ def cells_of(results: Iterable[Result]) -> list[dict[str, Any]]:
     return [asdict(result) for result in results]
 
 
-def count_of(number: int, noun: str) -> str:
-    """`1 cell`, `2 cells`."""
-    return f"{number} {noun}{'s' * (number != 1)}"
-
-
 def results_table(results: Sequence[Result], measured: bool) -> Table:
     """A row for each cell; latency columns only where something was measured."""
     predicted = any(r.latency_source == PREDICTED for r in results)

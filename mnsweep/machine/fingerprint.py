@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnsweep.machine.facts import cpuinfo_field, read_facts, read_text
+from mnsweep.wording import count_of
 
 INSTRUCTION_SETS = {  # our name: the kernel's flag
     "AVX2": "avx2",
@@ -73,8 +74,8 @@ class Machine:
     @property
     def title(self) -> str:
         """Processor and cores, for captions."""
-        cpus = self.checked["logical_cpus"]
-        return f"{self.checked['cpu']} ({cpus} CPU{'s' * (cpus != 1)})"
+        cpus = int(self.checked["logical_cpus"])
+        return f"{self.checked['cpu']} ({count_of(cpus, 'CPU')})"
 
 
 def read_machine(root: Path = Path("/")) -> Machine:

@@ -20,6 +20,7 @@ from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend
 from mnsweep.plots.markers import Points, scatter
 from mnsweep.result import PREDICTED, Result
+from mnsweep.wording import count_of
 
 _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
 
@@ -87,7 +88,7 @@ def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
     (metric, _), *others = metrics.most_common()
     count = sum(number for _, number in others)
     kept = [r for r in results if r.quality_metric in (None, metric)]
-    return kept, f"Not shown: {count} measured cell{'s' * (count != 1)} with another quality metric."
+    return kept, f"Not shown: {count_of(count, 'measured cell')} with another quality metric."
 
 
 def _draw_predicted(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:

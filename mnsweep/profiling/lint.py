@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mnsweep.cell import Deployment
 from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.profiling.roofline import OTHER, Operator, Roof, Row, in_words
+from mnsweep.wording import count_of
 
 BLOCKED = "blocked"
 LAYOUT_OPS = ("Reorder", "Transpose")
@@ -123,7 +124,7 @@ def _precision(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> 
 def _reorders(rows: Sequence[Row], total_ms: float, dropped: bool) -> Finding:
     moves = [o for row in rows if row.name == OTHER for o in row.operators if o.op.startswith(LAYOUT_OPS)]
     ms = sum(o.ns for o in moves) / 1e6
-    text = f"{len(moves)} change{'s' * (len(moves) != 1)} of layout: {ms:.3f} ms, {100 * ms / total_ms:.1f} % of the time"
+    text = f"{count_of(len(moves), 'change')} of layout: {ms:.3f} ms, {100 * ms / total_ms:.1f} % of the time"
     needless = len(moves) > ENDS and dropped
     return Finding("reorders", text, "they stand around the layers above, and go away with that" if needless else "")
 

@@ -7,7 +7,7 @@
     python -m tests.bench.exported    our graph against torch's, interleaved
     python -m tests.bench.padding     zero-padded channels against the paper's (ten minutes)
     python -m tests.bench.precision   our int8 recipe against others, deployments against OpenVINO's own tool
-    python -m tests.bench.explore     how well a score of measurements predicts the others, and what a verified pick
+    python -m tests.bench.explore     how well about 20 measurements predicts the others, and what a verified pick
                                       loses (half an hour)
     python -m tests.bench.retest      repeated sweeps against one-after-another timing; time to settle; overhead
                                       (--disturbed: beside two noisy neighbours)

@@ -1,4 +1,4 @@
-"""How well a score of measurements predicts the others, and what a verified pick loses.
+"""How well about 20 measurements predicts the others, and what a verified pick loses.
 
     python -m tests.bench.explore [fp32 int8 threads unpadded] [surface] [speed] [whole] [regret]
 
