@@ -145,7 +145,7 @@ def _request(kind: Any, **values: Any) -> Any:
     """The request with these settings; raises `MnsweepError` on one that does not exist."""
     known = [setting.name for setting in settings_of(kind)]
     if unknown := [name for name in values if name not in known]:
-        raise MnsweepError(f"`{unknown[0]}` is no setting of this function", f"known settings are {', '.join(known)}")
+        raise MnsweepError(f"`{unknown[0]}` is not a setting of this function", f"known settings are {', '.join(known)}")
     for name in ("results_dir", "export", "calibration"):
         if isinstance(values.get(name), str):
             values[name] = Path(values[name])

@@ -58,7 +58,7 @@ def test_a_space_is_explored_and_predicted_and_picked_from(worker: FakeWorker) -
 
 
 def test_what_is_no_setting_is_refused_by_name() -> None:
-    with pytest.raises(MnsweepError, match="`alhpa` is no setting"):
+    with pytest.raises(MnsweepError, match="`alhpa` is not a setting"):
         mnsweep.count(alhpa=0.5)
     with pytest.raises(MnsweepError, match="`threads` 4096"):
         mnsweep.grid(0.5, 64, threads=4096)

@@ -153,7 +153,7 @@ def test_padding_that_gains_nothing_is_remarked_on_and_measured() -> None:
     seven, eight, auto, none = cells(*(Deployment(pad=pad) for pad in ("7", "8", "auto", "none")))
     prepared = prepare(FakeWorker(), (seven, eight, auto, none), {})
     assert list(prepared.remarks) == [seven.id]
-    assert "onnxruntime gains nothing from --pad 7 in fp32" in prepared.remarks[seven.id]
+    assert "onnxruntime gains nothing from padding to 7 in fp32" in prepared.remarks[seven.id]
     assert prepared.channels[seven.id] == multiples_of(7, expand(UNEVEN))
     assert not prepared.failures and not prepared.skipped
 

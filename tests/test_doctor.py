@@ -319,7 +319,7 @@ def test_much_disturbance_asks_to_look_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], disturbed: int, cautious: bool
 ) -> None:
     say(monkeypatch, found=diagnosis(repeatability=replace(TIMED, disturbed_blocks=disturbed)))
-    assert ("look again when less else runs" in capsys.readouterr().out) is cautious
+    assert ("look again when less is running" in capsys.readouterr().out) is cautious
 
 
 def test_what_is_poor_is_to_be_fixed_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

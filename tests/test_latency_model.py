@@ -255,7 +255,7 @@ BAD_FILES = [
     (with_first(missed=[0.0625] * 20).replace("0.0625", "1e999", 1), "out of range"),
     (with_first(deployment={"precision": "fp64"}), "precision 'fp64' is unknown"),
     (with_first(deployment={"threads": "1"}), "Expected int, got str"),
-    (with_first(deployment={"precision": "int8"}), "two models of one deployment"),
+    (with_first(deployment={"precision": "int8"}), "two models for one deployment"),
 ]  # fmt: skip
 
 

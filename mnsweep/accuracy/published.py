@@ -98,7 +98,7 @@ def weights_note(provenance: str | None) -> str:
     words, _, source = (provenance or "").rpartition(": ")
     if words == PREDICTED:
         return _TO_TRAIN
-    note = _WEIGHTS.get(source, "where its weights are is not known")
+    note = _WEIGHTS.get(source, "where to get its weights is unknown")
     is_quantized = any(words == precision.provenance for precision in PRECISIONS.values() if precision.quantized)
     return f"{_QUANTIZED}; {note}" if is_quantized else note
 

@@ -32,7 +32,7 @@ def the_cell(space: Space, machine: Machine) -> Cell:
         if (values := len({cell.settings()[name] for cell in cells})) > 1:
             axis = "res" if name == "resolution" else name
             asked = "" if getattr(space, axis) is None else f" {getattr(space, axis)}"
-            raise MnsweepError(f"`{axis}`{asked}: one network is wanted, these are {values}", "give one value")
+            raise MnsweepError(f"`{axis}`{asked}: takes one value, not {values}", "give one value")
     return cells[0]
 
 
@@ -41,7 +41,7 @@ def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
     most = max(cell.deployment.threads for cell in cells)
     if most > machine.usable_threads:
         text = f"`threads` {most}: this process may use {machine.usable_threads} CPUs here"
-        raise MnsweepError(text, "'auto' takes as many as that")
+        raise MnsweepError(text, "'auto' uses all of them")
 
 
 def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sweep:
@@ -70,7 +70,7 @@ def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
         if designs <= FEWEST:
-            text = f"{count_of(designs, 'design')} to explore: a model needs {FEWEST} measured ones, and others"
+            text = f"{count_of(designs, 'design')} to explore: a model needs {FEWEST} measured ones, and more to predict"
             raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
     for cell in sweep.cells:
         if quality_of(cell, source, request.extrapolate) is None:

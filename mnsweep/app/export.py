@@ -18,7 +18,7 @@ from mnsweep.worker.proxy import NewWorker, WorkerProcess
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
 SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
-SYNTHETIC_IMAGES = "{path} is quantized for synthetic images: fit for timing alone; real ones: `calibration` FOLDER"
+SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

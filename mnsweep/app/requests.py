@@ -45,7 +45,7 @@ class Measuring:
     max_latency_ms: float | None = option(
         None, "Your latency budget: cells near it get the narrowest intervals.", panel=MEASURING, low=0.0
     )
-    cell_timeout_s: float = option(60.0, "Give up a cell that does not answer for this long.", panel=MEASURING, low=0.1)
+    cell_timeout_s: float = option(60.0, "Give up on a cell that does not answer for this long.", panel=MEASURING, low=0.1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class PickRequest:
     no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.")
     sweep: str | None = option(None, "Name or folder of the sweep. Default: newest of this machine.")
     export: Path | None = option(None, "Also write the choice as an ONNX file.")
-    calibration: Path | None = option(None, "Folder of pictures to find int8 scales on. Default: synthetic images.")
+    calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
     turn: Turn = group(Turn)
     place: Place = group(Place)
 
@@ -139,7 +139,7 @@ class ExportRequest:
     )
     out: Path = option(..., "File to write.")
     batch: str = option("1", "Images per call, or 'symbolic' for any number.")
-    calibration: Path | None = option(None, "Folder of pictures to find int8 scales on. Default: synthetic images.")
+    calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
     seed: int = option(0, "Seed of the random weights.", low=0)
 
 

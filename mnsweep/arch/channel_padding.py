@@ -133,4 +133,4 @@ def from_text(text: str) -> dict[int, int]:
         pairs = [pair.split(">") for pair in text.split()]
         return {int(logical): int(deployed) for logical, deployed in pairs}
     except ValueError:
-        raise MnsweepError(f"channel padding {text!r} is no list of channels", "write it like 9>12 19>20") from None
+        raise MnsweepError(f"channel padding {text!r} is not a list of channels", "write it like 9>12 19>20") from None

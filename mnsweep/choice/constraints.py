@@ -25,11 +25,11 @@ class Constraints:
 
     max_latency_ms: float | None = option(None, "Budget for the upper end of the latency interval.", panel=CONSTRAINTS)
     margin_pct: float = option(0.0, "Keep this much below the latency budget.", panel=CONSTRAINTS)
-    min_top1: float | None = option(None, "Least top-1 accuracy in %, or the task's own quality.", panel=CONSTRAINTS)
-    max_params_m: float | None = option(None, "Most parameters, in millions.", panel=CONSTRAINTS)
-    max_mult_adds_m: float | None = option(None, "Most mult-adds, in millions.", panel=CONSTRAINTS)
-    max_size_mb: float | None = option(None, "Largest ONNX file, in 10⁶ bytes.", panel=CONSTRAINTS)
-    max_memory_mb: float | None = option(None, "Most peak activation memory, in 10⁶ bytes.", panel=CONSTRAINTS)
+    min_top1: float | None = option(None, "Minimum top-1 accuracy in %, or the task's own metric.", panel=CONSTRAINTS)
+    max_params_m: float | None = option(None, "Maximum parameters, in millions.", panel=CONSTRAINTS)
+    max_mult_adds_m: float | None = option(None, "Maximum mult-adds, in millions.", panel=CONSTRAINTS)
+    max_size_mb: float | None = option(None, "Maximum ONNX file size, in 10⁶ bytes.", panel=CONSTRAINTS)
+    max_memory_mb: float | None = option(None, "Maximum peak activation memory, in 10⁶ bytes.", panel=CONSTRAINTS)
     max_memory_kb: float | None = option(None, "The same in 10³ bytes, for microcontrollers.", panel=CONSTRAINTS)
     precision: str | None = option(None, "Only these precisions: fp32,int8. Default: any.", panel=CONSTRAINTS)
     runtime: str | None = option(None, "Only these runtimes: onnxruntime. Default: any.", panel=CONSTRAINTS)
@@ -40,7 +40,7 @@ class Constraints:
 
     def __post_init__(self) -> None:
         if self.percentile not in (None, *TAILS):
-            raise MnsweepError(f"`percentile` {self.percentile} is not kept", f"choose from {', '.join(map(str, TAILS))}")
+            raise MnsweepError(f"`percentile` {self.percentile} is unknown", f"choose from {', '.join(map(str, TAILS))}")
         if self.percentile and self.max_latency_ms is None:
             raise MnsweepError(f"`percentile` {self.percentile} requires `max_latency_ms`")
         if self.min_top1 is not None and self.min_top1 > 100:

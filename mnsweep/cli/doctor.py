@@ -21,7 +21,7 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim
 
 
 def doctor(
-    no_timing: Annotated[bool, typer.Option("--no-timing", help="Only look; measure no repeatability, no threads.")] = False,
+    no_timing: Annotated[bool, typer.Option("--no-timing", help="Only look; time nothing.")] = False,
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -105,7 +105,7 @@ def _lines(timed: "Repeatability | None") -> list[str]:
     if timed is None:
         return [f"speed          {moves}"]
     off = f"{timed.movement.faster_pct:.1f} % faster to {timed.movement.slower_pct:.1f} % slower than typical"
-    caution = "; look again when less else runs" if timed.disturbed_blocks > MUCH_DISTURBED * timed.blocks else ""
+    caution = "; look again when less is running" if timed.disturbed_blocks > MUCH_DISTURBED * timed.blocks else ""
     return [
         f"repeatability  {_width(timed.pct)} against other cells, on one thread, after the {SWEEP_ROUNDS} rounds of a sweep",
         f"disturbed      {timed.disturbed_blocks} of {timed.blocks} blocks in {timed.rounds} rounds{caution}",

@@ -43,7 +43,7 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
         _print(found)
         typer.echo(f"files          {path}: {', '.join(outcome.files)}")
     if found.disturbed_blocks > MUCH_DISTURBED * found.blocks:
-        advise(f"{found.disturbed_blocks} of {found.blocks} blocks were disturbed: look again when less else runs", quiet)
+        advise(f"{found.disturbed_blocks} of {found.blocks} blocks were disturbed: look again when less is running", quiet)
     advise(f"next: {_next(found)}", quiet)
 
 

@@ -101,7 +101,7 @@ def from_line(line: str | bytes) -> Record:
         raise
     if isinstance(record, Process) and record.schema_version != SCHEMA_VERSION:
         _check_version(line)
-        raise DamagedError(f"schema version {record.schema_version} is none that mnsweep ever wrote")
+        raise DamagedError(f"schema version {record.schema_version} was never written by mnsweep")
     return record
 
 

@@ -29,7 +29,7 @@ def rounds_left(estimate: Estimate | None, target_pct: float, rules: Rules) -> f
 def unsettled_reason(estimate: Estimate | None, target_pct: float, rules: Rules) -> str | None:
     """Why a cell did not settle, in words; None when it did."""
     if estimate is None:
-        return "not measured: the time was up before its turn"
+        return "not measured: the time ran out before its turn"
     if estimate.relative_ci_pct is not None and estimate.relative_ci_pct <= target_pct:
         return None
     if rules.least_rounds == rules.most_rounds <= estimate.rounds:

@@ -40,7 +40,7 @@ def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
         saved = msgspec.json.decode(text, type=_Saved).models
         models = {model.deployment: _model(model) for model in saved}
         if len(models) < len(saved):
-            raise MnsweepError("two models of one deployment")
+            raise MnsweepError("two models for one deployment")
     except StoreError:
         raise
     except (msgspec.DecodeError, RecursionError, UnicodeEncodeError, MnsweepError) as error:

@@ -120,5 +120,5 @@ def _resolve(prepared: Prepared, cell: Cell) -> None:
     channels = padding(expand(cell.design), deployment.pad, chain_ms)
     prepared.channels[cell.id] = channels
     if chain_ms and deployment.pad not in PADS and not gains(channels, chain_ms):
-        gained = f"{deployment.runtime} gains nothing from --pad {deployment.pad} in {deployment.precision} by the probe"
+        gained = f"{deployment.runtime} gains nothing from padding to {deployment.pad} in {deployment.precision} by the probe"
         prepared.remarks[cell.id] = f"{gained}; it is measured all the same"
