@@ -75,6 +75,12 @@ class Result:
         return _deployment(*(getattr(self, name) for name in _DEPLOYMENT))
 
     @property
+    def interval_ms(self) -> tuple[float, float] | None:
+        """Lower and upper end of the 95 % interval of the latency; None where there is none."""
+        low, high = self.latency_ci_low_ms, self.latency_ci_high_ms
+        return None if low is None or high is None else (low, high)
+
+    @property
     def channels(self) -> Channels | None:
         """Deployed channel count by logical one, empty where unpadded; None where `auto` was not resolved."""
         text = self.deployed_channels

@@ -1,4 +1,6 @@
-"""Numbers in words, the same in messages, tables and captions."""
+"""Words that columns, messages, tables and captions share."""
+
+STABLE, NOISY, DRIFTING = "stable", "noisy", "drifting"  # in the column `stability`
 
 
 def count_of(number: int, noun: str) -> str:

@@ -233,13 +233,22 @@ def test_what_pick_says_next_can_be_typed_as_it_stands(run: Run, sweep_folder: S
 
 
 @pytest.mark.parametrize(
-    "bounds",
-    [["--max-latency-ms", "0.1"], ["--min-top1", "99"], ["--max-latency-ms", "10", "--max-params-m", "0.1"]],
+    "bounds, said",
+    [
+        (["--max-latency-ms", "0.1"], "--max-latency-ms 0.1 excludes all 5 cells: the fastest available is a0.25_r128"),
+        (["--min-top1", "99"], "--min-top1 99 excludes all 5 cells: the nearest is a1.0_r224 with 70.9 %"),
+        (
+            ["--max-latency-ms", "10", "--max-params-m", "0.1"],
+            "--max-params-m 0.1 excludes all 5 cells: the nearest is a0.25_r",
+        ),
+        (["--precision", "int8"], "--precision int8 excludes all 5 cells: this sweep has fp32"),
+        (["--task", "ssd"], "--task ssd excludes all 5 cells: this sweep has classify"),
+    ],
 )
-def test_nothing_feasible_is_exit_status_1(run: Run, sweep_folder: SweepFolder, bounds: list[str]) -> None:
+def test_nothing_feasible_is_exit_status_1(run: Run, sweep_folder: SweepFolder, bounds: list[str], said: str) -> None:
     ran = run("pick", *bounds, "--export", "model.onnx")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.count("\n") == 1 and "the fastest available is a0.25_r128" in ran.err
+    assert ran.err.count("\n") == 1 and said in ran.err
     document = run("pick", *bounds, "--json").json
     assert (document["choice"], document["runner_up"], document["onnx_path"]) == (None, None, None)
     assert not Path("model.onnx").exists()

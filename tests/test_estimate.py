@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, Fit, Movement, fit
+from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, Estimate, Fit, Movement, fit
 from mnsweep.measure.polish import median_polish
 from mnsweep.measure.record import Block
 
@@ -107,11 +107,25 @@ def test_the_spread_between_processes_is_in_the_relative_interval() -> None:
     assert pytest.approx(float(np.mean(widths)), rel=0.25) == 100 * 1.96 * 0.02 / 3**0.5
 
 
+def ends_ms(estimate: Estimate) -> tuple[float, float]:
+    assert estimate.ci_low_ms is not None and estimate.ci_high_ms is not None
+    return estimate.ci_low_ms, estimate.ci_high_ms
+
+
+@pytest.mark.parametrize("cells, rounds, has_one", [(3, 1, False), (3, 2, True), (1, 5, False), (1, 6, True)])
+def test_too_few_rounds_have_no_interval(cells: int, rounds: int, has_one: bool) -> None:
+    truth = dict(list(TRUTH.items())[:cells])
+    for estimate in fit(blocks_of(truth, rounds=rounds, noise=0.01)).estimates.values():
+        assert (estimate.ci_low_ms is not None) == (estimate.ci_high_ms is not None) == has_one
+        assert has_one or estimate.relative_ci_pct is None
+
+
 def test_the_absolute_interval_holds_the_movement_of_the_machine() -> None:
     calm = fit(blocks_of(TRUTH, weather=0.001)).estimates["c3"]
     moody = fit(blocks_of(TRUTH, weather=0.1)).estimates["c3"]
-    assert calm.ci_low_ms < calm.p50_ms < calm.ci_high_ms
-    assert moody.ci_high_ms / moody.ci_low_ms > 1.2 > 1.05 > calm.ci_high_ms / calm.ci_low_ms
+    (calm_low, calm_high), (moody_low, moody_high) = ends_ms(calm), ends_ms(moody)
+    assert calm_low < calm.p50_ms < calm_high
+    assert moody_high / moody_low > 1.2 > 1.05 > calm_high / calm_low
     assert (moody.relative_ci_pct or 0) < 1.5
 
 

@@ -167,7 +167,7 @@ def test_budgets_on_percentiles_use_measured_tails_alone(percentile: int, budget
 def test_a_percentile_that_no_cell_has_runs_for_is_said() -> None:
     results = Truth([(1.0, 1.0, 90.0)]).measured().results
     got = pick(results, Constraints(max_latency_ms=9.0, percentile=99))
-    assert got.choice is None and "no cell has enough measured runs for its 99th percentile" in got.reason
+    assert got.choice is None and "not considered: 1 cell with too few runs for the 99th percentile" in got.reason
 
 
 CHOOSERS: list[Callable[[Truth, Constraints], object]] = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
@@ -12,6 +12,8 @@ from mnsweep.result import Result
 
 WORDS = ("precision", "runtime", "task")  # constraints that name values
 TAILS = (90, 99)  # percentiles that are kept
+DEFAULT_RELATIVE_CI = 20.0  # %, against other cells: a wider interval tells networks twice as large apart hardly at all
+Cost: TypeAlias = Callable[[Result], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,9 @@ class Constraints:
     max_size_mb: float | None = option(None, "Maximum ONNX file size, in 10⁶ bytes.", panel=CONSTRAINTS)
     max_memory_mb: float | None = option(None, "Maximum peak activation memory, in 10⁶ bytes.", panel=CONSTRAINTS)
     max_memory_kb: float | None = option(None, "The same in 10³ bytes, for microcontrollers.", panel=CONSTRAINTS)
+    max_relative_ci: float = option(
+        DEFAULT_RELATIVE_CI, "Ignore measured cells known less well than ± this, in %.", panel=CONSTRAINTS
+    )
     precision: str | None = option(None, "Only these precisions: fp32,int8. Default: any.", panel=CONSTRAINTS)
     runtime: str | None = option(None, "Only these runtimes: onnxruntime. Default: any.", panel=CONSTRAINTS)
     percentile: int | None = option(
@@ -56,7 +61,7 @@ class Constraints:
     @property
     def has_budget(self) -> bool:
         """Whether any cost has an upper bound; without one, the fastest cell is chosen, not the most accurate."""
-        return any(getattr(self, f.name) is not None for f in fields(self) if f.name.startswith("max_"))
+        return bool(active_bounds(self))
 
 
 def _check_word(name: str, word: str) -> None:
@@ -74,33 +79,35 @@ def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None
     return None if high is None else high * (1 + constraints.margin_pct / 100)
 
 
-def _latency(c: Constraints) -> Callable[[Result], float | None]:
-    return lambda r: guarded_latency_ms(r, c)
+def active_bounds(c: Constraints) -> dict[str, tuple[float, Cost]]:
+    """Every upper bound on a cost that is set, by its setting: the bound, and the cost of a result in the same unit."""
+    costs: dict[str, Cost] = {
+        "max_latency_ms": lambda r: guarded_latency_ms(r, c),
+        "max_params_m": lambda r: r.params / 1e6,
+        "max_mult_adds_m": lambda r: r.mult_adds / 1e6,
+        "max_size_mb": lambda r: r.onnx_bytes / 1e6,
+        "max_memory_mb": lambda r: r.peak_activation_bytes / 1e6,
+        "max_memory_kb": lambda r: r.peak_activation_bytes / 1e3,
+    }
+    return {name: (bound, cost) for name, cost in costs.items() if (bound := getattr(c, name)) is not None}
 
 
-def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], float | None]]]:
-    """(setting, bound, cost of a result) for every upper bound."""
-    return [
-        ("max_latency_ms", c.max_latency_ms, _latency(c)),
-        ("max_params_m", c.max_params_m, lambda r: r.params / 1e6),
-        ("max_mult_adds_m", c.max_mult_adds_m, lambda r: r.mult_adds / 1e6),
-        ("max_size_mb", c.max_size_mb, lambda r: r.onnx_bytes / 1e6),
-        ("max_memory_mb", c.max_memory_mb, lambda r: r.peak_activation_bytes / 1e6),
-        ("max_memory_kb", c.max_memory_kb, lambda r: r.peak_activation_bytes / 1e3),
-    ]
+def active_words(c: Constraints) -> dict[str, list[str]]:
+    """The accepted values of every setting that is constrained to names."""
+    return {name: allowed.split(",") for name in WORDS if (allowed := getattr(c, name)) is not None}
+
+
+def is_wide(result: Result, c: Constraints) -> bool:
+    """Whether a latency was measured, but is known less well than `max_relative_ci` asks for."""
+    return result.relative_ci_pct is not None and result.relative_ci_pct > c.max_relative_ci
 
 
 def violations(result: Result, constraints: Constraints) -> list[str]:
     """The names of the constraints that `result` does not meet; an unknown value meets none."""
-    violated = [
-        name
-        for name, bound, cost in _checks(constraints)
-        if bound is not None and ((value := cost(result)) is None or value > bound)
-    ]
-    for name in WORDS:
-        allowed = getattr(constraints, name)
-        if allowed is not None and getattr(result, name) not in allowed.split(","):
-            violated.append(name)
+    bounds = active_bounds(constraints).items()
+    violated = [name for name, (bound, cost) in bounds if (value := cost(result)) is None or value > bound]
+    violated += [name for name, allowed in active_words(constraints).items() if getattr(result, name) not in allowed]
+    violated += ["max_relative_ci"] * is_wide(result, constraints)
     least = constraints.min_top1
     if least is not None and (result.quality_pct is None or result.quality_pct < least):
         violated.append("min_top1")

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import floor, log10
 from statistics import median
 
-from mnsweep.accuracy.published import weights_note
 from mnsweep.choice.constraints import Constraints, guarded_latency_ms, violations
+from mnsweep.choice.reasons import as_typed, why, why_none
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
@@ -35,13 +34,12 @@ def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
     """
     candidates = _candidates(results, constraints)
     _check_metrics(candidates, constraints)
-    if not candidates:
-        return Choice(choice=None, runner_up=None, reason=_nothing_to_choose_from(results, constraints))
     ranked = _ranked(candidates, constraints)
     if not ranked:
-        return Choice(choice=None, runner_up=None, reason=_nothing_feasible(candidates, constraints))
+        return Choice(choice=None, runner_up=None, reason=why_none(results, candidates, constraints))
     best, *others = ranked
-    reason = _reason(best, candidates, constraints, feasible=len(ranked))
+    first, *rest = why(best, results, candidates, constraints)
+    reason = "; ".join((first, *_looser(best, candidates, constraints), *rest))
     return Choice(choice=best, runner_up=others[0] if others else None, reason=reason)
 
 
@@ -125,6 +123,16 @@ def next_budget(choice: Result, results: Sequence[Result], constraints: Constrai
     return None if bought is None else (min(better), bought)
 
 
+def _looser(choice: Result, candidates: Sequence[Result], constraints: Constraints) -> list[str]:
+    """What the next looser latency budget buys, in words; nothing where it buys nothing."""
+    looser = next_budget(choice, candidates, constraints)
+    if looser is None:
+        return []
+    budget_ms, cell = looser
+    budget = as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
+    return [f"the next looser budget, {budget} ms, would buy {cell.cell} with {quality_text(cell)}"]
+
+
 def _best_within(budget_ms: float, results: Sequence[Result], constraints: Constraints) -> Result | None:
     looser = replace(constraints, max_latency_ms=budget_ms)
     return next(iter(_ranked(_candidates(results, looser), looser)), None)
@@ -134,61 +142,3 @@ def _candidates(results: Sequence[Result], constraints: Constraints) -> list[Res
     known = ["latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "quality_pct"]
     known += [f"latency_p{constraints.percentile}_ms"] if constraints.percentile else []
     return [r for r in results if all(getattr(r, name) is not None for name in known)]
-
-
-def _reason(choice: Result, candidates: Sequence[Result], constraints: Constraints, feasible: int) -> str:
-    aim = "most accurate" if constraints.has_budget else "fastest"
-    predicted = choice.latency_source == PREDICTED
-    parts = [
-        f"{choice.cell} is the {aim} of {feasible} feasible cells (of {len(candidates)} with latency and quality): "
-        f"{quality_text(choice)} at{' predicted' * predicted} {ms_text(choice.latency_p50_ms)} ms, "
-        f"{ms_text(guarded_latency_ms(choice, constraints))} ms {_counted_in(constraints)}"
-    ]
-    if looser := next_budget(choice, candidates, constraints):
-        budget_ms, cell = looser
-        budget = _as_typed(budget_ms, lambda ms: _best_within(ms, candidates, constraints) == cell)
-        parts.append(f"the next looser budget, {budget} ms, would buy {cell.cell} with {quality_text(cell)}")
-    if predicted:
-        parts.append("its latency was not measured (`no_verify`)")
-    parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
-    return "; ".join(parts)
-
-
-def _counted_in(constraints: Constraints) -> str:
-    """What the latency of a choice includes, in words."""
-    high = f"at the {constraints.percentile}th percentile" if constraints.percentile else "at the upper end of the interval"
-    return high + (f" with a margin of {constraints.margin_pct:g} %" if constraints.margin_pct else "")
-
-
-def _as_typed(ms: float, works: Callable[[float], bool]) -> str:
-    """The shortest decimal of at least `ms`, in three digits or more, that works when it is typed."""
-    for digits in range(3, 17):
-        step = 10.0 ** (floor(log10(ms)) + 1 - digits) if ms > 0 else 1.0
-        for text in (f"{ms:.{digits}g}", f"{ms + step:.{digits}g}"):
-            if float(text) >= ms and works(float(text)):
-                return text if "e" not in text else f"{float(text):.0f}"
-    return repr(ms)
-
-
-def _nothing_to_choose_from(results: Sequence[Result], constraints: Constraints) -> str:
-    if not any(r.latency_p50_ms is not None for r in results):
-        return "no cell of this sweep was measured; run 'mnsweep grid' again"
-    if constraints.percentile and _candidates(results, replace(constraints, percentile=None)):
-        return (
-            f"no cell has enough measured runs for its {constraints.percentile}th percentile; "
-            "measure longer: 'mnsweep grid' with a smaller `ci_pct`"
-        )
-    return (
-        "no cell of this sweep has a quality: no published source covers its designs; "
-        "sweep α 0.25, 0.5, 0.75 or 1.0 at 128, 160, 192 or 224 px"
-    )
-
-
-def _nothing_feasible(candidates: Sequence[Result], constraints: Constraints) -> str:
-    fastest = min(candidates, key=lambda r: r.latency_ci_high_ms or float("inf"))
-    best = max(candidates, key=lambda r: r.quality_pct or 0.0)
-    return (
-        f"no cell meets the constraints; the fastest available is {fastest.cell} at {ms_text(fastest.latency_p50_ms)} ms "
-        f"(needs `max_latency_ms` {_as_typed(guarded_latency_ms(fastest, constraints) or 0.0, lambda ms: True)}), "
-        f"the most accurate is {best.cell} with {quality_text(best)}"
-    )

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
+from mnsweep.wording import STABLE
 
 if TYPE_CHECKING:
     from mnsweep.sweep.derive import Outcome
@@ -147,7 +148,7 @@ def _marks(r: Result) -> str:
 
 
 def _interval(r: Result) -> str:
-    return "–" if r.latency_p50_ms is None else f"{ms_text(r.latency_ci_low_ms)}–{ms_text(r.latency_ci_high_ms)}"
+    return "–" if r.interval_ms is None else "–".join(map(ms_text, r.interval_ms))
 
 
 def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
@@ -170,5 +171,7 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 def sentence(r: Result) -> str:
     """One cell in one line."""
     quality = f"{quality_text(r)} {metric_of([r]).short} ({r.quality_source})"
-    latency = f"{ms_text(r.latency_p50_ms)} ms ({ms_text(r.latency_ci_low_ms)} to {ms_text(r.latency_ci_high_ms)})"
+    interval = "no interval" if r.interval_ms is None else " to ".join(map(ms_text, r.interval_ms))
+    interval += f", {r.stability}" if r.stability not in (None, STABLE) else ""
+    latency = f"{ms_text(r.latency_p50_ms)} ms ({interval})"
     return f"{r.cell}: {quality}, {latency}, {r.params / 1e6:.2f} M params, {r.mult_adds / 1e6:.0f} M mult-adds"

@@ -22,25 +22,27 @@ from scipy.special import stdtrit
 
 from mnsweep.measure.polish import Array, Polished, join, polish
 from mnsweep.measure.record import Block
+from mnsweep.wording import DRIFTING, NOISY, STABLE, count_of
 
 NOISY_ABOVE = 0.02  # relative half width: twice the 1 % that neighbours on a grid ask for
 DRIFT_ABOVE = 0.02  # between the halves of a sweep, when it is also beyond what the interval explains
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest samples that bound these percentiles (MLPerf Inference rules)
 DRIFT_ROUNDS = 3  # fewest rounds of each half: the median of fewer is one round's
+LONE_ROUNDS = 6  # fewest rounds in which the movement of the machine is the interval of a cell without others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
     """Latency of one cell at the machine's typical speed; per batch, in milliseconds.
 
-    `relative_ci_pct` is the half width against the other cells of the sweep (None for a lone cell or round);
-    percentiles are of the raw samples, None where there are too few of them. `stability` is `stable`, `noisy`
-    or `drifting`, with the reason beside it.
+    `ci_low_ms` and `ci_high_ms` are None where there are too few rounds for an interval. `relative_ci_pct` is the half width
+    against the other cells of the sweep (None for a lone cell or round); percentiles are of the raw samples, None where there
+    are too few of them. `stability` is `stable`, `noisy` or `drifting`, with the reason beside it.
     """
 
     p50_ms: float
-    ci_low_ms: float
-    ci_high_ms: float
+    ci_low_ms: float | None
+    ci_high_ms: float | None
     relative_ci_pct: float | None
     p90_ms: float | None
     p99_ms: float | None
@@ -90,14 +92,14 @@ def fit(blocks: Sequence[Block]) -> Fit:
 
 def _estimate(effects: _Effects, i: int, blocks: Sequence[Block]) -> Estimate:
     effect, half = effects.effect[i], effects.half[i]
-    known_half = 0.0 if np.isnan(half) else half
     samples = [ns for b in blocks for ns in b.samples_ns]
     rounds = len({(b.process, b.round) for b in blocks})
     stability, reason = _stability(half, effects.drift[i], rounds)
+    low, high = _interval_ms(effects, i, rounds)
     return Estimate(
         p50_ms=_ms(effect),
-        ci_low_ms=_ms(effect - np.hypot(known_half, effects.faster)),
-        ci_high_ms=_ms(effect + np.hypot(known_half, effects.slower)),
+        ci_low_ms=low,
+        ci_high_ms=high,
         relative_ci_pct=None if np.isnan(half) else 100 * float(np.expm1(half)),
         p90_ms=_percentile_ms(samples, 90, P90_SAMPLES),
         p99_ms=_percentile_ms(samples, 99, P99_SAMPLES),
@@ -109,15 +111,23 @@ def _estimate(effects: _Effects, i: int, blocks: Sequence[Block]) -> Estimate:
     )
 
 
+def _interval_ms(effects: _Effects, i: int, rounds: int) -> tuple[float | None, float | None]:
+    """The absolute 95 % interval of cell `i`; (None, None) where its rounds are too few for one."""
+    effect, half = effects.effect[i], effects.half[i]
+    if np.isnan(half) and (len(effects.cells) > 1 or rounds < LONE_ROUNDS):
+        return None, None
+    half = np.nan_to_num(half)  # a lone cell has the movement of the machine alone
+    return _ms(effect - np.hypot(half, effects.faster)), _ms(effect + np.hypot(half, effects.slower))
+
+
 def _stability(half: float, drift: float, rounds: int) -> tuple[str, str]:
     if np.isnan(half):
-        counted = f"{rounds} round{'s' * (rounds != 1)}"
-        return "noisy", f"{counted} of a lone cell, or a lone round: too few for an interval"
+        return NOISY, f"{count_of(rounds, 'round')} of a lone cell, or a lone round: too few for an interval"
     if abs(drift) > max(DRIFT_ABOVE, 2 * half):
         direction = "slower" if drift > 0 else "faster"
-        return "drifting", f"{100 * abs(drift):.1f} % {direction} in the second half of the rounds than in the first"
+        return DRIFTING, f"{100 * abs(drift):.1f} % {direction} in the second half of the rounds than in the first"
     width = f"± {100 * half:.2f} % after {rounds} rounds"
-    return ("stable" if half <= NOISY_ABOVE else "noisy"), width
+    return (STABLE if half <= NOISY_ABOVE else NOISY), width
 
 
 def _ms(log_ns: float) -> float:

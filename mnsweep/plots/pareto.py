@@ -157,7 +157,7 @@ def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
 
 
 def _ends(result: Result) -> tuple[float, float]:
-    return result.latency_ci_low_ms or _latency(result), result.latency_ci_high_ms or _latency(result)
+    return result.interval_ms or (_latency(result), _latency(result))
 
 
 def _intervals(axes: Axes, results: Sequence[Result]) -> None:

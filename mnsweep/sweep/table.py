@@ -83,8 +83,8 @@ def _has_both(r: Result) -> bool:
 def _latency(estimate: Estimate, batch: int) -> dict[str, Any]:
     return {
         "latency_p50_ms": round(estimate.p50_ms, MS_DIGITS),
-        "latency_ci_low_ms": round(estimate.ci_low_ms, MS_DIGITS),
-        "latency_ci_high_ms": round(estimate.ci_high_ms, MS_DIGITS),
+        "latency_ci_low_ms": rounded(estimate.ci_low_ms, MS_DIGITS),
+        "latency_ci_high_ms": rounded(estimate.ci_high_ms, MS_DIGITS),
         "relative_ci_pct": rounded(estimate.relative_ci_pct, PCT_DIGITS),
         "latency_p90_ms": rounded(estimate.p90_ms, MS_DIGITS),
         "latency_p99_ms": rounded(estimate.p99_ms, MS_DIGITS),
