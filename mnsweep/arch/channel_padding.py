@@ -17,6 +17,7 @@ from math import log, prod
 from typing import Any
 
 from mnsweep.arch.layer import Layer, image
+from mnsweep.cell import PAD_RANGE
 from mnsweep.errors import MnsweepError
 
 Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ
@@ -131,6 +132,12 @@ def from_text(text: str) -> dict[int, int]:
     """The channels that `to_text` wrote; raises `MnsweepError` on anything else."""
     try:
         pairs = [pair.split(">") for pair in text.split()]
-        return {int(logical): int(deployed) for logical, deployed in pairs}
+        channels = {int(logical): int(deployed) for logical, deployed in pairs}
     except ValueError:
-        raise MnsweepError(f"channel padding {text!r} is not a list of channels", "write it like 9>12 19>20") from None
+        raise MnsweepError(f"channel padding {text!r:.80} is not a list of channels", "write it like 9>12 19>20") from None
+    for logical, deployed in channels.items():
+        if not 0 < logical < deployed < logical + PAD_RANGE[1]:
+            raise MnsweepError(
+                f"channel padding {logical}>{deployed} is not one that mnsweep makes", "write it like 9>12 19>20"
+            )
+    return channels

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
+from mnsweep.measure.consistency import difference
 from mnsweep.measure.fit import Estimate, fit
 from mnsweep.measure.plan import Group
 from mnsweep.measure.record import Process, Record, Records
@@ -123,13 +124,11 @@ class Campaign:
 
     def _begin(self, number: int, cells: Sequence[Cell]) -> None:
         settings = {**self.settings, "sustain_s": self.rules.sustain_s}
-        for earlier in self.records.processes:
-            for name, value in settings.items():
-                if (then := earlier.settings.get(name, value)) != value:  # a runtime may join later
-                    raise StoreError(
-                        f"this sweep was measured with {name} {then}, now it is {value}",
-                        "start over with `fresh`, or use another `name`",
-                    )
+        earlier = {name: value for process in self.records.processes for name, value in process.settings.items()}
+        if differing := difference(earlier, settings):  # a runtime may join later
+            name, then, now = differing
+            fix = "start over with `fresh`, or use another `name`"
+            raise StoreError(f"this sweep was measured with {name} {then}, now it is {now}", fix)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         ids = tuple(cell.id for cell in cells)
         padding = {key: text for key in ids if (text := self.padding.get(key))}

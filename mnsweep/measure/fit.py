@@ -83,6 +83,7 @@ class _Effects:
 
 def fit(blocks: Sequence[Block]) -> Fit:
     """Estimates and movement from all `blocks` of a sweep. Deterministic; no blocks are no estimates."""
+    blocks = [block for block in blocks if min(block.samples_ns) > 0]  # else the clock stood still, or jumped back
     if not blocks:
         return Fit({}, Movement(0.0, 0.0))
     effects, cell_blocks = _effects(blocks), _by_cell(blocks)
@@ -162,8 +163,7 @@ def _undisturbed(blocks: Sequence[Block]) -> list[Block]:
     kept = _by_cell(blocks)
     for cell, cell_blocks in kept.items():
         calm = [b for b in cell_blocks if not b.disturbed]
-        positive = [b for b in cell_blocks if min(b.samples_ns) > 0]
-        kept[cell] = calm if 2 * len(calm) >= len(cell_blocks) else positive or cell_blocks
+        kept[cell] = calm if 2 * len(calm) >= len(cell_blocks) else cell_blocks
     return [b for cell_blocks in kept.values() for b in cell_blocks]
 
 

@@ -12,10 +12,15 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
+from mnsweep.arch.channel_padding import NARROW, WIDE, from_text
 from mnsweep.decoding import DamagedError, from_json
+from mnsweep.errors import MnsweepError
 
 SCHEMA_VERSION = 1
+LONGEST_NS = 10**13  # of one run: hours
+LONGEST_S = 10**8  # of one process: years
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Nanoseconds: TypeAlias = Annotated[int, Meta(ge=-LONGEST_NS, le=LONGEST_NS)]  # a clock may jump back
 Setting: TypeAlias = str | int | float
 
 
@@ -44,9 +49,9 @@ class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
     cell: str
     process: Count
     round: Count
-    at_s: float
-    first_ns: int
-    samples_ns: Annotated[tuple[int, ...], Meta(min_length=1)]
+    at_s: Annotated[float, Meta(ge=0, le=LONGEST_S)]
+    first_ns: Nanoseconds
+    samples_ns: Annotated[tuple[Nanoseconds, ...], Meta(min_length=1)]
     disturbed: tuple[str, ...] = ()
     canary: bool = False
 
@@ -76,7 +81,7 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", t
 
     runtime: str
     precision: str
-    chain_ms: Mapping[int, float]
+    chain_ms: Mapping[int, Annotated[float, Meta(gt=0, le=LONGEST_NS)]]
 
 
 Record: TypeAlias = Probe | Process | Block | Mark | Failure
@@ -102,7 +107,28 @@ def from_line(line: str | bytes) -> Record:
     if isinstance(record, Process) and record.schema_version != SCHEMA_VERSION:
         _check_version(line)
         raise DamagedError(f"schema version {record.schema_version} was never written by mnsweep")
+    _check_values(record)
     return record
+
+
+def _check_values(record: Record) -> None:
+    """Raise `DamagedError` for values of the right type that nobody can have measured."""
+    match record:
+        case Block(samples_ns=samples, disturbed=()) if min(samples) <= 0:
+            raise DamagedError(f"samples_ns: {min(samples)} ns is no time, and nothing disturbed the clock")
+        case Probe(chain_ms=chain_ms):
+            if chain_ms.keys() != {*NARROW, *WIDE}:
+                raise DamagedError("chain_ms: these are not the channel counts that a probe times")
+        case Process(padding=padding):
+            for cell, text in padding.items():
+                _check_padding(cell, text)
+
+
+def _check_padding(cell: str, text: str) -> None:
+    try:
+        from_text(text)
+    except MnsweepError as error:
+        raise DamagedError(f"padding of {cell}: {error.what}") from None
 
 
 def _check_version(line: str | bytes) -> None:

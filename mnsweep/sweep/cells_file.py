@@ -83,6 +83,14 @@ def _check_numbers(result: Result) -> None:
         value = getattr(result, name)
         if value is not None and not -sys.float_info.max <= value <= sys.float_info.max:
             raise MnsweepError(f"{name} is not a finite number", _REBUILD)
+        if value is not None and value < 0:
+            raise MnsweepError(f"{name} {value:g} is below 0", _REBUILD)
+    if result.quality_pct is not None and result.quality_pct > 100:
+        raise MnsweepError(f"quality_pct {result.quality_pct:g} is above 100", _REBUILD)
+    low, middle, high = result.latency_ci_low_ms, result.latency_p50_ms, result.latency_ci_high_ms
+    ends = [ms for ms in (low, middle, high) if ms is not None]
+    if ends != sorted(ends) or (middle is not None and middle <= 0) or (middle is None and ends):
+        raise MnsweepError(f"a latency of {middle} ms with an interval from {low} to {high}", _REBUILD)
 
 
 def _check_cell(result: Result) -> None:

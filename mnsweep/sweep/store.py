@@ -21,6 +21,7 @@ import msgspec
 from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.measure.consistency import Consistency
 from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
@@ -65,13 +66,15 @@ class SweepFolder:
 
     def read(self) -> Records:
         """Everything recorded. A last line without its end was cut short by a crash: dropped, with a warning."""
-        blocks, records = self.path / BLOCKS, Records()
+        blocks, records, consistency = self.path / BLOCKS, Records(), Consistency()
         *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
         if torn:
-            warnings.warn(f"{blocks}: the last line was cut short by a crash and is dropped", stacklevel=2)
+            warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
         for number, line in enumerate(lines, 1):
             try:
-                records.add(from_line(line))
+                record = from_line(line)
+                consistency.check(record)
+                records.add(record)
             except DamagedError as error:
                 raise StoreError(f"{blocks}: line {number}: {error}", "nothing was changed") from None
         return records
@@ -82,7 +85,7 @@ class SweepFolder:
         blocks = self.path / BLOCKS
         with _naming(blocks):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = blocks.open("ab+", buffering=0)
+            file = open(blocks, "ab+", buffering=0, opener=_never_through_a_link)
         with file:
 
             def append(record: Record) -> None:
@@ -95,7 +98,7 @@ class SweepFolder:
                     os.fsync(file.fileno())
 
             with _naming(blocks):
-                _cut_torn_line(file)
+                self._set_torn_line_aside(file)
             yield append
 
     def read_text(self, name: str) -> str:
@@ -106,8 +109,21 @@ class SweepFolder:
             raise StoreError(f"{self.path / name}: is not text", "nothing was changed") from None
 
     def _read_bytes(self, name: str) -> bytes:
-        with _naming(self.path / name):
-            return (self.path / name).read_bytes()
+        path = self.path / name
+        with _naming(path):
+            if path.exists() and not path.is_file():
+                raise StoreError(f"{path}: is not a file", "nothing was changed")
+            return path.read_bytes()
+
+    def _set_torn_line_aside(self, file: FileIO) -> None:
+        """End the file behind its last line end; what stands behind that moves to a file of its own."""
+        end, total = _end_of_lines(file), file.seek(0, os.SEEK_END)
+        if end == total:
+            return
+        file.seek(end)
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        self.replace(f"{BLOCKS}{ASIDE}{stamp}", file.read(total - end))
+        file.truncate(end)
 
     def replace(self, name: str, content: str | bytes) -> None:
         """Put `content` in the place of one derived file, whole or not at all."""
@@ -164,18 +180,22 @@ class SweepFolder:
         return Machine(content.checked, content.informative)
 
 
-def _cut_torn_line(file: FileIO) -> None:
-    """End the file behind its last line end."""
+def _never_through_a_link(path: str, flags: int) -> int:
+    """Open a file that is there itself: what a link leads to may be anybody's."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
+
+
+def _end_of_lines(file: FileIO) -> int:
+    """Where the last whole line ends."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         start = max(0, end - 65536)
         file.seek(start)
         cut = file.read(end - start).rfind(b"\n")
         if cut >= 0:
-            end = start + cut + 1
-            break
+            return start + cut + 1
         end = start
-    file.truncate(end)
+    return 0
 
 
 @contextmanager

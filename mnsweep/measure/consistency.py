@@ -1,0 +1,59 @@
+"""Whether records can stand in one file: what a sweep must not mix, checked line by line as it is read."""
+
+from collections.abc import Mapping
+
+from mnsweep.decoding import DamagedError
+from mnsweep.measure.record import Block, Process, Record, Setting
+
+CLOCKS_APART_S = 1.0  # beyond twice the time that passed: two clocks, and one may have been set
+
+
+class Consistency:
+    """What the records so far say of those to come; `check` each of them, in the order of the file."""
+
+    def __init__(self) -> None:
+        self._cells: dict[int, frozenset[str]] = {}  # that each process opened
+        self._settings: dict[str, Setting] = {}
+        self._padding: dict[str, str] = {}
+        self._last: Block | None = None
+
+    def check(self, record: Record) -> None:
+        """Raise `DamagedError`, with the reason, where the record contradicts earlier ones."""
+        match record:
+            case Process():
+                self._check_process(record)
+            case Block():
+                self._check_block(record)
+
+    def _check_process(self, process: Process) -> None:
+        if process.number in self._cells:
+            raise DamagedError(f"process {process.number} began before: two files were joined, or lines repeated")
+        if differing := difference(self._settings, process.settings):
+            name, then, now = differing
+            raise DamagedError(f"process {process.number} measured with {name} {now}, those before it with {then}")
+        for cell in process.cells:
+            padding = process.padding.get(cell, "")
+            if self._padding.setdefault(cell, padding) != padding:
+                raise DamagedError(f"process {process.number} pads {cell} otherwise than those before it")
+        self._cells[process.number] = frozenset(process.cells)
+        self._settings.update(process.settings)
+        self._last = None
+
+    def _check_block(self, block: Block) -> None:
+        if block.process not in self._cells:
+            raise DamagedError(f"block of process {block.process}, of which no line says that it began")
+        if block.cell not in self._cells[block.process]:
+            raise DamagedError(f"process {block.process} did not open {block.cell!r:.80}")
+        before, self._last = self._last, block
+        if before is None or before.process != block.process or before.disturbed:
+            return
+        lasted_s, passed_s = sum(before.samples_ns) / 1e9, block.at_s - before.at_s
+        if lasted_s > 2 * passed_s + CLOCKS_APART_S:
+            raise DamagedError(
+                f"the block before this one has {lasted_s:.3g} s of samples, in the {passed_s:.3g} s until this one"
+            )
+
+
+def difference(earlier: Mapping[str, Setting], now: Mapping[str, Setting]) -> tuple[str, Setting, Setting] | None:
+    """The first setting that both name with different values, and these; None where there is none."""
+    return next(((name, earlier[name], value) for name, value in now.items() if earlier.get(name, value) != value), None)
