@@ -44,7 +44,7 @@ class _Builder:
             if word in ("|", "]"):
                 return word
             name = name or (prefix + next(letters) if prefix else "")
-            if not word:  # a name, and the branches behind it
+            if not word:  # `name=` before branches
                 word = next(tokens)
             if word == "[":
                 self.branches(tokens, name)
