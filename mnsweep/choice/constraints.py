@@ -10,17 +10,17 @@ from mnsweep.names import choices, is_choice
 from mnsweep.options import CONSTRAINTS, option
 from mnsweep.result import Result
 
-WORDS = ("precision", "runtime", "task")  # constraints that name values
-TAILS = (90, 99)  # percentiles that are kept
+WORDS = ("precision", "runtime", "task")  # constraints that list accepted values
+TAILS = (90, 99)  # percentiles that results have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a cell must meet; None: no constraint. Megabytes and millions are 10⁶, kilobytes 10³.
+    """What a cell must meet; None means no constraint. Megabytes and millions are 10⁶, kilobytes 10³.
 
-    Latency is the upper end of the 95 % interval, per batch, plus `margin_pct`; with a `percentile` (90 or 99) it is that
-    percentile of all measured runs instead. Memory is peak activation memory. `precision`, `runtime` and `task` list the
-    accepted values, separated by commas. Raises `MnsweepError` for a bad value.
+    The latency budget applies to one batch: to the upper end of the 95 % confidence interval, or with `percentile` (90 or
+    99) to that percentile of all measured runs, plus `margin_pct`. Memory is peak activation memory. `precision`, `runtime`
+    and `task` list the accepted values, separated by commas. Raises `MnsweepError` on a bad value.
     """
 
     max_latency_ms: float | None = option(None, "Budget for the upper end of the latency interval.", panel=CONSTRAINTS)
@@ -55,12 +55,12 @@ class Constraints:
 
     @property
     def has_budget(self) -> bool:
-        """Whether any cost has an upper bound; without one, the fastest cell is chosen, not the most accurate."""
+        """Whether any cost has an upper bound; without one, the fastest cell is chosen instead of the most accurate."""
         return any(getattr(self, f.name) is not None for f in fields(self) if f.name.startswith("max_"))
 
 
 def _check_word(name: str, word: str) -> None:
-    """Raise `MnsweepError`, with the choices, where `word` is none of them."""
+    """Raise `MnsweepError`, with the known values, if `word` is not one of them."""
     if name == "task" and not is_choice("task", word):
         raise MnsweepError(f"`task` {word!r} is unknown", f"choose from {', '.join(choices('task'))}")
     if name != "task":
@@ -69,7 +69,7 @@ def _check_word(name: str, word: str) -> None:
 
 
 def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
-    """Milliseconds that a latency budget is compared with: interval's upper end or percentile, plus margin; None: unknown."""
+    """Latency in ms to compare with a budget: the interval's upper end or the percentile, plus margin; None if unknown."""
     high = getattr(result, f"latency_p{c}_ms") if (c := constraints.percentile) else result.latency_ci_high_ms
     return None if high is None else high * (1 + constraints.margin_pct / 100)
 
@@ -91,7 +91,7 @@ def _checks(c: Constraints) -> list[tuple[str, float | None, Callable[[Result], 
 
 
 def violations(result: Result, constraints: Constraints) -> list[str]:
-    """The names of the constraints that `result` does not meet; an unknown value meets none."""
+    """The names of the constraints that `result` does not meet; an unknown value does not meet its constraint."""
     violated = [
         name
         for name, bound, cost in _checks(constraints)
