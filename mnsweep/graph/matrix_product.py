@@ -20,7 +20,7 @@ FORMS = ("matmul", "convolution")
 _OPS = dict(zip(FORMS, ("MatMul", "Conv"), strict=True))
 _SHAPES = dict(zip(FORMS, ((SIZE, SIZE), (1, SIZE, PIXELS, PIXELS)), strict=True))
 _WEIGHT_SHAPES = dict(zip(FORMS, ((SIZE, SIZE), (SIZE, SIZE, 1, 1)), strict=True))
-_SPAN = 4.0  # standard deviations; the 8-bit range is ± this
+_SPAN = 4.0  # the 8-bit range is ± this number of standard deviations
 _LEVELS = 127
 
 

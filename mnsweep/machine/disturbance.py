@@ -64,7 +64,7 @@ def usable_cpus() -> frozenset[int]:
 def pin(threads: int) -> None:
     """Pin this process to `threads` CPUs: the fastest, and one per core before any core gets a second.
 
-    Among equal CPUs the highest-numbered come first, because the lowest serve interrupts. Does nothing where the
+    Among equal CPUs the highest-numbered come first, because the lowest serve interrupts. Does nothing if the
     system has no affinity or forbids changing it.
     """
     if hasattr(os, "sched_setaffinity"):

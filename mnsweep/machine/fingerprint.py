@@ -17,7 +17,7 @@ from pathlib import Path
 from mnsweep.machine.facts import cpuinfo_field, read_facts, read_text
 from mnsweep.wording import count_of
 
-INSTRUCTION_SETS = {  # our name: the kernel's flag
+INSTRUCTION_SETS = {  # our name → the kernel's flag
     "AVX2": "avx2",
     "AVX-512": "avx512f",
     "AVX-512 VNNI": "avx512_vnni",

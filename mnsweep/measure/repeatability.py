@@ -39,7 +39,7 @@ class ThreadCount:
 
     @property
     def efficiency(self) -> float:
-        """Speed-up per thread: 1 if the speed-up is linear."""
+        """Speed-up per thread; 1 is linear speed-up."""
         return self.speed_up / self.threads
 
 

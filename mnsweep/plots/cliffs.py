@@ -15,7 +15,7 @@ from mnsweep.result import Result, ms_text
 
 ENOUGH = 5  # values of α; a line through fewer shows no cliff
 PANELS = 4
-CLIFF_PCT = 5  # least share of the latency that padding must save for a cliff
+CLIFF_PCT = 5  # of the latency; it is no cliff if padding saves less
 _TITLE = "Is a smaller α always faster here?"
 _WRITTEN, _PADDED, _WASTE = "#b3202c", "#00224e", "#f4dee0"
 
@@ -34,7 +34,7 @@ class Cliffs:
 
     @property
     def overtaken(self) -> Result | None:
-        """The padded cell with the largest α that is clearly faster than the worst cell as written; None if there is none."""
+        """The largest padded cell that is clearly faster than the worst cell as written despite a larger α; None if none is."""
         written, _ = self.worst
         faster = [padded for _, padded in self.pairs if padded.alpha > written.alpha and _slower(written, padded)]
         return faster[-1] if faster else None

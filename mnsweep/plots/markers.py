@@ -24,7 +24,7 @@ MARKERS = "osD^vP*X"
 LEGEND_LIMIT = 8  # values; beyond it, a colour bar and a single shape are easier to read
 CROWD = 40  # points; beyond it, only the frontier has large markers
 EDGE, EDGE_WIDTH = "#333333", 0.5
-RING = 0.5  # width of a ring's hole, as a share of the marker's
+RING = 0.5  # width of a ring's hole, as a share of the marker's width
 _SIZE, _SMALL = 46, 20  # square points of type
 _QUIET = 0.35  # opacity
 

@@ -14,7 +14,7 @@ import openvino.properties as properties  # noqa: E402
 import openvino.properties.hint as hint  # noqa: E402
 
 DEVICE = "CPU"
-CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's name: ours
+CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's name → our name
 TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}  # unquantized operators
 
 

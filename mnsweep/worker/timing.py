@@ -8,7 +8,7 @@ from dataclasses import dataclass
 class Timing:
     """The times of one block in nanoseconds: the first run, which is not a sample, and the samples.
 
-    `disturbed` describes what disturbed the machine during the block; empty if nothing is known.
+    `disturbed` describes what disturbed the machine during the block; empty if no disturbance is known.
     """
 
     first_ns: int
