@@ -1,8 +1,8 @@
-"""Numbers in words, the same in messages, tables and captions."""
+"""Counts as text, for messages, tables and captions."""
 
 
 def count_of(number: int, noun: str) -> str:
-    """The number and the noun in the form that goes with it.
+    """The number and the noun, in the singular or plural.
 
     >>> count_of(1, "cell"), count_of(2000, "more cell")
     ('1 cell', '2,000 more cells')
