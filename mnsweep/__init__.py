@@ -2,13 +2,13 @@
 
     import mnsweep
 
-    mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # on paper, at once
+    mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # counts only, immediate
     results = mnsweep.grid(quick=True)                     # measured here
     mnsweep.explore()                                      # a thousand designs from about 20 measurements
     mnsweep.pick(max_latency_ms=20).choice
     mnsweep.export(0.5, 160, "model.onnx")
 
-Names load when they are first used, so `import mnsweep` costs nothing.
+Names are loaded on first use, so `import mnsweep` is fast.
 """
 
 from typing import TYPE_CHECKING, Any

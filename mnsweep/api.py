@@ -1,7 +1,7 @@
 """The Python API: the commands as typed functions that return data frames.
 
-Columns are those of `cells.csv` (see `mnsweep.result.Result` for their meaning and units). `settings` are the options of
-the command of the same name, as keywords. A `listener` hears how measuring goes.
+Data frames have one row per cell and the columns of `cells.csv`; `mnsweep.result.Result` gives their meaning and units.
+`settings` are the options of the command of the same name, as keywords. A `listener` receives progress reports.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,7 +40,7 @@ from mnsweep.sweep.store import SweepFolder
 
 
 def count(alpha: AxisValue | None = None, res: AxisValue | None = None, **settings: Any) -> pd.DataFrame:
-    """Params, mult-adds, file size and activation memory of a grid (the paper's by default), and published accuracies.
+    """Params, mult-adds, file size and activation memory of a grid (default: the paper's), and published accuracies.
 
     Nothing is run. Raises `MnsweepError` on a bad value.
     """
@@ -55,11 +55,12 @@ def grid(
     listener: Listener = SILENT,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Measure a grid (the paper's by default), or the `sweep` of a file, on this machine; one row for each cell.
+    """Measure a grid (default: the paper's), or a sweep file (`sweep`), on this machine; one row per cell.
 
-    Continues where an earlier call of the same `name` stopped; `fresh` sets that one aside. `quick` takes a
-    fixed small number of rounds, `rules` say in detail how long and how narrow. The frame's `attrs` hold `sweep`,
-    `machine`, `results_dir`, and `failures`, `skipped` and `unsettled` (cell → reason). Raises `MnsweepError`.
+    Continues where an earlier call with the same `name` stopped; `fresh` sets the earlier results aside. `quick` measures a
+    small fixed number of rounds; `rules` sets measuring time and interval widths in detail. The frame's `attrs` hold
+    `sweep`, `machine`, `results_dir`, and `failures`, `skipped` and `unsettled` (each: reason by cell id). Raises
+    `MnsweepError` on a bad value, `UnavailableError` where no cell runs here.
     """
     outcome = measure_grid(_request(GridRequest, alpha=alpha, res=res, **settings), listener, rules=rules)
     frame = _frame(outcome.results)
@@ -75,11 +76,13 @@ def explore(
     listener: Listener = SILENT,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Measure a few designs of a fine grid on this machine and predict the others; one row for each cell.
+    """Measure a few designs of a fine grid on this machine and predict the others; one row per cell.
 
-    `measure`, `verify` and `validate` say how many to measure for what. Continues where an earlier call stopped. The
-    frame's `attrs` hold those of `grid`, and `model`, `verification` and `validation` (dataclasses of
-    `mnsweep.prediction` and `mnsweep.choice`; None where nothing was verified). Raises `MnsweepError`.
+    `measure` designs are measured to fit the models, `verify` cells of the predicted frontier to verify it, and `validate`
+    random cells to validate the models. Continues where an earlier call with the same `name` stopped. The frame's `attrs`
+    hold those of `grid` except `unsettled`, and `model`, `verification` and `validation` (dataclasses of
+    `mnsweep.prediction` and `mnsweep.choice`; the last two are None where nothing was verified or validated). Raises
+    `MnsweepError` on a bad value, `UnavailableError` where no deployment can be measured.
     """
     outcome = explore_space(_request(ExploreRequest, alpha=alpha, res=res, **settings), listener, rules=rules)
     derived = outcome.derived
@@ -94,10 +97,10 @@ def explore(
 
 
 def predict(alpha: AxisValue, res: AxisValue, **settings: Any) -> pd.DataFrame:
-    """What the saved models of an exploration (the newest of this machine, or `sweep`) say of any cells; nothing is measured.
+    """Predict cells with the saved models of an exploration (`sweep`, or the newest of this machine); nothing is measured.
 
-    A cell whose deployment has no model has no latency; `attrs` has the `results_dir` of the models. Raises `StoreError` where
-    there is no model, or one of another version.
+    A cell whose deployment has no model has no latency. The frame's `attrs` hold the `results_dir` of the models. Raises
+    `StoreError` where there is no model, or one of another version.
     """
     outcome = predict_cells(_request(PredictRequest, alpha=alpha, res=res, **settings))
     frame = _frame(outcome.results)
@@ -106,10 +109,10 @@ def predict(alpha: AxisValue, res: AxisValue, **settings: Any) -> pd.DataFrame:
 
 
 def pick(sweep: str | None = None, *, verify: bool = True, listener: Listener = SILENT, **settings: Any) -> Choice:
-    """The best cell of the newest sweep of this machine, or of `sweep`, that meets the constraints.
+    """Pick the best cell that meets the constraints, from `sweep` or the newest sweep of this machine.
 
-    What was only predicted is measured before it is chosen, unless `verify` is false. `Choice.choice` is None when no
-    cell meets the constraints; the reason says which is nearest. Raises `StoreError` where there are no results.
+    Predicted cells are measured before they are chosen, unless `verify` is false. `Choice.choice` is None when no cell
+    meets the constraints; the reason then names the nearest cells. Raises `StoreError` where there are no results.
     """
     request = _request(PickRequest, sweep=sweep, no_verify=not verify, **settings)
 
@@ -130,9 +133,9 @@ def export(
 ) -> Path:
     """Write one design with seeded random weights (for timing only) as ONNX; `batch=None` is symbolic.
 
-    `pad` is `none`, a multiple, or `auto`: what pays in a runtime on this CPU. int8 scales come from the pictures in
-    the folder `calibration`, or from synthetic ones. Returns the path. Raises `MnsweepError` on a bad value or where the
-    file cannot be written.
+    `pad` is `none`, a multiple, or `auto`: the padding that is fastest in `runtime` on this CPU. int8 scales are calibrated
+    on the images in the folder `calibration`, or on synthetic images. Returns the path. Raises `MnsweepError` on a bad
+    value or where the file cannot be written.
     """
     pictures = None if calibration is None else Path(calibration)
     size = "symbolic" if batch is None else str(batch)
@@ -142,7 +145,7 @@ def export(
 
 
 def _request(kind: Any, **values: Any) -> Any:
-    """The request with these settings; raises `MnsweepError` on one that does not exist."""
+    """The request with these settings; raises `MnsweepError` on an unknown setting."""
     known = [setting.name for setting in settings_of(kind)]
     if unknown := [name for name in values if name not in known]:
         raise MnsweepError(f"`{unknown[0]}` is not a setting of this function", f"known settings are {', '.join(known)}")

@@ -1,6 +1,6 @@
-"""A design (what), a deployment (how), and the two together: a cell, one point on a plot.
+"""A design (which network) and a deployment (how it runs) together are a cell: one point on a plot.
 
-A cell has an id that is a file name and reads back to the cell:
+The id of a cell is safe as a file name, and `parse_cell` reads it back:
 
 >>> cell = Cell(Design.of(0.25, 128), Deployment(threads=2))
 >>> cell.id
@@ -19,7 +19,7 @@ from mnsweep.names import SETTINGS, TASKS, VARIANTS, choices, is_choice
 ALPHA_RANGE = (0.0, 2.0)  # open below, closed above
 RESOLUTION_RANGE = (32, 1024)  # pixels: five halvings need 32; 1024 keeps activations below 200 MB
 MOST = 1_000_000  # classes, threads, images
-COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # whole numbers and their letter in an id
+COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # settings with whole numbers, and their letters in an id
 PADS = ("auto", "none")  # or a multiple
 PAD_RANGE = (2, 256)
 
@@ -43,11 +43,11 @@ class Design:
 
     `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds
     to a multiple of 8. `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch).
-    `variant` may also name one of the paper's other forms of the network (`full-conv`, `shallow`), the one of MLPerf Tiny
-    (`conv-bias`), or a comparison network, which comes in one form only. `classes` is the number of outputs.
+    `variant` may also name one of the paper's other forms of the network (`full-conv`, `shallow`), the form of MLPerf Tiny
+    (`conv-bias`), or a comparison network, which has one form only. `classes` is the number of outputs.
     Source: Howard et al. 2017, sections 3.3, 3.4 and 4.
 
-    `Design.of` fills in what depends on the task and on the variant. Raises `MnsweepError` on a value that no design can have.
+    `Design.of` fills in the defaults of the task and the variant. Raises `MnsweepError` on an invalid value.
     """
 
     alpha: float
@@ -72,9 +72,9 @@ class Design:
         conv_padding: str = "same",
         activation: str | None = None,
     ) -> "Design":
-        """The design with what is left out: classes as the task has them, the activation and the one size of the variant.
+        """The design with defaults filled in: classes of the task, activation and, for a comparison network, the one size.
 
-        A MobileNet needs `alpha` and `resolution`; a comparison network has its own activation, whatever is asked for.
+        A MobileNet requires `alpha` and `resolution`; a comparison network ignores `activation` and uses its published one.
 
         >>> Design.of(variant="vgg16").resolution, Design.of(1, 160, task="dogs").classes
         (224, 120)
@@ -117,7 +117,7 @@ class Design:
 
 
 def _check_comparison(design: Design) -> None:
-    """A comparison network is what its authors published: nothing scales it."""
+    """Raise `MnsweepError` where a comparison network differs from its published form or the task needs a MobileNet."""
     name, network = design.variant, VARIANTS[design.variant]
     if (design.alpha, design.resolution) != (1.0, network.native_resolution):
         what = f"variant {name} has one size, not {design.alpha!r} at {design.resolution} px"
@@ -132,10 +132,10 @@ def _check_comparison(design: Design) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """How a design is run: `threads` is the size of the runtime's pool, `batch` images go in at once.
+    """How a design runs: `threads` is the size of the runtime's thread pool, `batch` the number of images per call.
 
-    `runtime` may name an execution provider of onnxruntime behind a colon. `pad` is the channel padding as asked
-    for: `none`, a multiple, e.g. `16`, or `auto`; the resolved padding is part of each measurement.
+    `runtime` may name an execution provider of onnxruntime after a colon. `pad` is the requested channel padding: `none`,
+    a multiple (e.g. `16`), or `auto`; each measurement records the resolved padding.
     """
 
     precision: str = "fp32"
@@ -176,7 +176,7 @@ class Cell:
         return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *suffixes])
 
     def changed(self) -> dict[str, str | int]:
-        """Every setting beside α and resolution that differs from its default, which may depend on task and variant."""
+        """Every setting except α and resolution that differs from its default; defaults may depend on task and variant."""
         design = self.design
         changed: dict[str, str | int] = {}
         defaults = _DEFAULTS | {
@@ -197,7 +197,7 @@ class Cell:
 _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<rest>(_[^_]+)*)")
 _LETTERS = {**COUNTS, "pad": "p"}
 _SETTING_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
-# Looked up once: ids are asked for by the hundred thousand.
+# Computed once: a large grid needs hundreds of thousands of ids.
 _DESIGN_SETTINGS = tuple(f.name for f in fields(Design))[2:]
 _DEPLOYMENT_SETTINGS = tuple(f.name for f in fields(Deployment))
 _DEFAULTS: dict[str, object] = {setting: choices(setting)[0] for setting in SETTINGS} | {
@@ -208,7 +208,7 @@ _DEFAULTS: dict[str, object] = {setting: choices(setting)[0] for setting in SETT
 
 
 def parse_cell(text: str) -> Cell:
-    """The cell whose id is `text`; raises `MnsweepError` for anything that is not an id."""
+    """The cell whose id is `text`; raises `MnsweepError` if `text` is not an id."""
     match = _ID.fullmatch(text)
     if not match:
         raise MnsweepError(f"cell {text!r} is not an id", "write something like a0.25_r128 or a0.5_r160_t2")

@@ -1,4 +1,4 @@
-"""What a design costs on paper as it is deployed: counts from its layers, and the exact size of its file."""
+"""The cost of a deployed design without running it: counts from its layers, and the exact size of its file."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from mnsweep.cell import Design
 from mnsweep.graph.file_size import onnx_bytes
 from mnsweep.names import PRECISIONS
 
-LONG_SIZE = 128  # pixels: ONNX writes an input size below in one byte less
+LONG_SIZE = 128  # pixels: ONNX writes a smaller input size with one byte less
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Counts of one network, for one image."""
+    """Counts of one network, for one image; see `arch/cost.py` for the conventions."""
 
     params: int
     mult_adds: int
@@ -39,15 +39,15 @@ def cost(layers: Sequence[Layer], precision: str = "fp32") -> Cost:
 
 
 def count(designs: Iterable[Design]) -> Iterator[Cost]:
-    """`cost(expand(design))` of each design, a hundred times faster on a grid."""
+    """`cost(expand(design))` for each design, a hundred times faster on a grid."""
     return map(deployed_cost, designs)
 
 
 def deployed_cost(design: Design, channels: Channels | None = None, precision: str = "fp32") -> Cost:
-    """`cost` of the layers of a design, deployed on padded channels, without writing them out again for every resolution.
+    """`cost` of a design deployed with padded `channels`, without expanding its layers again for every resolution.
 
-    In a MobileNet each count is one product of channels and pixels (`arch/factors.py`). A property test holds this against
-    the layers. Of other networks the layers are counted.
+    In a MobileNet, each count is a product of channels and pixels (`arch/factors.py`); a property test compares it with the
+    counts of the layers. For other networks the layers are counted.
     """
     padding = tuple(sorted((channels or {}).items()))
     if not factors(design):
@@ -68,12 +68,12 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
 
 
 def _file_bytes(layers: Sequence[Layer], file: str) -> int:
-    """Bytes of the ONNX file at the precision that is written."""
+    """Bytes of the ONNX file, at the precision of the file."""
     return onnx_bytes(layers, PRECISIONS[file].quantized)
 
 
 class _Fixed(NamedTuple):
-    """What does not depend on the resolution: `weights` and output `channels` are of each layer."""
+    """Counts that do not depend on the resolution; `weights` and output `channels` are per layer."""
 
     params: int
     onnx_bytes: int

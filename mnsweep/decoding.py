@@ -1,4 +1,4 @@
-"""Content that anybody may have written: decoded with every type checked, or refused with the reason in one line."""
+"""Decoding of untrusted content: every type is checked, and bad content is rejected with a one-line reason."""
 
 import re
 from typing import Any, TypeVar
@@ -12,11 +12,11 @@ _AT = re.compile(r"(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>.*?)`)?", 
 
 
 class DamagedError(StoreError):
-    """What was read is not what it should be; the text is the reason, for whoever knows the file and the line."""
+    """The content is damaged or has the wrong type. The text is the reason; the caller adds the file and the line."""
 
 
 def from_json(data: bytes | str, kind: type[T]) -> T:
-    """The value that `data` holds; raises `DamagedError`."""
+    """Decode JSON `data` as a value of type `kind`; raises `DamagedError`."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (ValueError, RecursionError) as error:  # every error of msgspec is a ValueError
@@ -24,7 +24,7 @@ def from_json(data: bytes | str, kind: type[T]) -> T:
 
 
 def from_builtins(content: object, kind: type[T], *, strict: bool = True) -> T:
-    """The value that plain lists and dictionaries make; with `strict` off numbers may be text. Raises `DamagedError`."""
+    """Convert plain lists and dictionaries to type `kind`; without `strict`, numbers may be text. Raises `DamagedError`."""
     try:
         return msgspec.convert(content, kind, strict=strict)
     except (ValueError, RecursionError) as error:
@@ -32,12 +32,12 @@ def from_builtins(content: object, kind: type[T], *, strict: bool = True) -> T:
 
 
 def to_builtins(value: object) -> Any:
-    """The same as plain lists and dictionaries."""
+    """Convert a value to plain lists and dictionaries."""
     return msgspec.to_builtins(value)
 
 
 def _reason(error: Exception) -> str:
-    """`samples_ns[0]: expected int, got str`: the place first, as people look for it."""
+    """The reason with the path first, e.g. `samples_ns[0]: expected int, got str`."""
     match = _AT.fullmatch(str(error))
     if match is None:
         return str(error)

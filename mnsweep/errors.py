@@ -1,16 +1,16 @@
-"""What can go wrong, and the exit code that the command line makes of it.
+"""The exceptions, and the exit code of the command line for each.
 
     MnsweepError            wrong usage, bad value, bad file              2
     ├── StoreError          a results folder that cannot be used          2
     └── UnavailableError    a runtime, machine or optional part missing   4
 
-An error says what happened (`what`) and, apart, what to do about it (`fix`). Both name settings as Python does, in
+An error says what happened (`what`) and, separately, what to do about it (`fix`). Both write settings as in Python, in
 backticks: `max_designs`. The command line shows the option instead: --max-designs.
 """
 
 
 class MnsweepError(Exception):
-    """Bad input. `what` names the value and where it stands; `fix` is the next step, empty where `what` implies it."""
+    """Bad input. `what` names the value and where it is; `fix` is the next step, empty where `what` implies it."""
 
     exit_code = 2
 
@@ -27,6 +27,6 @@ class StoreError(MnsweepError):
 
 
 class UnavailableError(MnsweepError):
-    """Something that is needed is unavailable on this machine at the moment; `fix` says how to get it."""
+    """A runtime, machine or optional part is unavailable on this machine at the moment; `fix` says how to get it."""
 
     exit_code = 4

@@ -1,4 +1,4 @@
-"""Who hears how measuring goes: the command line prints it, a notebook may, a test counts it."""
+"""Receive progress while measuring, e.g. to print it on the command line or in a notebook, or to count it in a test."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,22 +8,22 @@ from mnsweep.measure.plan import Plan
 
 
 class Listener:
-    """Every method does nothing until a subclass overrides it; all are called between blocks, never during one."""
+    """Progress callbacks that do nothing by default; they are called between blocks, never while one is timed."""
 
     def set_aside(self, folder: Path) -> None:
         """Earlier results were renamed to `folder`."""
 
     def planned(self, plan: Plan) -> None:
-        """What is left to measure, before anything is."""
+        """The cells left to measure; called before the first measurement."""
 
     def stage(self, text: str) -> None:
-        """What is measured next and why, in words."""
+        """A description of what is measured next, and why."""
 
     def skipped(self, reasons: Mapping[str, str], remarks: Mapping[str, str]) -> None:
-        """By cell id: why it does not run here, and what the user would want to know of a setting."""
+        """By cell id: `reasons` why cells do not run on this machine, and `remarks` on the settings of others."""
 
     def status(self, status: Status) -> None:
-        """How far the measuring is, after each round."""
+        """Progress of the measurement, after each round."""
 
 
 SILENT = Listener()

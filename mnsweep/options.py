@@ -1,4 +1,4 @@
-"""Settings declared once: fields of dataclasses that say what they are for, so that every front end can offer them.
+"""Settings, declared once as documented dataclass fields, so that every front end can offer them.
 
     @dataclass(frozen=True, kw_only=True)
     class Budget:
@@ -8,8 +8,8 @@
     class Request:
         budget: Budget = group(Budget)
 
-The command line makes --max-latency-ms of it, Python a keyword argument; `build` puts either into a request. A new
-setting is one line.
+The command line offers this setting as --max-latency-ms, the Python API as a keyword argument; `build` makes a request
+from either. A new setting is one line.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -25,10 +25,10 @@ _OPTION, _GROUP = "option", "group"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What people are told about a setting.
+    """The description of a setting for users.
 
-    `panel` is its group in the help, `low` its least value, `environment` the variable that sets it, `flag` the option
-    where that is not its name.
+    `panel` is its group in the help, `low` its lowest value, `environment` the environment variable that sets it, and `flag`
+    the command-line option if it differs from the setting's name.
     """
 
     help: str
@@ -67,13 +67,13 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
 
 def group(kind: type, *, without: Collection[str] = (), **changes: Any) -> Any:
-    """A field that is a dataclass of settings; `changes` are settings (`option`) in the place of its own of that name."""
+    """A field that holds a dataclass of settings, except those `without`; `changes` (`option`) replace settings by name."""
     defaults = {name: changed.default for name, changed in changes.items() if changed.default is not MISSING}
     return field(default_factory=lambda: kind(**defaults), metadata={_GROUP: _Group(kind, without, changes)})
 
 
 def settings_of(request: type) -> list[Setting]:
-    """All settings of a request, those of its groups among them, in the order they are declared."""
+    """All settings of a request, including those of its groups, in the order of declaration."""
     return list(_settings(request, (), {}))
 
 
@@ -92,7 +92,7 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 
 
 def build(request: type[T], values: Mapping[str, Any]) -> T:
-    """The request with these settings, by name; a setting that is left out has its default."""
+    """The request with these settings, by name; a missing setting has its default."""
     own: dict[str, Any] = {}
     for f in fields(request):  # type: ignore[arg-type]
         if _GROUP in f.metadata:
@@ -108,7 +108,7 @@ def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:
 
 
 def changed(request: object) -> dict[str, Any]:
-    """The settings of a request that differ from their defaults, by name, in the order they are declared."""
+    """The settings of a request that are required or differ from their defaults, by name, in the order of declaration."""
     values = _values(request)
     return {s.name: values[s.name] for s in settings_of(type(request)) if s.is_required or values[s.name] != s.default}
 

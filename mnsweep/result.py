@@ -1,4 +1,4 @@
-"""All that is known of one cell: one row of `cells.csv`, one object of `--json`."""
+"""The result of one cell: one row of `cells.csv`, one object of `--json`."""
 
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -8,19 +8,19 @@ from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.cell import Deployment, Design
 
 MEASURED, PREDICTED = "measured", "predicted"  # in `latency_source`
-UNPADDED = "unpadded"  # in `deployed_channels`: padding changed nothing
+UNPADDED = "unpadded"  # in `deployed_channels`: no channel count was changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """A cell, its counts, and its latency and quality; None where unknown.
 
-    `params` and `mult_adds` are of the logical network (what the paper counts, per image),
-    `deployed_mult_adds`, `onnx_bytes` and `peak_activation_bytes` of the deployed one. Latencies are per batch.
-    `latency_source` is `measured` or `predicted` (the interval is then the prediction's); `quality_source` names a
-    publication, and `quality_sd_pct` is in points. `on_frontier` is decided among measured cells, `predicted_on_frontier`
-    among all cells where some were predicted. `deployed_channels` is the resolved channel padding, e.g. `9>12 19>20`, or
-    `unpadded`; None where `auto` was not resolved. `warning` says why a deployment gains nothing.
+    `params` and `mult_adds` are those of the logical network, as the paper counts them; `deployed_mult_adds`, `onnx_bytes` and
+    `peak_activation_bytes` are those of the deployed network. Mult-adds are per image; latencies and `peak_activation_bytes`
+    are per batch. `latency_source` is `measured` or `predicted`; if predicted, the interval is the prediction's.
+    `quality_source` names a publication, and `quality_sd_pct` is in points. `on_frontier` is decided among measured cells,
+    `predicted_on_frontier` among measured and predicted cells. `deployed_channels` is the resolved channel padding, e.g.
+    `9>12 19>20`, or `unpadded`; it is None if `auto` was not resolved. `warning` says why a deployment gains nothing.
     """
 
     cell: str
@@ -66,12 +66,12 @@ class Result:
 
     @property
     def design(self) -> Design:
-        """The architecture. Raises `MnsweepError` where the columns describe none."""
+        """The architecture. Raises `MnsweepError` if the columns describe no valid design."""
         return Design(**{name: getattr(self, name) for name in _DESIGN})
 
     @property
     def deployment(self) -> Deployment:
-        """How the design is run. Raises `MnsweepError` where the columns describe no deployment."""
+        """How the design is run. Raises `MnsweepError` if the columns describe no valid deployment."""
         return _deployment(*(getattr(self, name) for name in _DEPLOYMENT))
 
     @property
@@ -82,7 +82,7 @@ class Result:
 
     @property
     def channels(self) -> Channels | None:
-        """Deployed channel count by logical one, empty where unpadded; None where `auto` was not resolved."""
+        """Deployed channel counts by logical ones, where they differ; None if `auto` was not resolved."""
         text = self.deployed_channels
         return None if text is None else from_text("" if text == UNPADDED else text)
 
@@ -91,18 +91,18 @@ COLUMNS = tuple(f.name for f in fields(Result))
 _DESIGN, _DEPLOYMENT = (tuple(f.name for f in fields(part)) for part in (Design, Deployment))
 
 
-@lru_cache(maxsize=256)  # thousands of cells have few deployments
+@lru_cache(maxsize=256)  # thousands of cells share a few deployments
 def _deployment(*values: Any) -> Deployment:
     return Deployment(**dict(zip(_DEPLOYMENT, values, strict=True)))
 
 
 def ms_text(ms: float | None) -> str:
-    """Milliseconds in three significant digits, for people."""
+    """Milliseconds with three significant digits, for display."""
     return "–" if ms is None else f"{ms:#.3g}" if ms < 100 else f"{ms:.0f}"
 
 
 def quality_text(result: Result) -> str:
-    """A quality in percent, for people: as it was published, or with its standard deviation."""
+    """A quality in percent, for display: as published, or predicted with its standard deviation."""
     if result.quality_pct is None:
         return "–"
     if result.quality_sd_pct is None:

@@ -1,10 +1,10 @@
-"""One sweep, measured on this machine: what is known of it, what is left, and measuring it.
+"""One sweep on this machine: its results so far, the cells left to measure, and measuring them.
 
     with open_session(sweep, results_dir, machine) as session:
         session.measure(session.asked)
     outcome = derive(session.folder)
 
-What was measured is on disk before the next block is timed, and stays in memory: nothing is read twice.
+Each block is on disk before the next one is timed. Records also stay in memory, so files are read only once.
 """
 
 import time
@@ -39,17 +39,17 @@ from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
-MEMORY_SHARE = 0.25  # of what is available, for the sessions of runtimes that are open at once
+MEMORY_SHARE = 0.25  # of available memory, for all runtime sessions that are open at once
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """Measures cells of a sweep in its folder.
+    """Measures cells of a sweep and records them in its folder.
 
-    Made with the cells `asked` for now; its `sweep` holds them and those that the folder held before. `max_latency_ms` is
-    the budget that the choice will be made for. `new_worker` starts a worker process. `skipped` says by cell id, with
-    the reason, what does not run here: such cells leave both `sweep` and `asked` unless they were measured before.
-    Raises `StoreError` where the folder is damaged or another machine's. Nothing is written before `measure`.
+    `asked` are the cells requested now; `sweep` also has those already in the folder. `max_latency_ms` is the latency budget
+    of the later choice. `new_worker` starts a worker process. `skipped` gives, by cell id, the reason why a cell is unavailable
+    here; such cells are removed from `sweep` and `asked` unless they were measured before. Raises `StoreError` if the folder
+    is damaged or belongs to another machine. Writes nothing before `measure` or `note`.
     """
 
     sweep: Sweep
@@ -81,13 +81,13 @@ class Session:
         )
 
     def known(self) -> Knowledge:
-        """What the records say by now."""
+        """The estimates, models and failures from all records so far."""
         if self._known is None or self._known.sweep is not self.sweep or self._revision != self.records.revision:
             self._known, self._revision = understand(self.sweep, self.records), self.records.revision
         return self._known
 
     def plan(self, cells: Sequence[Cell], *, beside: Sequence[Cell] = (), rules: Rules | None = None) -> Plan:
-        """What is left to measure of `cells`, with an estimate of the time; `beside` are timed again with them."""
+        """Plan the cells that have not settled, with an estimate of the time; cells `beside` them are timed again with them."""
         rules, estimates = rules or self.rules, self.known().estimates
         targets = self._targets(cells, rules, estimates)
         pending = [cell for cell in cells if not has_settled(estimates.get(cell.id), targets[cell.id], rules)]
@@ -103,10 +103,11 @@ class Session:
         )
 
     def measure(self, cells: Sequence[Cell], *, why: str = "", beside: Sequence[Cell] = (), rules: Rules | None = None) -> None:
-        """Measure `cells` as far as they have not settled, by the session's rules or by others.
+        """Measure those of `cells` that have not settled, by `rules` or else by the session's rules.
 
-        `why` says what they are for. Each block is on disk before the next is timed; an interrupt loses none. Raises
-        `UnavailableError` where nothing of what was asked for runs here.
+        `why` is the purpose that the listener is told. Cells `beside` them are timed again in the same rounds. Each block is
+        on disk before the next one is timed, so an interrupt loses no block. Raises `UnavailableError` if none of the cells
+        asked for runs here.
         """
         plan = self.plan(cells, beside=beside, rules=rules)
         self.folder.write_machine(self.machine)
@@ -121,7 +122,7 @@ class Session:
         self._time(self.plan(cells, beside=beside, rules=rules), cells, rules or self.rules)
 
     def note(self, **cells: tuple[str, ...]) -> None:
-        """Write down which cells are `held_out` or `verified`, before they are measured."""
+        """Record which cell ids are `held_out` or `verified`, before those cells are measured."""
         noted = self.sweep.prediction or Prediction()
         self._write(replace(self.sweep, prediction=msgspec.structs.replace(noted, **cells)))
 
@@ -142,7 +143,7 @@ class Session:
         return min(psutil.virtual_memory().available, limit_bytes) * MEMORY_SHARE
 
     def _prepare(self, cells: Sequence[Cell]) -> None:
-        """Ask the runtimes what must be known before the cells can be built, and drop those that do not run here."""
+        """Determine what the cells need before they can be built, and drop those that are unavailable here."""
         remarked = set(self.prepared.remarks)
         prepare(self.prepared, cells, self._worker())
         skipped = {cell.id: self.prepared.skipped[cell.id] for cell in cells if cell.id in self.prepared.skipped}
@@ -154,7 +155,7 @@ class Session:
             self._drop({_offer_key(cell) for cell in cells if cell.id in skipped}, next(iter(skipped.values())))
 
     def _drop(self, unavailable: set[tuple[str, str]], reason: str) -> None:
-        """Take the cells out that were not measured, of runtimes and precisions that are unavailable here."""
+        """Remove unmeasured cells whose runtime and precision are unavailable here."""
         measured = {block.cell for block in self.records.blocks}
 
         def stays(cell: Cell) -> bool:
@@ -195,7 +196,7 @@ class Session:
 
 
 def _offer_key(cell: Cell) -> tuple[str, str]:
-    """What a runtime offers or does not."""
+    """(runtime, precision): the unit that is available or unavailable."""
     return cell.deployment.runtime, cell.deployment.precision
 
 
@@ -212,9 +213,9 @@ def open_session(
     listener: Listener = SILENT,
     new_worker: NewWorker | None = None,
 ) -> Iterator[Session]:
-    """A session that holds the machine's lock; with `fresh`, earlier results of the sweep are set aside first.
+    """Open a session that holds the machine's lock; with `fresh`, earlier results of the sweep are set aside first.
 
-    Raises `UnavailableError` while another process measures here, unless `wait`.
+    Raises `UnavailableError` if another process is measuring here, unless `wait` is set.
     """
     folder = SweepFolder(results_dir / sweep.name / machine.key)
     with measuring(wait):
@@ -232,7 +233,7 @@ def open_session(
 
 
 def merged(sweep: Sweep, folder: SweepFolder) -> Sweep:
-    """The sweep with the cells that its folder holds already in front; once it predicts, it goes on to."""
+    """The sweep with the cells of its folder in front; a folder that has predictions keeps them."""
     if not folder.has(SWEEP):
         return sweep
     kept = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)

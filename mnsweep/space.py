@@ -1,8 +1,7 @@
 """The grammar of axes, and the cells they span.
 
-An axis is a list of numbers and ranges, `0.25,0.5` or `0.25:1.0:0.05`; a range includes both its ends,
-the upper one even where the step does not land on it. Ranges are counted before they are written out,
-so that a slip of the keyboard is an error and not a full memory.
+An axis is a list of numbers and ranges, e.g. `0.25,0.5` or `0.25:1.0:0.05`. A range includes both ends, the upper one even if
+no step lands on it. The values of a range are counted before they are generated, so that a typing error does not fill memory.
 
 >>> [cell.id for cell in Space(alpha="0.25,0.5", res="128:160:16").cells()][:4]
 ['a0.25_r128', 'a0.25_r144', 'a0.25_r160', 'a0.5_r128']
@@ -21,21 +20,21 @@ from mnsweep.errors import MnsweepError
 from mnsweep.names import VARIANTS, choices
 from mnsweep.options import AXES, NETWORK, option
 
-MAX_DESIGNS = 10_000  # hours of measuring: more is likelier a typing error than a wish
+MAX_DESIGNS = 10_000  # hours of measuring: a larger grid is probably a typing error
 PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
-FINE_ALPHAS, FINE_RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"  # between the paper's corners
+FINE_ALPHAS, FINE_RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"  # the range of the paper's grid, in fine steps
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
 
-WORDS = ("precision", "runtime", "pad")  # axes of names
-SETTINGS = ("variant", "task", "classes", "width_rule", "conv_padding", "activation")  # one choice of each for all designs
-MOST_NUMBER = 10**30  # beyond, a number is out of every range, and some are too large for a float
+WORDS = ("precision", "runtime", "pad")  # axes whose values are names
+SETTINGS = ("variant", "task", "classes", "width_rule", "conv_padding", "activation")  # one value each, for all designs
+MOST_NUMBER = 10**30  # larger numbers are out of every range, and some overflow a float
 _NUMBER = re.compile(r"[+-]?([0-9]{1,40}\.?[0-9]{0,40}|\.[0-9]{1,40})([eE][+-]?[0-9]{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """`start`, `start + step`, … up to and with `stop`, exact; a single number where they are equal."""
+    """`start`, `start + step`, … up to and including `stop`, exact; a single number if `start` equals `stop`."""
 
     start: Fraction
     stop: Fraction
@@ -51,7 +50,7 @@ class _Range:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """How one axis is spoken of in messages, and what it accepts."""
+    """The name of an axis, its meaning in messages, and the values that it accepts."""
 
     name: str
     meaning: str
@@ -62,7 +61,7 @@ class _Axis:
 
     def check(self, value: Fraction, text: str) -> None:
         if not self.whole and abs(value) < MOST_NUMBER:
-            value = Fraction(float(value))  # what the cell will have
+            value = Fraction(float(value))  # the value that the cell will have
         below = value <= self.low if self.open_below else value < self.low
         if below or value > self.high or (self.whole and value.denominator != 1):
             bounds = f"above {self.low}, up to {self.high}" if self.open_below else f"from {self.low} to {self.high}"
@@ -99,7 +98,7 @@ def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
 
 
 def _parse_words(name: str, value: object) -> list[str]:
-    """The values of an axis of words; a cell checks whether it knows them."""
+    """The values of an axis of names; `Cell` checks that they are known."""
     words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
     if not all(map(_is_number_or_text, words)):
         raise MnsweepError(f"`{name}` {value!r} is not a list of names")
@@ -142,11 +141,11 @@ def _write_out(axis: _Axis, text: str, ranges: list[_Range]) -> list[Fraction]:
 class Space:
     """A grid of cells: the product of the axes, for one choice of each remaining setting.
 
-    Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names.
-    `alpha` and `res` are the paper's four where they are None, or the only ones that a comparison network has; `classes` are
-    those of the task, `activation` is that of the variant.
-    `threads` may say `auto` where `auto_threads` says what that is on this machine. Raises `MnsweepError` on a
-    value that no cell can have, and when the grid holds more than `max_designs` designs.
+    Axes take a string in the grammar above or a list of numbers; `precision`, `runtime` and `pad` take names. If `alpha` or
+    `res` is None, it is the paper's four values, or the single value of a comparison network. If None, `classes` is the
+    task's number and `activation` is the variant's. `threads` may be `auto` if `auto_threads` gives the number for this
+    machine. Raises `MnsweepError` for a value that no cell can have, and for a grid of more than `max_designs` designs or
+    cells.
     """
 
     alpha: AxisValue | None = option(
@@ -172,7 +171,7 @@ class Space:
     auto_threads: int | None = None
 
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell, α outermost, in the order given, each once."""
+        """Every cell, each once, in the order given: α outermost, deployments innermost."""
         designs, deployments = self.designs(), self.deployments()
         if (total := len(designs) * len(deployments)) > self.max_designs:
             what = f"{len(designs):,} designs in {len(deployments):,} deployments make {total:,} cells"
@@ -195,7 +194,7 @@ class Space:
         return tuple(Deployment(p, r, threads=t, batch=b, pad=pad) for p, r, t, b, pad in settings)
 
     def _resolved(self, name: str) -> AxisValue:
-        """The value of an axis, with this machine's number of threads in place of `auto`."""
+        """The value of an axis, with defaults filled in and `auto` threads replaced by this machine's number."""
         value: AxisValue | None = getattr(self, name)
         if value is None:
             network = VARIANTS.get(self.variant)

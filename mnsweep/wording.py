@@ -4,7 +4,7 @@ STABLE, NOISY, DRIFTING = "stable", "noisy", "drifting"  # in the column `stabil
 
 
 def count_of(number: int, noun: str) -> str:
-    """The number and the noun in the form that goes with it.
+    """The number and the noun, in the singular or plural.
 
     >>> count_of(1, "cell"), count_of(2000, "more cell")
     ('1 cell', '2,000 more cells')

@@ -1,4 +1,4 @@
-"""What a quality is called: metrics by the names that columns have, in words for people."""
+"""Quality metrics: labels for the names in the column `quality_metric`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mnsweep.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`short` heads a column, `label` names an axis. All are in %, and more is better."""
+    """A quality metric in %; higher is better. `short` is a column heading, `label` an axis label."""
 
     short: str
     label: str
@@ -32,7 +32,7 @@ _SEVERAL = Metric("quality", "quality (%), of several metrics")
 
 
 def metric_of(results: Iterable[Result]) -> Metric:
-    """The metric that the results share; `quality` where they differ, ImageNet's top-1 where there are none."""
+    """The metric that all results share; a generic `quality` where they differ, ImageNet top-1 without results."""
     names = {result.quality_metric or TASKS[result.task].metric for result in results} or {_DEFAULT}
     if len(names) > 1:
         return _SEVERAL

@@ -1,10 +1,10 @@
-"""Published accuracies: numbers that somebody printed, with where.
+"""Published accuracies, each with its source.
 
-A frontier holds one source at a time. Top-1 depends on the crop and the training recipe: the same
-architecture differs by 0.6 to 2.6 points between sources, more than neighbours on a grid.
+A frontier uses one source at a time. Top-1 depends on the crop and the training recipe: the same
+architecture differs by 0.6 to 2.6 points between sources, more than neighbours on a grid differ.
 
-An int8 cell has the number of a network that was trained with quantization, never the float one; a bf16 cell inherits
-the number of its fp32 twin, since rounding to 8 bits of mantissa moves top-1 by less than it was printed with.
+An int8 cell has the accuracy of a network trained with quantization, never that of the float network. A bf16 cell
+inherits the accuracy of its fp32 twin: rounding to 8 bits of mantissa moves top-1 by less than the printed precision.
 """
 
 import csv
@@ -22,7 +22,7 @@ PLAIN_WIDTHS = choices("width_rule")[0]
 PREDICTED = "predicted"
 _TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
 _QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
-_WEIGHTS = {  # whether the network that scored the number is a file that a user can have
+_WEIGHTS = {  # by source: whether the trained weights behind its accuracies are available
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
     PAPER: "its weights were never published: train them, or choose by --quality-source slim-2018-08 where that has a number",
@@ -31,7 +31,7 @@ _WEIGHTS = {  # whether the network that scored the number is a file that a user
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """A published quality in % of `metric`; `reference` is for whoever checks."""
+    """A published or predicted quality, in % of `metric`. `reference` cites where it was printed; empty if predicted."""
 
     metric: str
     quality_pct: float
@@ -39,25 +39,25 @@ class Quality:
     source: str
     reference: str
     precision: str = "fp32"
-    predicted: bool = False  # from the source's published numbers, by `surrogate.py`
+    predicted: bool = False  # from the source's published accuracies, by `surface.py`
 
     @property
     def provenance(self) -> str:
-        """How columns name it: no number travels without the word."""
+        """Provenance and source as columns show them, e.g. `published: paper`. Never show a quality without it."""
         if self.predicted:
             return f"{PREDICTED}: {self.source}"
         return f"{PRECISIONS[self.precision].provenance}: {self.source}"
 
 
 def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
-    """What `source` printed for the network of `cell`, or None: the number of another network is no number.
+    """The accuracy that `source` printed for exactly the network of `cell`; None if it printed none.
 
-    A task that the source printed nothing for has the paper's numbers: nobody else printed any.
+    For a task that the source does not cover, the paper's accuracies are used: no other source has any.
     Raises `MnsweepError` on an unknown source.
     """
     _check(source)
     design, precision = cell.design, cell.deployment.precision
-    # At the α that were published both width rules give the same channels.
+    # At every published α, both width rules give the same channels.
     network = replace(design, width_rule=PLAIN_WIDTHS)
     printed = _published()[source if design.task in _tasks(source) else PAPER]
     quality = printed.get((PRECISIONS[precision].quality_of, network))
@@ -65,16 +65,19 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
 
 
 def is_plain(cell: Cell) -> bool:
-    """Whether nothing but α and resolution differs from the network that every source speaks of.
+    """Whether the design differs from the default MobileNet in α, resolution and width rule at most.
 
-    At the α that were published both width rules give the same channels.
+    The width rule is ignored because both rules give the same channels at every published α.
     """
     design = cell.design
     return replace(design, width_rule=PLAIN_WIDTHS) == Design.of(design.alpha, design.resolution)
 
 
 def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
-    """What `source` printed for plain networks at one precision, by α and resolution. Raises `MnsweepError` where unknown."""
+    """Accuracies that `source` printed for plain networks at one precision, by α and resolution in pixels.
+
+    Raises `MnsweepError` on an unknown source.
+    """
     _check(source)
     return {
         (design.alpha, design.resolution): quality
@@ -94,7 +97,7 @@ def sources() -> tuple[str, ...]:
 
 
 def weights_note(provenance: str | None) -> str:
-    """Whether the weights behind a quality can be had, in words; `provenance` as columns name it."""
+    """Whether the weights behind a quality are available, in words; `provenance` is as in `Quality.provenance`."""
     words, _, source = (provenance or "").rpartition(": ")
     if words == PREDICTED:
         return _TO_TRAIN
@@ -105,13 +108,13 @@ def weights_note(provenance: str | None) -> str:
 
 @cache
 def _tasks(source: str) -> frozenset[str]:
-    """The tasks that a source printed a quality for."""
+    """The tasks for which a source printed a quality."""
     return frozenset(design.task for _, design in _published()[source])
 
 
 @cache
 def _published() -> dict[str, dict[tuple[str, Design], Quality]]:
-    """By source: what was printed for a design at a precision."""
+    """The printed qualities: by source, then by precision and design."""
     by_source: dict[str, dict[tuple[str, Design], Quality]] = {}
     with (files("mnsweep") / "accuracy/data/published.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):

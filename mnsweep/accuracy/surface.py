@@ -1,10 +1,10 @@
-"""Accuracy between the published ones: a surface over α and resolution, fitted to one family of sources at a time.
+"""Accuracy prediction: a surface over α and resolution, fitted to the anchors of one source at one precision.
 
-logit(quality) is quadratic in log α and log ρ, without the mixed term where the anchors do not determine it; residuals are
-weighted by the slope of the logistic, so that what is small is the error in points, not in logits. The deviation of a
-prediction holds both what the fit does not know and the scatter of the anchors around it, from their leave-one-out
-errors: it is that of a new published number. Published cells keep their published value; the surface is not forced
-through it.
+Anchors are the published accuracies. logit(quality) is quadratic in log α and log ρ (ρ = resolution / 224); the mixed term
+is dropped where the anchors do not determine it. Residuals are weighted by the slope of the logistic, so that the fit
+minimizes the error in points, not in logits. The standard deviation of a prediction covers the uncertainty of the fit and
+the scatter of the anchors around it, estimated from their leave-one-out errors: it applies to a new published number.
+Published cells keep their published value; the surface need not pass through it.
 """
 
 from dataclasses import dataclass
@@ -18,23 +18,24 @@ from mnsweep.cell import Cell
 from mnsweep.names import PRECISIONS
 
 Array = NDArray[np.float64]
-TERMS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))  # columns of `_rows`: all, or without the mixed one
-WIDER_OUTSIDE = 3.0  # times the deviation: beyond its anchors a quadratic is a guess
+TERMS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))  # columns of `_rows`: all, or without the mixed term
+WIDER_OUTSIDE = 3.0  # times the standard deviation: outside the range of its anchors, a quadratic is a guess
 EXTRAPOLATED = "extrapolated"
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """A fit to the anchors of one source at one precision; qualities in %, errors and deviations in points.
+    """A fit to the anchors of one source at one precision; qualities in %, errors and standard deviations in points.
 
-    With n anchors and t terms: `coefficients` (t,), `covariance` (t, t); `left_out` (n,) is the error of each anchor, predicted
-    from the others, in points.
+    With n anchors and t terms: `coefficients` is (t,), in logits; `covariance` is (t, t). `left_out` (n,) holds the
+    leave-one-out errors of the anchors (predicted minus published), `scatter` their root mean square. `alphas` and
+    `resolutions` (pixels) are the lowest and the highest value of the anchors.
     """
 
     metric: str
     terms: tuple[int, ...]
     coefficients: Array
-    covariance: Array  # of the coefficients, for anchors that scatter by one point
+    covariance: Array  # of the coefficients, for a scatter of one point
     scatter: float
     alphas: tuple[float, float]
     resolutions: tuple[int, int]
@@ -42,12 +43,12 @@ class Surface:
 
     @property
     def loo_mean(self) -> float:
-        """Mean leave-one-out error."""
+        """Mean absolute leave-one-out error, in points."""
         return float(np.abs(self.left_out).mean())
 
     @property
     def loo_worst(self) -> float:
-        """Largest leave-one-out error."""
+        """Largest absolute leave-one-out error, in points."""
         return float(np.abs(self.left_out).max())
 
     def covers(self, alpha: float, resolution: int) -> bool:
@@ -55,7 +56,7 @@ class Surface:
         return self.alphas[0] <= alpha <= self.alphas[1] and self.resolutions[0] <= resolution <= self.resolutions[1]
 
     def predict(self, alpha: float, resolution: int) -> tuple[float, float]:
-        """Quality in % and its standard deviation in points; three times as uncertain outside the range of the anchors."""
+        """Quality in % and its standard deviation in points, three times as large outside the range of the anchors."""
         row = _rows([alpha], [resolution])[0, list(self.terms)]
         quality = _percent(row @ self.coefficients)
         slope = _slope(quality)
@@ -65,7 +66,7 @@ class Surface:
 
 @cache
 def surface(source: str, precision: str) -> Surface | None:
-    """The surface of a source at a precision; None where its anchors are too few to fit one and tell how wrong it is."""
+    """The surface of a source at a precision; None with too few anchors for a fit and its leave-one-out errors."""
     qualities = anchors(source, precision)
     alphas, resolutions = [alpha for alpha, _ in qualities], [resolution for _, resolution in qualities]
     terms = next((terms for terms in TERMS if _determined(_rows(alphas, resolutions)[:, list(terms)])), None)
@@ -90,14 +91,14 @@ def surface(source: str, precision: str) -> Surface | None:
 
 
 def surface_for(cell: Cell, source: str) -> Surface | None:
-    """The surface that predicts for the precision of a cell: bf16 inherits that of fp32."""
+    """The surface that predicts the accuracy of a cell at its precision; bf16 uses the surface of fp32."""
     return surface(source, PRECISIONS[cell.deployment.precision].quality_of)
 
 
 def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Quality, float | None] | None:
-    """The published quality of a cell, or else the predicted one with its standard deviation in points; None where neither is.
+    """The published quality of a cell with None, or the predicted quality with its standard deviation in points.
 
-    Outside the range of the source nothing is predicted, unless `extrapolate` asks for it.
+    Returns None where neither is available. Outside the range of the source, a prediction requires `extrapolate`.
     """
     if known := published(cell, source):
         return known, None
@@ -120,7 +121,7 @@ def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Qual
 
 
 def _determined(rows: Array) -> bool:
-    """Whether any one anchor can be left out and predicted from the others."""
+    """Whether each anchor can be left out and predicted from the others."""
     wanted = rows.shape[1]
     return len(rows) > wanted and all(np.linalg.matrix_rank(np.delete(rows, i, axis=0)) == wanted for i in range(len(rows)))
 
@@ -145,5 +146,5 @@ def _percent(logit: Array) -> Array:
 
 
 def _slope(percent: Array) -> Array:
-    """Points for each logit."""
+    """Slope of the logistic, in points per logit."""
     return percent * (100 - percent) / 100

@@ -1,1 +1,1 @@
-"""One function a command: a frozen request in, a frozen outcome out."""
+"""One function per command: a frozen request in, a frozen outcome out."""

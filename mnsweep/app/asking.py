@@ -1,4 +1,4 @@
-"""From a request to the cells that it asks for, on this machine."""
+"""From a request to its cells on this machine."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,14 +19,14 @@ from mnsweep.wording import count_of
 
 
 def asked_cells(space: Space, machine: Machine) -> tuple[Cell, ...]:
-    """The cells that a space spans on this machine; raises `MnsweepError` where they want more threads than there are."""
+    """The cells of a space on this machine; raises `MnsweepError` where one needs more threads than this process may use."""
     cells = replace(space, auto_threads=machine.usable_threads).cells()
     check_threads(cells, machine)
     return cells
 
 
 def the_cell(space: Space, machine: Machine) -> Cell:
-    """The only cell of a space; raises `MnsweepError`, with the axis, where it spans several."""
+    """The only cell of a space; raises `MnsweepError`, which names the axis, where the space has several."""
     cells = asked_cells(space, machine)
     for name in cells[0].settings():
         if (values := len({cell.settings()[name] for cell in cells})) > 1:
@@ -37,7 +37,7 @@ def the_cell(space: Space, machine: Machine) -> Cell:
 
 
 def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
-    """Raise `MnsweepError` where a cell wants more threads than this process may use."""
+    """Raise `MnsweepError` where a cell needs more threads than this process may use."""
     most = max(cell.deployment.threads for cell in cells)
     if most > machine.usable_threads:
         text = f"`threads` {most}: this process may use {machine.usable_threads} CPUs here"
@@ -45,9 +45,9 @@ def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
 
 
 def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sweep:
-    """The sweep of a file or its name, or else the grid that the axes span; `name` and `quality_source` win over the file.
+    """The sweep from a file, or else the grid of the axes; `name` and `quality_source` override those of the file.
 
-    Raises `MnsweepError` when a file and axes are both given, or when a cell wants more threads than there are.
+    Raises `MnsweepError` when both a file and axes are given, or when a cell needs more threads than this process may use.
     """
     source = request.accuracies.quality_source
     if request.sweep is None:
@@ -64,7 +64,7 @@ def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sw
 
 
 def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
-    """The space to explore on this machine; raises `MnsweepError` where it cannot be explored."""
+    """The sweep to explore on this machine; raises `MnsweepError` where designs are too few or have no accuracy."""
     source = request.accuracies.quality_source or DEFAULT_SOURCE
     sweep = Sweep(request.name, asked_cells(request.space, machine), source, Prediction(extrapolate=request.extrapolate))
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):

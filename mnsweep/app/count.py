@@ -1,4 +1,4 @@
-"""`mnsweep count`: the paper side alone."""
+"""`mnsweep count`: counts and published accuracies, without running anything."""
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.app.requests import CountRequest
@@ -13,7 +13,7 @@ def count(request: CountRequest) -> list[Result]:
 
 
 def count_layers(request: CountRequest) -> tuple[list[Result], list[dict[str, int | str]]]:
-    """The same of one design, and a row for each of its layers; raises `MnsweepError` where there are several."""
+    """The counts of one design, and one dictionary per layer; raises `MnsweepError` where the grid has several designs."""
     cells = request.space.cells()
     if len(cells) > 1:
         raise MnsweepError(f"`layers` shows one design, this grid has {len(cells)}", "give one `alpha` and one `res`")

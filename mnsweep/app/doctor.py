@@ -1,4 +1,4 @@
-"""What this machine is, what would disturb timing on it, and what a sweep can expect: `mnsweep doctor`."""
+"""`mnsweep doctor`: what this machine is, what may disturb timing on it, and how repeatable a sweep would be."""
 
 import subprocess
 import sys
@@ -21,17 +21,17 @@ from mnsweep.measure.repeatability import SWEEP_ROUNDS, Repeatability, ThreadCou
 from mnsweep.prepare.models import SEED
 from mnsweep.worker.proxy import NewWorker, NotStartedError, WorkerProcess
 
-NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # a millisecond each, or so
-MOST_THREADS = 8  # beyond, a small network does not scale, and a round takes too long
-IMPORT_TIMEOUT_S = 120.0  # from a cold disk
+NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # about 1 ms each
+MOST_THREADS = 8  # with more threads, a small network does not scale and a round takes too long
+IMPORT_TIMEOUT_S = 120.0  # enough for an import from a cold disk
 WITHOUT_TIMING = "look at the machine without timing: mnsweep doctor --no-timing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """The machine, a finding for all that may disturb timing, and what a sweep can expect on it.
+    """The machine, a finding for each check of its conditions, and the repeatability that a sweep can expect.
 
-    `repeatability` is None where it was not asked for, or could not be measured, with the error that says why (`obstacle`).
+    `repeatability` is None if timing was not requested or failed; if it failed, `obstacle` is the error with the reason.
     """
 
     machine: Machine
@@ -46,13 +46,13 @@ class Diagnosis:
 
     @property
     def next_command(self) -> str:
-        """What to run once nothing is poor."""
+        """The command to run once no finding is poor."""
         threads = self.repeatability.recommended_threads if self.repeatability else 1
         return "mnsweep grid" + (f" --threads 1,{threads}" if threads > 1 else "")
 
 
 def runtime_obstacle() -> UnavailableError | None:
-    """Why onnxruntime can't be imported, as a process that tried says it; None where it can."""
+    """Why onnxruntime can't be imported, as reported by a process that tries it; None where it can."""
     command = [sys.executable, "-c", "import onnxruntime"]
     tried = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
     if tried.returncode == 0:
@@ -69,10 +69,10 @@ def diagnose(
     why_not: Callable[[], UnavailableError | None] = runtime_obstacle,
     read: Callable[[Machine, Path], Readings] = read_conditions,
 ) -> Diagnosis:
-    """Look at this machine for half a second, and with `timing` time small networks on it for four more.
+    """Inspect this machine for half a second and, with `timing`, time small networks on it for four more seconds.
 
-    `root` is where /proc, /sys and /etc are, `new_worker` starts a worker, `why_not` is what keeps it from timing,
-    `read` reads the state of the machine (others in tests).
+    Tests replace the other arguments: `root` holds /proc, /sys and /etc, `new_worker` starts a worker process, `why_not`
+    returns the error that prevents timing (or None), and `read` reads the state of the machine.
     """
     machine = read_machine(root)
     readings = read(machine, root)
@@ -90,12 +90,12 @@ def diagnose(
 
 
 def thread_limit(facts: Facts) -> int:
-    """The most threads that are worth a try."""
+    """The largest thread count worth timing."""
     return min(facts.usable_threads, MOST_THREADS)
 
 
 def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
-    """The document of `--json`; `mend` repeats `fix` for scripts of earlier versions."""
+    """The document of `--json`; `mend` repeats `fix` for scripts written for earlier versions."""
     machine, timed = diagnosis.machine, diagnosis.repeatability
     findings = [asdict(finding) | {"fix": finding.fix or None} for finding in diagnosis.findings]
     return {
@@ -142,6 +142,6 @@ def _model(design: Design) -> bytes:
 
 
 def _obstacle(error: UnavailableError) -> UnavailableError:
-    """The error without fixes that do not fit: `doctor` can't wait, and whoever reads this has run it already."""
+    """The error without fixes that do not apply: `doctor` can't wait, and the user has already run it."""
     unfit = isinstance(error, LockedError | NotStartedError) or not error.fix
     return UnavailableError(error.what, WITHOUT_TIMING if unfit else f"{error.fix}; or {WITHOUT_TIMING}")

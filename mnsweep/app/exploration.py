@@ -1,7 +1,7 @@
-"""Exploring a space: measure a few designs, predict the others, measure where the answer is open, verify it.
+"""Explore a space: measure a few designs, predict the others, measure where the choice is open, verify it.
 
-What to measure next follows from what is known, by `choice/search.py`; a session measures it. What was measured is on disk
-at once, so the same exploration begun again goes on where it was.
+`choice/search.py` selects what to measure next from the results so far; a session measures it. Measurements are saved
+at once, so an exploration that is started again continues where it stopped.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,18 @@ from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
 
 RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
-FIRST_SHARE = 0.6  # of the designs to learn from, before any is predicted; the others go where the answer is open
+FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 STEP = 4  # designs between two fits
-AGAIN = 8  # measured designs that are timed again beside those that validate the model
-SEED = 0  # of the choice of the designs that validate
+AGAIN = 8  # measured designs that are timed again beside the validation designs
+SEED = 0  # of the random choice of validation designs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aims:
     """How much to measure.
 
-    `measure` designs to learn from in each deployment, then `verify` cells of the predicted frontier, then `validate`
-    random ones that no model is fitted to. With `max_latency_ms`, what that budget buys matters most.
+    First `measure` designs to learn from in each deployment, then `verify` cells of the predicted frontier, then `validate`
+    random cells that no model is fitted to. With `max_latency_ms`, cells whose interval contains that budget come first.
     """
 
     measure: int = 20
@@ -49,7 +49,7 @@ class Aims:
 
 
 def explore(session: Session, aims: Aims) -> None:
-    """Measure, fit, verify and validate, as far as that was not done before.
+    """Measure, fit, verify and validate, except what was done before.
 
     Raises `UnavailableError` with the reason when no deployment could be measured.
     """
@@ -73,12 +73,12 @@ def explore(session: Session, aims: Aims) -> None:
 
 
 def _to_learn_from_now(known: Knowledge) -> list[Cell]:
-    """The measured cells that the models may learn from."""
+    """The measured cells that the models may be fitted to."""
     return [c for c in known.sweep.cells if c.id in known.estimates and c.id not in known.prediction.held_out]
 
 
 def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[Cell]:
-    """What to measure next in each deployment; nothing once as many of the cells `asked` were tried as wanted."""
+    """The next cells to measure; a deployment needs none once `aims.measure` of its `asked` cells were tried."""
     apart = {*known.prediction.held_out, *known.prediction.verified}
     first = max(FEWEST, ceil(FIRST_SHARE * aims.measure))
     wanted: list[Cell] = []
@@ -112,7 +112,7 @@ def _where_open(
 
 
 def _all_latencies(known: Knowledge) -> dict[str, Predicted]:
-    """Of every cell: predicted with its interval, or as measured, without one."""
+    """Latencies by cell id: predicted with an interval, or measured with an interval of zero width."""
     measured = {key: Predicted(ms, ms, ms) for key, ms in known.latency_ms.items()}
     left = [cell for cell in known.sweep.cells if cell.id not in measured and cell.id not in known.failures]
     return predict(known.models, left, known.channels) | measured
@@ -125,7 +125,7 @@ def _qualities(known: Knowledge) -> dict[str, float]:
 
 
 def _to_verify(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[str]:
-    """Cells of the predicted frontier that were not measured, spread over it; as many as are left to verify."""
+    """Ids of unmeasured cells of the predicted frontier, spread over it; as many as are left to verify."""
     latencies, qualities = _all_latencies(known), _qualities(known)
     ids = [key for cell in asked if (key := cell.id) in latencies and key in qualities]
     on_frontier = pareto([(latencies[key].ms, qualities[key]) for key in ids])

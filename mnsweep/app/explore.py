@@ -20,14 +20,14 @@ from mnsweep.worker.proxy import NewWorker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExploreOutcome:
-    """A space after it was explored; by cell id, with the reason, what does not run here."""
+    """An explored space; `skipped` holds the cells that do not run here, by id, with the reason."""
 
     derived: Outcome
     skipped: Mapping[str, str]
 
 
 def plan_exploration(request: ExploreRequest) -> tuple[Sweep, Aims]:
-    """What would be explored, and how much of it measured."""
+    """What would be explored, and how much of it would be measured; nothing is measured."""
     aims = _aims(request)
     return asked_space(request, read_machine()), aims
 
@@ -35,7 +35,7 @@ def plan_exploration(request: ExploreRequest) -> tuple[Sweep, Aims]:
 def explore(
     request: ExploreRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
 ) -> ExploreOutcome:
-    """Measure, fit, verify and validate what was not done before, then write everything that follows from it."""
+    """Measure, fit, verify and validate, except what was done before, then write all derived files."""
     aims, machine = _aims(request), read_machine()
     with open_session(
         asked_space(request, machine),

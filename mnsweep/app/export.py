@@ -23,7 +23,7 @@ SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A file that was written; `notes` say what it is good for."""
+    """A written file; `notes` say what it is fit for."""
 
     path: Path
     cell: Cell
@@ -33,9 +33,10 @@ class Exported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileRequest:
-    """Where the file goes, and what goes into it beside the cell; `setting` is the one that names the path.
+    """Where to write the file, and its contents apart from the cell; `setting` is the name of the setting for the path.
 
-    `channels` are those that the cell was measured with, where it was; `symbolic` makes the batch size open.
+    `channels` are the deployed channels of the measured cell; None if there is no measurement. `symbolic` leaves the batch
+    size open. `calibration` is a folder of images.
     """
 
     path: Path
@@ -47,7 +48,7 @@ class FileRequest:
 
 
 def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
-    """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or where the disk refuses."""
+    """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or if the file can't be written."""
     symbolic, machine = request.batch == SYMBOLIC, read_machine()
     if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
@@ -57,7 +58,7 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
 
 
 def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker | None = None) -> Exported:
-    """Write the chosen network as it was measured: at its precision, on its channels."""
+    """Write the chosen network as it was measured: with the same precision and deployed channels."""
     if request.export is None:
         raise MnsweepError("`export` names the file to write")
     wanted = FileRequest(path=request.export, setting="export", channels=choice.channels, calibration=request.calibration)

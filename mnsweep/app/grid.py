@@ -1,4 +1,4 @@
-"""`mnsweep grid`: measure a grid here."""
+"""`mnsweep grid`: measure a grid on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from mnsweep.worker.proxy import NewWorker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridPlan:
-    """What `grid` would measure, and where."""
+    """What `grid` would measure, and the folder for the results."""
 
     folder: Path
     plan: Plan
@@ -30,9 +30,10 @@ class GridPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GridOutcome:
-    """A sweep after it was measured: `results` of the cells asked for, `others` that the sweep held before.
+    """A measured sweep: `results` of the requested cells, `others` of cells that the sweep held before.
 
-    By cell id, with the reason: what does not run here (`skipped`), what failed, what did not settle.
+    By cell id, with the reason: cells that do not run here (`skipped`), that failed (`failures`), that have not settled
+    (`unsettled`).
     """
 
     derived: Outcome
@@ -43,19 +44,19 @@ class GridOutcome:
 
     @property
     def failures(self) -> dict[str, str]:
-        """The cells asked for that failed, with the reason."""
+        """The requested cells that failed, by id, with the reason."""
         shown = {result.cell for result in self.results}
         return {cell: reason for cell, reason in self.derived.failures.items() if cell in shown}
 
 
 def rules_of(measuring: Measuring, rules: Rules) -> Rules:
-    """The rules with what the request says."""
+    """The rules, with the settings of the request in their place."""
     budget_s = rules.time_budget_s if measuring.time_budget_s is None else measuring.time_budget_s
     return replace(rules, ci_pct=measuring.ci_pct, time_budget_s=budget_s, cell_timeout_s=measuring.cell_timeout_s)
 
 
 def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
-    """What a run would do; nothing is measured or written."""
+    """Plan a run; nothing is measured or written."""
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
     sweep = asked_sweep(request, directory, machine)
     session = Session(
@@ -71,9 +72,9 @@ def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
 def grid(
     request: GridRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
 ) -> GridOutcome:
-    """Measure what was asked for as far as it was not measured before, then write everything that follows from it.
+    """Measure the requested cells, except what was measured before, then write all derived files.
 
-    `rules` are those to start from where the request says nothing. Raises `UnavailableError` where nothing runs here.
+    The request's settings override `rules`. Raises `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
     session_rules = _rules(request, rules)

@@ -1,8 +1,8 @@
-"""`mnsweep paper --measure`: what the networks of the paper's tables take here.
+"""`mnsweep paper --measure`: time the networks of the paper's tables on this machine.
 
-The networks are one sweep, named `paper-tables`: interleaved, stored, interrupted and continued as any other, in two passes
-of a few rounds, so that every network has some when the time is up. The heaviest files are opened first, while there is
-most memory.
+The networks are one sweep, `paper-tables`, which is interleaved, stored, interrupted and continued like any other. It has
+two passes of a few rounds, so that every network has some rounds when the time is up. The heaviest files are opened first,
+while most memory is free.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,9 +23,9 @@ from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.worker.proxy import NewWorker
 
 NAME = "paper-tables"
-PASSES = (3, 6)  # rounds that every network has after each pass: each is another process
-# The slowest networks take a second a run, so that a block has one run behind the dropped first. Ratios between networks are
-# far from 1: a few percent of each are narrow enough. Opening files and drawing plots come on top of the time budget.
+PASSES = (3, 6)  # rounds of every network after each pass; each pass is another process
+# The slowest networks take a second per run, so a block is one run after the discarded first run. Ratios between networks
+# are far from 1, so intervals of a few percent suffice. Opening files and drawing plots add to the time budget.
 RULES = Rules(
     least_rounds=PASSES[-1],
     most_rounds=PASSES[-1],
@@ -40,7 +40,7 @@ RULES = Rules(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaperMeasured:
-    """What the networks of the tables take here; by cell id, with the reason, what was not measured."""
+    """The measured networks of the tables; `missing` holds those that were not measured, by cell id, with the reason."""
 
     derived: Outcome
     missing: Mapping[str, str]
@@ -52,9 +52,9 @@ def measure_paper(
     listener: Listener = SILENT,
     new_worker: NewWorker | None = None,
 ) -> PaperMeasured:
-    """Time every network of the tables here, with all of them also the 16 MobileNets of Figures 4 and 5.
+    """Time every network of the tables on this machine; with all tables, also the 16 MobileNets of Figures 4 and 5.
 
-    Raises `UnavailableError` when none of them runs here.
+    Raises `UnavailableError` when no network runs here.
     """
     rows = [row for rows in tables.values() for row in rows]
     figures = Space().cells() if request.table is None else ()
@@ -74,6 +74,6 @@ def measure_paper(
 
 
 def measure_in_passes(session: Session) -> None:
-    """A few rounds of every network, then a few more."""
+    """Measure a few rounds of every network, then a few more."""
     for rounds in PASSES:
         session.measure(session.asked, rules=replace(RULES, least_rounds=rounds, most_rounds=rounds))

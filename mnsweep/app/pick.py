@@ -1,6 +1,7 @@
 """`mnsweep pick`: choose among the cells of a sweep.
 
-Measuring and writing a model are handed in: a choice among measured cells loads neither a runtime nor a plot.
+The caller passes the functions that measure and write a model, so a choice among measured cells loads neither a runtime
+nor a plotting library.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ Write: TypeAlias = Callable[[Result], "Exported"]  # the chosen network, as it w
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickOutcome:
-    """The choice, the folder that it was made from, and the file that was written of it, if one was."""
+    """The choice, the sweep folder that it comes from, and the exported file, if any."""
 
     choice: Choice
     folder: SweepFolder
@@ -34,7 +35,7 @@ class PickOutcome:
 
 
 def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
-    """The best cell that meets the constraints; what was only predicted is verified first, unless `no_verify`.
+    """Pick the best cell that meets the constraints; predicted cells are measured first, unless `no_verify`.
 
     Raises `StoreError` where there are no results.
     """

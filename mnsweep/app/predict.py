@@ -1,4 +1,4 @@
-"""`mnsweep predict`: what the models of an exploration say of any cells; nothing is measured."""
+"""`mnsweep predict`: predict cells with the models of an exploration; nothing is measured."""
 
 from dataclasses import dataclass
 
@@ -17,14 +17,14 @@ from mnsweep.sweep.table import with_predictions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictOutcome:
-    """`results`, one a cell, from the models in `folder`."""
+    """The predicted `results`, one per cell, and the `folder` of the models."""
 
     folder: SweepFolder
     results: tuple[Result, ...]
 
 
 def predict(request: PredictRequest) -> PredictOutcome:
-    """A result for each cell, with predicted latency and accuracy; a cell whose deployment has no model has no latency.
+    """Predict latency and accuracy of each cell; a cell whose deployment has no model has no latency.
 
     Raises `StoreError` where there is no model, or one of another version.
     """

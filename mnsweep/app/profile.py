@@ -1,4 +1,4 @@
-"""`mnsweep profile`: where one cell's time goes, as a document, a plot and files."""
+"""`mnsweep profile`: where the time of one cell goes, as a JSON document and a plot."""
 
 import json
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ FOLDER = "profile"  # in the results folder, beside the sweeps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileOutcome:
-    """A profile, and the names of the files that were written of it into `folder`."""
+    """A profile, and the names of its files in `folder`."""
 
     profile: Profile
     folder: SweepFolder
@@ -35,14 +35,14 @@ class ProfileOutcome:
 
 
 def cell_to_profile(request: ProfileRequest) -> Cell:
-    """The only cell that the request is about; raises `MnsweepError` where it names several."""
+    """The requested cell; raises `MnsweepError` where the request has several."""
     return the_cell(request.space, read_machine())
 
 
 def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> ProfileOutcome:
-    """Measure where the time of one cell goes, and write it down; about ten seconds.
+    """Measure where the time of one cell goes, and write the files; about ten seconds.
 
-    Raises `UnavailableError` where the cell does not run here, or while another process measures, unless `wait`.
+    Raises `UnavailableError` where the cell does not run here or, without `wait`, while another process measures.
     """
     machine = read_machine()
     cell = the_cell(request.space, machine)
@@ -53,7 +53,7 @@ def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> Pro
 
 
 def write(found: Profile, folder: SweepFolder) -> list[str]:
-    """Write `CELL.json` and the roofline plot as `CELL_roofline.png` and `.svg`; their names."""
+    """Write `CELL.json`, and the roofline plot as `CELL_roofline.png` and `.svg`; return their names."""
     flagged = {name for finding in found.findings for name in finding.layers}
     drawn = draw(collect(found.rows, flagged), found.roof, _caption(found), f"{found.cell.id}_roofline", found.rate_unit)
     names = [f"{found.cell.id}.json", *drawn]
@@ -64,7 +64,7 @@ def write(found: Profile, folder: SweepFolder) -> list[str]:
 
 
 def to_document(found: Profile, files: Sequence[str]) -> dict[str, Any]:
-    """The profile as one JSON object; what is not known is null."""
+    """The profile as one JSON object; unknown values are null."""
     missing_ms = found.latency_ms - found.profiled_ms
     return {
         "schema_version": SCHEMA_VERSION,
@@ -106,7 +106,8 @@ def _layer(row: Row, found: Profile) -> dict[str, Any]:
 
 def _remark(finding: Finding) -> dict[str, Any]:
     fix = finding.fix or None
-    return {"rule": finding.rule, "text": finding.text, "mend": fix, "layers": list(finding.layers), "fix": fix}  # mend: old
+    # `mend` repeats `fix` for scripts written for earlier versions.
+    return {"rule": finding.rule, "text": finding.text, "mend": fix, "layers": list(finding.layers), "fix": fix}
 
 
 def _caption(found: Profile) -> str:

@@ -1,4 +1,4 @@
-"""`mnsweep rebuild`: make everything derived again."""
+"""`mnsweep rebuild`: write all derived files again."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from mnsweep.sweep.store import BLOCKS, SweepFolder
 
 
 def rebuild(folders: Sequence[Path]) -> Iterator[Outcome]:
-    """Write `cells.csv`, plots and models of every sweep in or below the folders again, from its blocks.
+    """Write `cells.csv`, plots and models of every sweep in or below the folders again, from its measured blocks.
 
-    Raises `MnsweepError` where there is none.
+    Each sweep is rebuilt when the iterator reaches it. Raises `MnsweepError` where there is no sweep.
     """
     found = sorted({path.parent for folder in folders for path in folder.glob(f"**/{BLOCKS}")})
     if not found:

@@ -1,4 +1,4 @@
-"""What can be asked for: a request for each command, made of settings that are declared here or where they belong."""
+"""One request for each command. Its settings are declared here or in the module that they belong to."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +7,12 @@ from mnsweep.choice.constraints import Constraints
 from mnsweep.options import AXES, MEASURING, NETWORK, OUTPUT, group, option
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
-OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # not asked for: nothing else is predicted
+OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # only defaults are predicted
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where results are."""
+    """Where results are stored."""
 
     results_dir: Path | None = option(
         None, "Folder of all results. Default: ./results.", panel=OUTPUT, environment="MNSWEEP_RESULTS"
@@ -21,7 +21,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Whose accuracies stand beside latencies."""
+    """The source of the accuracies that are shown beside latencies."""
 
     quality_source: str | None = option(
         None, "Published accuracies: slim-2018-08 or paper. Default: slim-2018-08.", panel=NETWORK
@@ -37,7 +37,7 @@ class Turn:
 
 @dataclass(frozen=True, kw_only=True)
 class Measuring:
-    """How much is measured, and when it is enough."""
+    """How much to measure, and when to stop."""
 
     fresh: bool = option(False, "Set earlier results of this sweep aside and start over.")
     ci_pct: float = option(1.0, "Half width of the interval at which a cell has settled, in %.", panel=MEASURING, low=0.01)
@@ -62,7 +62,7 @@ class CountRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class GridRequest:
-    """A grid, or the sweep of a file, to measure here; with `all_cells` whatever else the sweep holds as well."""
+    """A grid or a sweep file to measure on this machine; `all_cells` adds all other cells of the sweep."""
 
     space: Space = group(Space)
     sweep: str | None = option(None, "Sweep file, or the name of one, instead of axes.")
@@ -78,7 +78,7 @@ class GridRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ExploreRequest:
-    """A fine grid, of which a few designs are measured and all others predicted."""
+    """A fine grid: a few designs are measured, all others predicted."""
 
     space: Space = group(
         Space,
@@ -113,7 +113,7 @@ class PredictRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PickRequest:
-    """A choice among the cells of a sweep; what was only predicted is measured first, unless `no_verify`."""
+    """A choice among the cells of a sweep; predicted cells are measured first, unless `no_verify`."""
 
     constraints: Constraints = group(Constraints)
     no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.")
@@ -145,7 +145,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileRequest:
-    """One cell whose time is to be broken down."""
+    """One cell to profile."""
 
     space: Space = group(
         Space,

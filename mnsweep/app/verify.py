@@ -1,4 +1,4 @@
-"""A choice among predictions, with what it needs measured first."""
+"""A choice among predictions, verified by measurements."""
 
 from collections.abc import Sequence
 
@@ -25,9 +25,10 @@ def verified(
     listener: Listener = SILENT,
     new_worker: NewWorker | None = None,
 ) -> Choice:
-    """The choice among the results of an exploration in `folder`, with what it needs measured here first.
+    """The choice among the results of an exploration in `folder`; the predicted cells that it depends on are measured first.
 
-    Raises `UnavailableError` where something would have to be measured and this is not the machine, or is in use.
+    Raises `UnavailableError` where a cell must be measured but the results are another machine's, and, without `wait`, while
+    another process measures.
     """
     with measuring(wait):
         machine, space = folder.read_machine(), read(folder)

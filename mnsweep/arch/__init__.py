@@ -1,1 +1,1 @@
-"""A network as layers: what they are, and what they cost. Standard library alone."""
+"""Networks as layers, and their cost. Only the standard library is used."""

@@ -1,14 +1,14 @@
-"""Lossless channel padding: the same network on channel counts that a runtime likes better.
+"""Lossless channel padding: the same network with channel counts that a runtime executes faster.
 
-A padded channel has a zero filter and a zero bias: it is 0 behind every activation that keeps 0, and the next
-layer's weights for it are 0, so the logits stay what they were. What it costs is counted by `cost.py` on the padded
-layers; whether it pays depends on the runtime: a blocked convolution that gets a channel count it can't
-block leaves its fast path, for more than the padded channels cost.
+A padded channel has a zero filter and a zero bias. It stays 0 after every activation that maps 0 to 0, and the next
+layer's weights for it are 0, so the logits do not change. `cost.py` counts the cost of padding on the padded layers.
+Whether padding pays depends on the runtime: a blocked convolution leaves its fast path at a channel count that its
+blocks do not divide, which can cost more than the padded channels.
 
-Which counts a runtime likes is measured, not looked up. A probe times chains of depthwise separable layers
-(`chain`), a narrow one on large feature maps and a wide one on small ones, at channel counts that are whole multiples of 1,
-2, 4 … 32 and of no more. In each of the two, time grows as a power of the count, times what the alignment costs; a count is
-rounded up to the multiple at which the chain takes least, where that gains anything.
+The fast channel counts are measured, not looked up. A probe times chains of depthwise separable layers (`chain`): a narrow
+chain on large feature maps and a wide chain on small ones, at channel counts with each `alignment`: 1, 2, 4 … 32. In each
+chain, time grows as a power of the channel count, times a factor for the alignment. A count is rounded up to the multiple
+at which the chain is fastest, if that gains more than `MARGIN`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,16 +22,16 @@ from mnsweep.errors import MnsweepError
 
 Channels = Mapping[int, int]  # deployed channels by logical channels, where they differ
 ALIGNMENTS = (1, 2, 4, 8, 16, 32)
-MARGIN = 0.03  # a wider layer must gain more than this: the probe is not exact, and neither is its model
-NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # each alignment once, and the last to grow to
-NARROW_UP_TO = 64  # channels; beyond, layers are wide
-CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: where a MobileNet at 160 to 224 px has such layers
+MARGIN = 0.03  # a wider layer must gain more than this: the probe and its model are inexact
+NARROW, WIDE = (17, 18, 20, 24, 16, 32), (193, 194, 196, 200, 208, 192, 256)  # all alignments; the last two give the growth
+NARROW_UP_TO = 64  # channels; layers with more are wide
+CHAIN_SIZES = {NARROW: 80, WIDE: 20}  # pixels: a MobileNet at 160 to 224 px has layers of such widths at these sizes
 PAIRS, CLASSES = 3, 10
 KINDS_THAT_PAD = ("stem", "depthwise", "pointwise", "conv", "pool", "head")
 
 
 def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ...]:
-    """The layers as they are deployed; the network's input and its outputs keep their channels."""
+    """The deployed layers; the network's input and its outputs keep their channels."""
     if not channels:
         return tuple(layers)
     deployed: list[Layer] = []
@@ -46,27 +46,27 @@ def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ..
 
 
 def multiples_of(k: int, layers: Sequence[Layer]) -> dict[int, int]:
-    """Every channel count rounded up to a multiple of `k`; none of a network that is not padded (`_counts`)."""
+    """Deployed channels by logical ones: each channel count rounded up to a multiple of `k`; empty without padding."""
     return {count: up for count in _counts(layers) if (up := _round_up(count, k)) != count}
 
 
 def padding(layers: Sequence[Layer], pad: str, chain_ms: Mapping[int, float]) -> dict[int, int]:
-    """Deployed channels by logical ones for a `pad`: `none`, a multiple, e.g. `16`, or `auto` (by a probe: `where_it_pays`)."""
+    """Deployed channels by logical ones for a `pad`: `none`, a multiple (e.g. `16`), or `auto` (see `where_it_pays`)."""
     if pad == "auto":
         return where_it_pays(layers, chain_ms)
     return {} if pad == "none" else multiples_of(int(pad), layers)
 
 
 def where_it_pays(layers: Sequence[Layer], chain_ms: Mapping[int, float]) -> dict[int, int]:
-    """Every channel count rounded up to the multiple at which its layers should take the least time.
+    """Deployed channels by logical ones: each channel count rounded up to the multiple at which its layers should be fastest.
 
-    `chain_ms` are milliseconds of the chain at each of the counts `NARROW` and `WIDE`, as a probe measured them.
+    `chain_ms` holds the probe's measurements: milliseconds of the chain at each of the counts `NARROW` and `WIDE`.
     """
     return {count: best for count in _counts(layers) if (best := _fastest(count, chain_ms)) != count}
 
 
 def gains(channels: Channels, chain_ms: Mapping[int, float]) -> bool:
-    """Whether layers on the deployed counts should take less time than on the logical ones, over all of them."""
+    """Whether the deployed channels should be faster than the logical ones: by more than `MARGIN` in the geometric mean."""
     ratios = [
         _expected_ms(after, chain_ms, before) / _expected_ms(before, chain_ms, before) for before, after in channels.items()
     ]
@@ -74,7 +74,7 @@ def gains(channels: Channels, chain_ms: Mapping[int, float]) -> bool:
 
 
 def _fastest(count: int, chain_ms: Mapping[int, float]) -> int:
-    """The multiple that is fastest by more than the margin, the least wide of those that are about as fast."""
+    """The smallest multiple within `MARGIN` of the fastest; `count` itself where that gains no more than `MARGIN`."""
     ms = {width: _expected_ms(width, chain_ms, count) for width in sorted({_round_up(count, k) for k in ALIGNMENTS})}
     least = min(ms.values())
     enough = next(width for width in ms if ms[width] <= least * (1 + MARGIN))
@@ -82,7 +82,7 @@ def _fastest(count: int, chain_ms: Mapping[int, float]) -> int:
 
 
 def _expected_ms(count: int, chain_ms: Mapping[int, float], logical: int) -> float:
-    """Time of a chain at `count`, from the probed count of the same alignment: of the chain that `logical` belongs to."""
+    """Milliseconds of a chain at `count`, from the probed count with the same alignment; `logical` selects the chain."""
     probed = NARROW if logical <= NARROW_UP_TO else WIDE
     before, after = probed[-2:]
     growth = log(chain_ms[after] / chain_ms[before]) / log(after / before)
@@ -92,7 +92,7 @@ def _expected_ms(count: int, chain_ms: Mapping[int, float], logical: int) -> flo
 
 
 def alignment(count: int) -> int:
-    """The largest of the alignments that divides `count`."""
+    """The largest of `ALIGNMENTS` that divides `count`."""
     return max(k for k in ALIGNMENTS if count % k == 0)
 
 
@@ -101,10 +101,10 @@ def _round_up(count: int, k: int) -> int:
 
 
 def _counts(layers: Sequence[Layer]) -> list[int]:
-    """The channel counts that may grow: all within a chain of layers.
+    """The channel counts that may be padded: those of all layers but the last, in a network that is a chain of layers.
 
-    None where feature maps are concatenated, cropped or in groups: there the place of a channel matters, and every network of
-    that kind has round counts already.
+    Empty for networks that concatenate, crop or group feature maps: there the position of a channel matters, and all these
+    networks have round counts already.
     """
     if not all(layer.kind in KINDS_THAT_PAD and layer.repeats == 1 for layer in layers):
         return []
@@ -112,7 +112,7 @@ def _counts(layers: Sequence[Layer]) -> list[int]:
 
 
 def chain(count: int) -> tuple[Layer, ...]:
-    """A stem, a few depthwise separable pairs, all of `count` channels on feature maps of one size, and a head."""
+    """A stem and `PAIRS` depthwise separable pairs, all with `count` channels and one feature-map size, and a head."""
     size = next(size for counts, size in CHAIN_SIZES.items() if count in counts)
     settings: dict[str, Any] = {"batch_norm": True, "activation": "relu6"}
     layers = [image(2 * size).conv("stem", count, kernel=(3, 3), stride=2, **settings)]
@@ -124,12 +124,12 @@ def chain(count: int) -> tuple[Layer, ...]:
 
 
 def to_text(channels: Channels) -> str:
-    """The resolved padding in the measurement's key and in the table, e.g. `9>12 19>20`; empty where nothing is padded."""
+    """The resolved padding as text for measurement keys and tables, e.g. `9>12 19>20`; empty without padding."""
     return " ".join(f"{logical}>{deployed}" for logical, deployed in sorted(channels.items()))
 
 
 def from_text(text: str) -> dict[int, int]:
-    """The channels that `to_text` wrote; raises `MnsweepError` on anything else."""
+    """The channels that `to_text` wrote; raises `MnsweepError` on other text."""
     try:
         pairs = [pair.split(">") for pair in text.split()]
         channels = {int(logical): int(deployed) for logical, deployed in pairs}

@@ -1,6 +1,6 @@
 """The networks that the paper compares MobileNets with, as layers.
 
-Each is text in a small notation: `mnsweep/names/variants.py` describes it, and holds the networks.
+Each network is text in a small notation; `mnsweep/names/variants.py` describes the notation and holds the networks.
 """
 
 import re
@@ -19,7 +19,7 @@ _POOL = re.compile(r"(?P<kind>max|avg)(?P<size>\d)(?:/(?P<stride>\d))?")
 
 
 def network(design: Design) -> tuple[Layer, ...]:
-    """The layers of a comparison network; `classes` are the outputs of its last layer that has weights."""
+    """The layers of a comparison network; its last layer with weights has `classes` outputs."""
     variant = VARIANTS[design.variant]
     builder = _Builder(design.classes, variant.batch_norm, image(design.resolution))
     builder.read(iter(_TOKEN.findall(variant.notation)))
@@ -28,7 +28,7 @@ def network(design: Design) -> tuple[Layer, ...]:
 
 @dataclass(slots=True)
 class _Builder:
-    """Layers by name as they are read, and the one that the next layer reads."""
+    """The layers read so far, by name; `before` is the input of the next layer."""
 
     classes: int
     batch_norm: bool
@@ -37,14 +37,14 @@ class _Builder:
     numbers: Counter[str] = field(default_factory=Counter)
 
     def read(self, tokens: Iterator[str], prefix: str = "") -> str:
-        """Layers up to the end of the network, or of a branch named `prefix`; the mark that ended it."""
+        """Read layers to the end of the network, or of the branch named `prefix`; return the mark that ended it."""
         letters = iter(ascii_lowercase)
         for token in tokens:
             name, _, word = token.rpartition("=")
             if word in ("|", "]"):
                 return word
             name = name or (prefix + next(letters) if prefix else "")
-            if not word:  # a name, and the branches behind it
+            if not word:  # `name=` before branches
                 word = next(tokens)
             if word == "[":
                 self.branches(tokens, name)
@@ -53,7 +53,7 @@ class _Builder:
         return ""
 
     def branches(self, tokens: Iterator[str], name: str) -> None:
-        """Branches up to their closing bracket, and the concatenation of their feature maps."""
+        """Read branches up to their closing bracket, and concatenate their feature maps."""
         source, mark = self.before, "|"
         ends: list[Layer] = []
         while mark == "|":
@@ -65,7 +65,7 @@ class _Builder:
         self.add(Layer(name, "concat", names, in_channels=channels, out_channels=channels, in_size=size, out_size=size))
 
     def layer(self, name: str, word: str) -> Layer:
-        """The layer that one word of the notation stands for."""
+        """The layer for one word of the notation."""
         if match := _CONV.fullmatch(word):
             return self.conv(name or self.numbered("conv"), match)
         if match := _POOL.fullmatch(word):
@@ -81,7 +81,7 @@ class _Builder:
         return self.before.linear(self.numbered("fc"), int(word.removeprefix("fc")), activation="relu")
 
     def conv(self, name: str, match: re.Match[str]) -> Layer:
-        """A convolution; one without channels makes the classes."""
+        """A convolution; without a channel count it has one output channel per class."""
         return self.before.conv(
             name,
             int(match["channels"] or self.classes),
@@ -100,12 +100,12 @@ class _Builder:
         return f"{kind}{self.numbers[kind]}"
 
     def add(self, layer: Layer) -> None:
-        """Put a layer behind the others; the next one reads it."""
+        """Append a layer; the next layer reads it."""
         self.layers[layer.name] = self.before = layer
 
 
 def _pool(before: Layer, name: str, op: str, kernel: int, stride: int) -> Layer:
-    """A pool that keeps the size at stride 1, and takes in the last pixel at others."""
+    """A pool that keeps the size at stride 1 and covers the last pixel at larger strides (Caffe's ceil mode)."""
     size = before.out_size
     out_size = size if stride == 1 else -(-(size - kernel) // stride) + 1
     first = kernel // 2 if stride == 1 else 0

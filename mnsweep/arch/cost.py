@@ -1,11 +1,13 @@
-"""What a network costs on paper: params, mult-adds, file size, peak activation memory.
+"""The cost of a network from its layers alone: params, mult-adds, peak activation memory.
 
-Conventions (they differ between tools, so they stand here):
-mult-adds are multiply-accumulates per image of convolutions and the fully connected layer, padding
-counted like any pixel; no batch norm, bias, activation or pooling. 1 mult-add = 2 FLOPs. Params are
-weights, biases, and batch norm's scale and shift, not its running statistics. Peak activation memory
-is the largest sum of feature maps alive at once when the layers run in order, for one image: feature maps at the size
-of their precision, image and logits in fp32. What a detector does to boxes multiplies nothing by weights, and is not counted.
+Conventions, since they differ between tools:
+
+- Mult-adds are multiply-accumulates of convolutions and fully connected layers, per image. Padding counts like any pixel;
+  batch norm, bias, activation and pooling do not count. 1 mult-add = 2 FLOPs. The box operations of a detector have no
+  weights and do not count.
+- Params are weights, biases, and batch norm's scale and shift, not its running statistics.
+- Peak activation memory is the largest sum of feature maps that are alive at once when the layers run in order, for one
+  image. Feature maps have the item size of the precision; image and logits are fp32.
 """
 
 from collections.abc import Sequence
@@ -22,9 +24,9 @@ def layer_params(layer: Layer) -> int:
 
 
 def stored_params(layers: Sequence[Layer]) -> int:
-    """All numbers that a framework stores for the layers: `params`, and batch norm's running mean and variance.
+    """All numbers that a framework stores for the layers: params, and batch norm's running mean and variance.
 
-    What Keras prints as "total params": for MLPerf Tiny's visual wake words network 221,794.
+    Keras prints this as "total params", e.g. 221,794 for MLPerf Tiny's visual wake words network.
     """
     return sum(layer_params(layer) + 2 * layer.batch_norm * layer.out_channels for layer in layers)
 
@@ -35,12 +37,15 @@ def layer_mult_adds(layer: Layer) -> int:
 
 
 def layer_activation_bytes(layer: Layer) -> int:
-    """Bytes of the feature map that one layer writes, fp32, for one image."""
+    """Bytes of the output feature map of one layer, in fp32, for one image."""
     return FP32_BYTES * layer.values
 
 
 def peak_activation_bytes(layers: Sequence[Layer], precision: str = "fp32") -> int:
-    """Bytes of the largest sum of live feature maps: each lives from the layer that writes it to the last that reads it."""
+    """Largest sum of live feature maps, in bytes, for one image.
+
+    A feature map is live from the layer that writes it to the last layer that reads it.
+    """
     last_use = {name: i for i, layer in enumerate(layers) for name in layer.inputs}
     first = layers[0]
     live = {"image": FP32_BYTES * first.in_channels * first.in_size**2}

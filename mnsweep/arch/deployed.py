@@ -1,4 +1,4 @@
-"""The channels that cells are deployed with, without asking a runtime: as measured before, or as probes say."""
+"""The deployed channels of cells, from earlier measurements or probes, without running a runtime."""
 
 from collections.abc import Hashable, Iterable, Mapping
 
@@ -11,11 +11,11 @@ from mnsweep.cell import Cell
 def deployed_channels(
     cells: Iterable[Cell], kept: Mapping[str, Channels], probes: Mapping[tuple[str, str], Mapping[int, float]]
 ) -> dict[str, Channels]:
-    """Deployed channels by logical channels, where they differ, for each cell by its id.
+    """For each cell, by id: deployed channels by logical channels, where they differ.
 
-    `kept` are channels that cells were measured with; `probes` are milliseconds of the chain at each channel count, by runtime
-    and precision. A cell whose `auto` padding no probe tells of is left out. Cells that
-    share their channels share the mapping.
+    `kept` holds the channels of measured cells, by cell id. `probes` holds milliseconds of the chain by channel count, for
+    each (runtime, precision). A cell with `auto` padding but without a probe is left out. Cells with the same channels
+    share one mapping.
     """
     of_width: dict[Hashable, Channels] = {}  # channels do not depend on the resolution
     channels: dict[str, Channels] = {}

@@ -1,17 +1,19 @@
-"""Detection networks on a MobileNet: SSD and Faster R-CNN, down to boxes with a class and a probability.
+"""Detection networks with a MobileNet body: SSD and Faster R-CNN, including the final boxes, classes and probabilities.
 
-Both as the TensorFlow object detection API configures them for MobileNets, which gives the counts of the paper's Table 13. Two
-feature maps matter: `fine`, the last one of stride 16 (19 × 19 at 300 px), and the last one of all, of stride 32.
+Both follow the TensorFlow object detection API's configurations for MobileNets, which give the counts of the paper's
+Table 13. They read two feature maps: `fine`, the last one with stride 16 (19 × 19 at 300 px), and the last one, with
+stride 32.
 
-SSD (Liu et al. 2016): predictions on `fine`, on the last feature map and on four more, each half the size of the one before
-(a 1 × 1 convolution at half the channels, then 3 × 3 at stride 2, padded as TensorFlow does whatever the body is); 1 × 1
-predictors, three anchors a pixel on the first feature map and six on the others.
+SSD (Liu et al. 2016) predicts boxes on `fine`, on the last feature map and on four more, each half the size of the one
+before. Each of the four comes from a 1 × 1 convolution with half the channels and a 3 × 3 convolution at stride 2, with
+TensorFlow's padding even if the body has another. Predictors are 1 × 1 convolutions, with three anchors per pixel on the
+first feature map and six on the others.
 
-Faster R-CNN (Ren et al. 2015): `fine` proposes boxes, by a 3 × 3 convolution with 512 channels at every α and twelve anchors a
-pixel; the 300 best are cropped from it at 14 × 14 pixels, and the two blocks that follow `fine` in the network run on each
-of them, on 7 × 7 feature maps.
+Faster R-CNN (Ren et al. 2015) proposes boxes on `fine`, by a 3 × 3 convolution with 512 channels at every α and twelve
+anchors per pixel. The 300 best proposals are cropped from `fine` at 14 × 14 pixels. The two blocks that follow `fine` in
+the network run on each crop and reduce it to 7 × 7.
 
-One class is the background: of 91 outputs the first is no class. Boxes of SSD are shared by all classes.
+The first of the classes (e.g. 91) is the background. In SSD, all classes share the boxes.
 """
 
 from collections.abc import Sequence
@@ -24,16 +26,16 @@ from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError
 
 EXTRA_CHANNELS = (512, 256, 256, 128)
-LEAST_SSD_RESOLUTION = 33  # pixels: what the API's feature extractor asks for
+LEAST_SSD_RESOLUTION = 33  # pixels: the minimum of the API's feature extractor
 PROPOSAL_CHANNELS = 512
 PROPOSALS = 300
 CROP_SIZE = 14  # pixels
-DETECTIONS = 100  # COCO scores no more
+DETECTIONS = 100  # COCO scores at most 100 per image
 COORDINATES, DETECTION_VALUES = 4, 6  # a detection is a box, a probability and a class
 
 
 def fine_layer(body: Sequence[Layer]) -> Layer:
-    """The layer that writes the last feature map of stride 16: the one that the fifth layer of stride 2 reads."""
+    """The layer that writes the last feature map with stride 16, which is the input of the fifth layer with stride 2."""
     fifth = [layer for layer in body if layer.stride == 2][4]
     return next(layer for layer in body if layer.name == fifth.inputs[0])
 
@@ -102,7 +104,7 @@ def _detections(op: str, inputs: Sequence[Layer]) -> Layer:
 
 
 def _from_predictions(name: str, op: str, inputs: Sequence[Layer], *, out_channels: int, repeats: int) -> Layer:
-    """A layer that makes boxes of all numbers that its inputs write; none of them is a feature map to it."""
+    """A layer that computes boxes from all output values of its inputs, taken as one flat vector."""
     return Layer(
         name,
         op,

@@ -1,7 +1,7 @@
 """A design, expanded to layers that anyone can print.
 
-One description, many readers: cost, torch module, ONNX graph and latency features all read the layers that `expand` returns.
-They are in running order; each names the layers it reads, so that branches need no second form.
+Cost, torch module, ONNX graph and latency features all read the layers that `expand` returns. The layers are in execution
+order. Each names the layers that it reads, so branches need no special form.
 """
 
 from mnsweep.arch.comparison import network
@@ -15,9 +15,9 @@ __all__ = ["Layer", "expand"]
 
 
 def expand(design: Design) -> tuple[Layer, ...]:
-    """The layers of `design`, input to output: of a MobileNet stem, blocks of depthwise and pointwise, pool, classifier.
+    """The layers of `design`, input to output; a MobileNet has stem, (depthwise, pointwise) blocks, pool and classifier.
 
-    Raises `MnsweepError` when the task's head can't take the resolution.
+    Raises `MnsweepError` when the resolution is too small for the task's head.
     """
     if VARIANTS[design.variant].compares:
         return network(design)

@@ -1,7 +1,7 @@
-"""A MobileNet factored: channels depend on everything but the resolution, sizes on the resolution alone.
+"""Factors of a MobileNet: channels do not depend on the resolution, and feature-map sizes do not depend on α.
 
-Counts and latency features of a grid are then products of a term for each width and a term for each size, and a hundred
-thousand designs take no longer than a few hundred.
+Counts and latency features of a grid are then products of a term per width and a term per size, so a hundred thousand
+designs take no longer than a few hundred.
 """
 
 from functools import lru_cache
@@ -12,45 +12,45 @@ from mnsweep.arch.layer import Layer
 from mnsweep.cell import Design
 from mnsweep.names import TASKS, VARIANTS
 
-ANY_RESOLUTION = 224  # where channels are looked up
+ANY_RESOLUTION = 224  # pixels: channels are computed at this resolution
 
 
 class Width(NamedTuple):
-    """All of a design that its channels depend on."""
+    """The settings of a design that determine its channels."""
 
     alpha: float
     variant: str
     task: str
     classes: int
     width_rule: str
-    activation: str  # changes no channel count, but the graph around them
+    activation: str  # changes the graph, not the channel counts
 
 
 class Sizes(NamedTuple):
-    """Pixels of each layer's input and output feature map, in the order of the layers."""
+    """Pixels (height × width) of each layer's input and output feature map, in the order of the layers."""
 
     read: tuple[int, ...]
     written: tuple[int, ...]
 
 
 def factors(design: Design) -> bool:
-    """Whether channels and sizes of a design are independent: a MobileNet that detects nothing."""
+    """Whether channels and sizes of a design are independent: true for every MobileNet that is not a detector."""
     return not (VARIANTS[design.variant].compares or TASKS[design.task].detects)
 
 
 def width_of(design: Design) -> Width:
-    """What designs of the same channels share, whatever their resolution and padding at stride 2."""
+    """The settings that determine the channels of a design: all but the resolution and the padding at stride 2."""
     return Width(design.alpha, design.variant, design.task, design.classes, design.width_rule, design.activation)
 
 
 @lru_cache(maxsize=4096)
 def layers_of_width(width: Width, resolution: int = ANY_RESOLUTION) -> tuple[Layer, ...]:
-    """The layers of a design that `factors`, at a resolution in pixels: their channels are right at any other one."""
+    """The layers of a design that `factors`, at a resolution in pixels; the channels are the same at every resolution."""
     return expand(Design.of(resolution=resolution, **width._asdict()))
 
 
 def sizes_of(design: Design) -> Sizes:
-    """Pixels of the layers of a design that `factors`."""
+    """Pixels of the feature maps of a design that `factors`."""
     return _sizes(design.variant, design.resolution, design.conv_padding)
 
 

@@ -1,6 +1,6 @@
-"""What stands behind the last feature map of a MobileNet, by the kind of head that a task names.
+"""Heads: the layers after the last feature map of a MobileNet, by the kind of head that a task names.
 
-`classifier` is one linear layer with as many outputs as the task has classes and the activation that it asks for; `ssd` and
+`classifier` is a global average pool and a linear layer with one output per class and the task's activation; `ssd` and
 `faster-rcnn` are in `detection.py`.
 """
 
@@ -11,11 +11,11 @@ from mnsweep.arch.layer import Layer
 from mnsweep.cell import Design
 from mnsweep.names import TASKS
 
-Head = Callable[[Design, Sequence[Layer]], tuple[Layer, ...]]  # from the layers of the body to those of the network
+Head = Callable[[Design, Sequence[Layer]], tuple[Layer, ...]]  # layers of the body -> layers of the network
 
 
 def classifier(design: Design, body: Sequence[Layer]) -> tuple[Layer, ...]:
-    """The mean of the last feature map, and a linear layer with the task's activation behind it."""
+    """The body, a global average pool, and a linear layer followed by the task's activation."""
     pool = body[-1].global_pool("pool")
     return (*body, pool, pool.linear("classifier", design.classes, activation=TASKS[design.task].activation))
 

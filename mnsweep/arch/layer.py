@@ -1,10 +1,10 @@
-"""One layer of a network: an operation on square feature maps, with what it reads by name."""
+"""One layer of a network: an operation on square feature maps that refers to its inputs by name."""
 
 from dataclasses import KW_ONLY, dataclass
 from math import prod
 from typing import Any
 
-LRN_ALPHA, LRN_BETA, LRN_BIAS = 1e-4, 0.75, 1.0  # as Caffe's AlexNet and GoogLeNet have them; `kernel` channels wide
+LRN_ALPHA, LRN_BETA, LRN_BIAS = 1e-4, 0.75, 1.0  # Caffe's AlexNet and GoogLeNet; the window is `kernel` channels
 IMAGE = "image"
 
 
@@ -12,9 +12,9 @@ IMAGE = "image"
 class Layer:
     """An operation on square feature maps; sizes are in pixels.
 
-    `inputs` are names of earlier layers (`image` is the network's input). `kernel` is (high, wide), `pads` are (top, left,
-    bottom, right) as ONNX has them. `batch_norm` and `bias` say what the logical layer has: batch norm is folded into a bias
-    when deployed. `repeats` counts how often the layer runs for one image: once, or for every proposal.
+    `inputs` are names of earlier layers (`image` is the network's input). `kernel` is (height, width), `pads` are (top,
+    left, bottom, right) in ONNX order. `batch_norm` and `bias` describe the logical layer: batch norm is folded into a bias
+    when deployed. `repeats` is the number of times the layer runs for one image: once, or once per proposal.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Layer:
 
     @property
     def kind(self) -> str:
-        """The group that the paper's Table 2 counts it in: stem, depthwise, pointwise, pool, head; others have their own."""
+        """The layer's group in the paper's Table 2: stem, depthwise, pointwise, pool or head; other layers have other kinds."""
         if self.op == "conv":
             if 1 < self.groups == self.in_channels:
                 return "depthwise"
@@ -47,23 +47,23 @@ class Layer:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(out, in / groups, high, wide) of a convolution, (out, in) of a linear layer on flattened feature maps, else ()."""
+        """(out, in / groups, height, width) of a convolution, (out, in) of a linear layer on a flattened input, else ()."""
         if self.op == "conv":
             return (self.out_channels, self.in_channels // self.groups, *self.kernel)
         return (self.out_channels, self.in_channels * self.in_size**2) if self.op == "linear" else ()
 
     @property
     def weights(self) -> int:
-        """How many weights it has, without biases and batch norm."""
+        """Number of weights, without biases and batch norm."""
         return prod(self.weight_shape) if self.weight_shape else 0
 
     @property
     def values(self) -> int:
-        """How many numbers it writes for one image."""
+        """Number of output values for one image."""
         return self.out_channels * self.out_size**2 * self.repeats
 
     def then(self, name: str, op: str, **settings: Any) -> "Layer":
-        """A layer that reads what this one writes, as often; it keeps channels and size unless `settings` say otherwise.
+        """A layer that reads the output of this one; channels, size and repeats are the same unless `settings` differ.
 
         >>> stem = image(224).conv("stem", 32, kernel=(3, 3), stride=2, convention="same")
         >>> pool = stem.then("pool", "global_pool", kernel=(112, 112), out_size=1)
@@ -83,31 +83,32 @@ class Layer:
         convention: str = "same",
         **settings: Any,
     ) -> "Layer":
-        """A convolution of what this layer writes, padded by a convention of `pad_and_size`."""
+        """A convolution of the output of this layer, padded by a convention of `pad_and_size`."""
         (top, bottom), out_size = pad_and_size(self.out_size, kernel[0], stride, convention)
         (left, right), _ = pad_and_size(self.out_size, kernel[1], stride, convention)
         settings |= {"kernel": kernel, "stride": stride, "pads": (top, left, bottom, right)}
         return self.then(name, "conv", out_channels=out_channels, out_size=out_size, **settings)
 
     def global_pool(self, name: str) -> "Layer":
-        """The mean of each channel."""
+        """A global average pool: the mean of each channel."""
         return self.then(name, "global_pool", out_size=1, kernel=(self.out_size, self.out_size))
 
     def linear(self, name: str, out_channels: int, **settings: Any) -> "Layer":
-        """A fully connected layer with a bias on all that this layer writes."""
+        """A fully connected layer with a bias on the flattened output of this layer."""
         return self.then(name, "linear", out_channels=out_channels, out_size=1, bias=True, **settings)
 
 
 def image(resolution: int) -> Layer:
-    """The network's input as what the first layer reads: three channels."""
+    """The network's input, for the first layer to read: three channels, `resolution` × `resolution` pixels."""
     return Layer(IMAGE, IMAGE, (), in_channels=3, out_channels=3, in_size=resolution, out_size=resolution)
 
 
 def pad_and_size(size: int, kernel: int, stride: int, convention: str) -> tuple[tuple[int, int], int]:
     """Padding (before, after) and output size, all in pixels, of a convolution along one axis of `size` pixels.
 
-    The conventions differ at stride 2 only. `same` (TensorFlow): as little as gives ceil(size / stride),
-    the odd pixel after. `keras`: ZeroPadding2D((0, 1)), then valid. `symmetric` (PyTorch): kernel // 2. `valid`: none.
+    Except for `valid`, the conventions differ at stride 2 only. `same` (TensorFlow): the least padding that gives
+    ceil(size / stride) pixels, the odd pixel after. `keras`: ZeroPadding2D((0, 1)), then valid. `symmetric` (PyTorch):
+    kernel // 2 on both sides. `valid`: none.
     """
     if convention == "valid":
         before, after = 0, 0

@@ -1,7 +1,7 @@
-"""The MobileNet as the paper's Table 1, and the paper's other forms of it.
+"""The MobileNet of the paper's Table 1, and the paper's other forms of it.
 
-Source: Howard et al. 2017 (arXiv 1704.04861), Table 1; Tables 4 and 5 for the other forms. The blocks of each form are data:
-`mnsweep/names/variants.py`.
+Source: Howard et al. 2017 (arXiv 1704.04861), Table 1; Tables 4 and 5 for the other forms. The blocks of each form are data
+in `mnsweep/names/variants.py`.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ STEM_CHANNELS = 32
 
 
 def _round8(width: float) -> int:
-    """Nearest multiple of 8, at least 8, never more than 10 % down (TensorFlow's `make_divisible`)."""
+    """Nearest multiple of 8, at least 8 and at least 90 % of `width` (TensorFlow's `make_divisible`)."""
     rounded = max(8, int(width + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * width else rounded
 
@@ -31,7 +31,7 @@ def scaled(design: Design, channels: int) -> int:
 
 
 def body(design: Design) -> list[Layer]:
-    """The layers up to the last feature map: stem, then (depthwise, pointwise) pairs, or a full 3 × 3 convolution each."""
+    """The layers up to the last feature map: the stem, then the blocks."""
     layers = [conv(design, image(design.resolution), "stem", scaled(design, STEM_CHANNELS), kernel=3, stride=2)]
     for number, (stride, channels) in enumerate(VARIANTS[design.variant].blocks, 1):
         layers += block(design, layers[-1], number, stride=stride, channels=channels)
@@ -39,12 +39,12 @@ def body(design: Design) -> list[Layer]:
 
 
 def last_blocks(design: Design) -> list[tuple[int, tuple[int, int]]]:
-    """Number, and (stride, output channels), of the two blocks behind the last feature map of stride 16."""
+    """The last two blocks, which follow the last feature map with stride 16: number and (stride, output channels)."""
     return list(enumerate(VARIANTS[design.variant].blocks, 1))[-2:]
 
 
 def block(design: Design, before: Layer, number: int, *, stride: int, channels: int) -> list[Layer]:
-    """A depthwise 3 × 3 convolution and the pointwise one behind it, or both in one."""
+    """A depthwise 3 × 3 and a pointwise convolution, or one full 3 × 3 convolution, as the variant has it."""
     wider = scaled(design, channels)
     if not VARIANTS[design.variant].separable:
         return [conv(design, before, f"conv{number}", wider, kernel=3, stride=stride)]

@@ -1,1 +1,1 @@
-"""What to choose: the frontier, constraints, ranking, and what to measure next."""
+"""The choice of a cell: frontier, constraints, ranking, and what to measure next."""

@@ -10,19 +10,19 @@ from mnsweep.names import choices, is_choice
 from mnsweep.options import CONSTRAINTS, option
 from mnsweep.result import Result
 
-WORDS = ("precision", "runtime", "task")  # constraints that name values
-TAILS = (90, 99)  # percentiles that are kept
+WORDS = ("precision", "runtime", "task")  # constraints that list accepted values
+TAILS = (90, 99)  # percentiles that results have
 DEFAULT_RELATIVE_CI = 20.0  # %, against other cells: a wider interval tells networks twice as large apart hardly at all
 Cost: TypeAlias = Callable[[Result], float | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """What a cell must meet; None: no constraint. Megabytes and millions are 10⁶, kilobytes 10³.
+    """What a cell must meet; None means no constraint. Megabytes and millions are 10⁶, kilobytes 10³.
 
-    Latency is the upper end of the 95 % interval, per batch, plus `margin_pct`; with a `percentile` (90 or 99) it is that
-    percentile of all measured runs instead. Memory is peak activation memory. `precision`, `runtime` and `task` list the
-    accepted values, separated by commas. Raises `MnsweepError` for a bad value.
+    The latency budget applies to one batch: to the upper end of the 95 % confidence interval, or with `percentile` (90 or
+    99) to that percentile of all measured runs, plus `margin_pct`. Memory is peak activation memory. `precision`, `runtime`
+    and `task` list the accepted values, separated by commas. Raises `MnsweepError` on a bad value.
     """
 
     max_latency_ms: float | None = option(None, "Budget for the upper end of the latency interval.", panel=CONSTRAINTS)
@@ -65,7 +65,7 @@ class Constraints:
 
 
 def _check_word(name: str, word: str) -> None:
-    """Raise `MnsweepError`, with the choices, where `word` is none of them."""
+    """Raise `MnsweepError`, with the known values, if `word` is not one of them."""
     if name == "task" and not is_choice("task", word):
         raise MnsweepError(f"`task` {word!r} is unknown", f"choose from {', '.join(choices('task'))}")
     if name != "task":
@@ -74,7 +74,7 @@ def _check_word(name: str, word: str) -> None:
 
 
 def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
-    """Milliseconds that a latency budget is compared with: interval's upper end or percentile, plus margin; None: unknown."""
+    """Latency in ms to compare with a budget: the interval's upper end or the percentile, plus margin; None if unknown."""
     high = getattr(result, f"latency_p{c}_ms") if (c := constraints.percentile) else result.latency_ci_high_ms
     return None if high is None else high * (1 + constraints.margin_pct / 100)
 
@@ -103,7 +103,7 @@ def is_wide(result: Result, c: Constraints) -> bool:
 
 
 def violations(result: Result, constraints: Constraints) -> list[str]:
-    """The names of the constraints that `result` does not meet; an unknown value meets none."""
+    """The names of the constraints that `result` does not meet; an unknown value does not meet its constraint."""
     bounds = active_bounds(constraints).items()
     violated = [name for name, (bound, cost) in bounds if (value := cost(result)) is None or value > bound]
     violated += [name for name, allowed in active_words(constraints).items() if getattr(result, name) not in allowed]

@@ -9,15 +9,15 @@ from mnsweep.choice.reasons import as_typed, why, why_none
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 
-LOOKS, AT_ONCE = 6, 4  # how often the best predictions are measured, and how many cells at a time
+LOOKS, AT_ONCE = 6, 4  # at most 6 times the best predictions are measured, 4 cells at a time
 Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells with these ids; returns all results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The chosen cell, the runner-up, and the reason, a text for people that names settings in backticks.
+    """The chosen cell, the runner-up, and the reason as text with settings in backticks.
 
-    `choice` is None when no cell meets the constraints. `looked_at` are the ids of the cells that were measured to verify it.
+    `choice` is None when no cell meets the constraints. `looked_at` holds the ids of the cells measured to verify the choice.
     """
 
     choice: Result | None
@@ -27,10 +27,11 @@ class Choice:
 
 
 def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
-    """The best cell, of those with a latency and a quality, that meets all constraints.
+    """Pick the best cell that meets all constraints, among the cells with a latency and a quality.
 
-    Best is most accurate, then fastest; without any upper bound (`min_top1` alone), fastest, then most accurate. A
-    predicted latency counts at its upper end. Raises `MnsweepError` where the qualities have several metrics.
+    The best cell is the most accurate, then the fastest; without any upper bound (`min_top1` alone), it is the fastest, then
+    the most accurate. A predicted latency counts with the upper end of its interval. Raises `MnsweepError` where the
+    qualities have different metrics.
     """
     candidates = _candidates(results, constraints)
     _check_metrics(candidates, constraints)
@@ -44,11 +45,11 @@ def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
 
 
 def pick_verified(results: Sequence[Result], constraints: Constraints, measure: Measure) -> Choice:
-    """The same with choice and runner-up measured: as long as one of them is a prediction, the best predictions are measured.
+    """Pick as `pick` does, but measure the best predictions as long as the choice or the runner-up is a prediction.
 
-    Until then a prediction counts with an interval as narrow as that of a typical measured cell; measuring it decides.
-    After `LOOKS` rounds of this the best measured cell is chosen, and the reason says so. Raises what `measure` raises, and
-    `MnsweepError` where the qualities have several metrics.
+    Until it is measured, a prediction counts with an interval as narrow as that of a typical measured cell. After `LOOKS`
+    repetitions the best measured cell is chosen, and the reason says so. Raises what `measure` raises, and `MnsweepError`
+    where the qualities have different metrics.
     """
     _check_metrics(_candidates(results, constraints), constraints)
     believed_ms: dict[str, float] = {}
@@ -66,7 +67,7 @@ def pick_verified(results: Sequence[Result], constraints: Constraints, measure: 
 
 
 def _check_metrics(candidates: Sequence[Result], constraints: Constraints) -> None:
-    """Raise `MnsweepError` where the qualities have several metrics: mean AP does not compare with top-1."""
+    """Raise `MnsweepError` where the qualities have different metrics: mean AP is not comparable with top-1."""
     allowed = [r for r in candidates if constraints.task is None or r.task in constraints.task.split(",")]
     if len({r.quality_metric for r in allowed}) > 1:
         tasks = ", ".join(sorted({r.task for r in allowed}))
@@ -88,7 +89,7 @@ def _with_narrow_intervals(results: Sequence[Result]) -> list[Result]:
 
 
 def _with_verification(choice: Choice, believed_ms: Mapping[str, float], more: str) -> Choice:
-    """The choice, its reason with what was predicted for it before it was measured."""
+    """The choice, with the predicted latency and the number of measured cells added to its reason."""
     if not believed_ms:
         return choice
     verified = f"{len(believed_ms)} predicted cells were measured to verify it"
@@ -111,7 +112,7 @@ def _rank(constraints: Constraints) -> Callable[[Result], tuple[float, float, in
 
 
 def next_budget(choice: Result, results: Sequence[Result], constraints: Constraints) -> tuple[float, Result] | None:
-    """The next looser latency budget (ms) that buys a more accurate cell, and that cell; None where none does."""
+    """The next looser latency budget in ms that allows a more accurate cell, and that cell; None where there is none."""
     better = [
         guarded_latency_ms(r, constraints) or 0.0
         for r in _candidates(results, constraints)

@@ -1,4 +1,4 @@
-"""Which designs to measure: first a set that fills the space, then those whose prediction leaves the answer open."""
+"""Which designs to measure: first a set that fills the space, then those whose prediction leaves the choice open."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ Array = NDArray[np.float64]
 
 
 def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:
-    """`count` of the designs, far from each other and from those `taken`; the corners of the space first.
+    """Select `count` designs, far from each other and from the `taken` designs; the corners of the space come first.
 
-    Each next one has the largest distance to its nearest neighbour (maximin, Johnson et al. 1990), in log α and log
-    resolution, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
+    Each further design has the largest distance to its nearest neighbour (maximin, Johnson et al. 1990). Distances are in
+    log α and log resolution, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
     """
     places = _unit_square(designs)
     chosen = [i for i, design in enumerate(designs) if design in set(taken)]
@@ -38,11 +38,11 @@ def undecided(
     budget_ms: float | None,
     count: int,
 ) -> list[str]:
-    """Up to `count` cells among `ids` that are most worth measuring: those whose interval leaves the answer open.
+    """Up to `count` cells among `ids` that are most worth measuring: those whose latency interval leaves the choice open.
 
-    With a budget these are the cells whose interval contains it, the best quality first; without one, cells that may be on
-    the frontier of all that is `predicted` (a measured cell has an interval of zero width), wide intervals far from each
-    other first.
+    With a budget, these are the cells whose interval contains it, the best quality first. Without one, they are the cells
+    that may be on the frontier of all `predicted` cells, first those with wide intervals and far from each other. A
+    measured cell has an interval of zero width.
     """
     known = [key for key in ids if key in predicted and key in quality_pct]
     if budget_ms is not None:
@@ -55,7 +55,7 @@ def undecided(
 
 
 def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: int) -> list[str]:
-    """Up to `count` of the cells, spread evenly over the logarithm of their latency, including the fastest and the slowest."""
+    """Up to `count` of the cells, spread evenly over the logarithm of latency, including the fastest and the slowest."""
     if count <= 0:
         return []
     ordered = sorted(ids, key=lambda key: (latency_ms[key], key))
@@ -72,7 +72,7 @@ def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: 
 def _could_be_on_frontier(
     ids: Sequence[str], predicted: Mapping[str, Predicted], quality_pct: Mapping[str, float]
 ) -> list[str]:
-    """The cells that no cell certainly dominates: none of better quality is faster even at the upper end of its interval."""
+    """The cells that may be on the frontier: no cell of better quality has an interval that lies entirely below theirs."""
     ends = [(p.high_ms, quality_pct[key]) for key, p in predicted.items() if key in quality_pct]
     frontier = [point for point, on in zip(ends, pareto(ends), strict=True) if on]
     slowest, best = np.array(sorted(frontier)).T if frontier else (np.array([]), np.array([]))

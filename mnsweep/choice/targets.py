@@ -1,4 +1,4 @@
-"""How certain each latency must be: narrow where the choice is made, wider elsewhere."""
+"""How narrow the confidence interval of each latency must be: narrow where the choice is made, wider elsewhere."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -9,8 +9,8 @@ from mnsweep.measure.fit import Estimate
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import unsettled_reason
 
-NEAR = 0.05  # latencies this close to the frontier or the budget decide what is picked
-ELSEWHERE = 2.0  # a cell away from both may be this much less certain
+NEAR = 0.05  # relative distance: latencies this close to the frontier or the budget decide the choice
+ELSEWHERE = 2.0  # intervals of other cells may be this many times as wide
 
 
 def settling_targets(
@@ -21,10 +21,10 @@ def settling_targets(
     quality_source: str,
     max_latency_ms: float | None = None,
 ) -> dict[str, float]:
-    """Half width of the interval at which each cell has settled, in %, by cell id.
+    """Half width of the confidence interval at which each cell has settled, in % of its latency, by cell id.
 
-    It is `ci_pct` near the latency budget where there is one, else near the frontier, and twice that elsewhere. A cell
-    whose quality is unknown may be on the frontier once it is known: it counts as near.
+    It is `ci_pct` near the latency budget (near the frontier if there is no budget), and twice that elsewhere. A cell whose
+    quality is unknown might be on the frontier, so it counts as near.
     """
     latencies = [estimates[cell.id].p50_ms if cell.id in estimates else None for cell in cells]
     if max_latency_ms is not None:
@@ -39,7 +39,7 @@ def settling_targets(
 def unsettled(
     targets: Mapping[str, float], estimates: Mapping[str, Estimate], failed: Collection[str], rules: Rules
 ) -> dict[str, str]:
-    """The cells with a target that have not settled, each with the reason; failed ones are not among them."""
+    """The cells with a target that have not settled, by id, with the reason; failed cells are left out."""
     reasons = {
         cell: unsettled_reason(estimates.get(cell), target_pct, rules)
         for cell, target_pct in targets.items()

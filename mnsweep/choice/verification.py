@@ -1,4 +1,4 @@
-"""Cells on the predicted frontier: what was predicted, compared with what was then measured."""
+"""Verification of the predicted frontier: predictions compared with later measurements."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from mnsweep.prediction.latency_model import Errors
 class Verification:
     """Predictions for `designs` cells on the predicted frontier, compared with their measurements.
 
-    Errors are in percent. Regret is in points of quality: by how much the best quality within a latency budget falls short
-    of what was predicted; 0 at best.
+    Errors are in percent. Regret is in points of quality: the best quality within a latency budget by predicted latencies,
+    minus the best by measured latencies; 0 at best.
     """
 
     designs: int
@@ -26,9 +26,10 @@ class Verification:
 def verify(
     verified: Sequence[str], before_ms: Mapping[str, float], after_ms: Mapping[str, float], quality_pct: Mapping[str, float]
 ) -> Verification | None:
-    """Compare the latencies `before_ms` the cells `verified` were measured with those `after_ms`; None where there are none.
+    """Compare latencies before and after the `verified` cells were measured; None where no cell was verified.
 
-    All by cell id. Regret is taken at the latencies predicted for the verified cells, as budgets, where any cell meets them.
+    `before_ms` (ms), `after_ms` (ms) and `quality_pct` are by cell id. The budgets for regret are the predicted latencies of
+    the verified cells; a budget that no measured cell meets is left out.
     """
     if not verified:
         return None

@@ -1,1 +1,1 @@
-"""The command line: parse, call, print. Heavy imports happen inside the commands, so that help is quick."""
+"""The command line: parse, call, print. Slow imports are inside the commands, so that --help is fast."""

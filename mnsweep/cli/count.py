@@ -1,4 +1,4 @@
-"""`mnsweep count`: the paper side alone."""
+"""`mnsweep count`: counts and sizes by arithmetic alone."""
 
 from typing import Annotated
 
@@ -24,9 +24,11 @@ def count(
 ) -> None:
     """Count params, mult-adds, file size and activation memory; nothing is built or run.
 
-    Mult-adds are multiply-accumulates per image of convolutions and the classifier; params include batch
-    norm's scale and shift; both are of the logical network. File size and activations (the largest sum that is alive
-    at once for one image) are of the deployed one, where --pad and --precision say which.
+    Params and mult-adds are those of the logical network, without padding.
+    Mult-adds are multiply-accumulates per image in convolutions and the
+    classifier. Params include batch norm's scale and shift. File size and peak
+    activation memory (for one image) are those of the network as deployed with
+    --pad and --precision.
     """
     from mnsweep.app.count import count as count_cells
     from mnsweep.cli.show import advise, cells_of, console, print_json, results_table

@@ -1,4 +1,4 @@
-"""`mnsweep doctor`: what this machine is, and how well timing works on it."""
+"""`mnsweep doctor`: describe this machine and check how well timing works on it."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mnsweep.measure.repeatability import Repeatability
 
 EXAMPLE = "Example: mnsweep doctor"
-MUCH_DISTURBED = 0.25  # of the blocks: then the numbers describe the disturbance more than the machine
+MUCH_DISTURBED = 0.25  # share of blocks above which numbers describe the disturbance more than the machine
 STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim"}
 
 
@@ -25,10 +25,11 @@ def doctor(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Say what this machine is, what would disturb timing on it, and how to fix it.
+    """Describe this machine, what would disturb timing on it, and how to fix it.
 
-    Then time small networks for a few seconds: how well would a sweep repeat,
-    and how many threads make sense? Exit status 4: nothing can be timed on this machine now.
+    Then time small networks for a few seconds, to estimate how well a sweep
+    would repeat and how many threads make sense. Exit status 4: nothing can be
+    timed on this machine now.
     """
     from mnsweep.app.doctor import diagnose
     from mnsweep.cli.show import advise

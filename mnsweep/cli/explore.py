@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
 PARTIAL = 3
-SHOWN = 20  # of the predicted frontier, unless -v asks for all
+SHOWN = 20  # cells of the predicted frontier; -v shows all
 
 
 @o.takes(ExploreRequest)
@@ -27,10 +27,11 @@ def explore(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Explore a fine grid: measure about 20 designs, predict all others, verify what looks best.
+    """Explore a fine grid: measure about 20 designs, predict all others, verify the most promising.
 
-    Latencies are predicted by a model of the work in each design, with 95 % intervals; accuracies by a
-    surface through the published ones. `pick` chooses among all of them, and measures its choice.
+    Latencies are predicted by a model of the work in each design, with 95 %
+    intervals. Accuracies are predicted by a surface through the published ones.
+    'mnsweep pick' chooses among all designs and measures its choice.
     """
     from mnsweep.app.explore import explore as explore_space
     from mnsweep.cli.progress import Narrator
@@ -85,7 +86,7 @@ def _print_document(outcome: "ExploreOutcome") -> None:
 
 
 def _model(derived: "Outcome") -> dict[str, Any]:
-    """Leave-one-out errors over all deployments, then each deployment's own, with what its terms cost."""
+    """Leave-one-out errors over all deployments, then the errors and coefficients of each deployment's model."""
     models = [
         {**asdict(deployment), "measured": len(m.cells), **_loo(m.errors), "coefficients": m.coefficients}
         for deployment, m in derived.known.models.items()
@@ -98,7 +99,7 @@ def _loo(errors: "Errors") -> dict[str, float]:
 
 
 def _flat(content: "dict[str, Any]") -> dict[str, Any]:
-    """The same with the entries of `errors` in its place."""
+    """The same entries, with `errors` replaced by its entries."""
     errors = content.pop("errors")
     return {"designs": content.pop("designs"), **errors, **content}
 

@@ -1,4 +1,4 @@
-"""`mnsweep export`: one network as an ONNX file."""
+"""`mnsweep export`: write one network as an ONNX file."""
 
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,13 @@ EXAMPLE = "Example: mnsweep export --alpha 0.5 --res 160 --out model.onnx"
 
 @o.takes(ExportRequest)
 def export(request: ExportRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Write one MobileNet as an ONNX file, batch norm folded, with seeded random weights.
+    """Write one MobileNet as an ONNX file, with seeded random weights and batch norm folded.
 
-    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output `logits`: (batch, classes) fp32; of some
-    tasks `probabilities`, `embedding`, or `detections`: (1, 100, 6), box, probability and class of each.
-    Padded channels change no logit. int8 scales come from the pictures in --calibration, or from synthetic ones.
+    Input `image`: (batch, 3, res, res) fp32, RGB scaled to −1 … 1. Output
+    `logits`: (batch, classes) fp32. Some tasks have other outputs:
+    `probabilities`, `embedding`, or `detections` (1, 100, 6) with box,
+    probability and class. Channel padding does not change the logits. int8
+    scales come from the images in --calibration, or from synthetic ones.
     """
     from mnsweep.app.export import export as export_network
     from mnsweep.cli.show import advise, print_json
@@ -36,14 +38,14 @@ def export(request: ExportRequest, json: o.Json = False, quiet: o.Quiet = False)
 
 
 def _measurable(request: ExportRequest) -> dict[str, object]:
-    """The settings with which `grid` measures the same cell."""
+    """The settings for `grid` to measure the same cell."""
     settings = changed(request.space) | ({} if request.batch in ("1", "symbolic") else {"batch": request.batch})
     settings.pop("pad", None)
     return {**settings, "pad": request.space.pad} if request.space.pad != "auto" else settings
 
 
 def warn_of(exported: "Exported") -> None:
-    """Say what the file is good for."""
+    """Warn about the limitations of the file."""
     from mnsweep.cli.show import warn
 
     for note in exported.notes:

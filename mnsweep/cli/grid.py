@@ -1,4 +1,4 @@
-"""`mnsweep grid`: measure a grid here."""
+"""`mnsweep grid`: measure a grid on this machine."""
 
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,18 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"
 PARTIAL, NOTHING = 3, 4
-SHOWN = 5  # of long lists, unless -v asks for all
+SHOWN = 5  # lines of long lists; -v shows all
 
 
 @o.takes(GridRequest)
 def grid(
     request: GridRequest, dry_run: o.DryRun = False, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False
 ) -> None:
-    """Measure a grid of MobileNets on this CPU: table, Pareto plot and files.
+    """Measure a grid of MobileNets on this CPU, and write a table, a Pareto plot and result files.
 
-    Cells are timed in interleaved rounds until each one's interval is narrow enough, in several processes.
-    Every block of runs is on disk before the next starts: interrupt it, and the same command continues.
+    Cells are timed in interleaved rounds in several processes, until every
+    interval is narrow enough. Each block of runs is saved before the next one
+    starts. After an interruption, the same command continues.
     """
     from mnsweep.app.grid import grid as measure_grid
     from mnsweep.app.grid import plan_grid

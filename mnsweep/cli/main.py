@@ -1,4 +1,4 @@
-"""The `mnsweep` program: its commands, and errors turned into one line and an exit code."""
+"""The `mnsweep` program: register the commands, and turn errors into one line and an exit code."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ USAGE = 2
 STOPPED = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 LONGEST_WORD, SHOWN_OF_LONG = 200, 40  # characters
 KEPT = "everything measured so far is kept: the same command continues, 'mnsweep rebuild' uses what is there"
-# typer exports only the leaves of its exceptions, and newer versions carry a click of their own.
+# typer exports only subclasses of click's UsageError, and newer versions bundle their own click.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
@@ -51,8 +51,9 @@ def about(
 ) -> None:
     """Find out which MobileNet to ship on this machine.
 
-    Counts, builds and measures a grid of MobileNets on this CPU, puts published accuracies beside
-    the latencies, and picks the most accurate one that is fast enough.
+    Counts, builds and measures a grid of MobileNets on this CPU, combines the
+    latencies with published accuracies, and picks the most accurate MobileNet
+    that is fast enough.
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -60,7 +61,7 @@ def about(
 
 
 class StoppedError(BaseException):
-    """Ctrl-C or SIGTERM; not an `Exception`, so that nothing on the way takes it for one."""
+    """Ctrl-C or SIGTERM; not an `Exception`, so that no handler on the way catches it."""
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
@@ -73,7 +74,7 @@ def _fail(message: object, exit_code: int) -> NoReturn:
 
 
 def readable(text: str) -> str:
-    r"""The text as a line for a terminal: long words cut, control characters escaped, whatever somebody typed.
+    r"""The text as one line that is safe for a terminal: long words cut, control characters escaped.
 
     >>> readable("alpha " + "1" * 5000 + "\x1b[2J")
     'alpha 1111111111111111111111111111111111111111…'
@@ -83,7 +84,7 @@ def readable(text: str) -> str:
 
 
 def _leave_quietly() -> NoReturn:
-    """The reader of our output has seen enough."""
+    """Exit with status 0 because the reader closed the pipe, e.g. `head`."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(0)
 
@@ -94,25 +95,25 @@ def _usage_message(error: Any) -> str:
 
 
 def main() -> NoReturn:
-    """Run the program; every error ends in one line on stderr and an exit code of the table in the README."""
+    """Run the program; every error becomes one line on stderr and an exit code listed in the README."""
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"mnsweep: warning: {message}", err=True)
     for number in STOPPED:
         signal.signal(number, _stop)
     try:
         exit_code = app(standalone_mode=False) or 0
     except MnsweepError as error:
-        from mnsweep.cli.show import with_flags  # loads what prints tables: not for --help
+        from mnsweep.cli.show import with_flags  # loads rich, which --help does not need
 
         _fail(with_flags(str(error)), error.exit_code)
     except UsageError as error:
         _fail(_usage_message(error), USAGE)
-    except OSError as error:  # a path that no file system takes, say; a broken pipe is none of these
+    except OSError as error:  # e.g. an invalid path; a broken pipe is not an error
         if isinstance(error, BrokenPipeError):
             _leave_quietly()
         _fail(f"{error.filename or 'the output'}: {error.strerror}", USAGE)
     except StoppedError as stopped:
         word, exit_code = STOPPED[stopped.args[0]]
         _fail(f"{word}; {KEPT}", exit_code)
-    if exit_code == STOPPED[signal.SIGINT][1]:  # typer makes an exit code of a KeyboardInterrupt
+    if exit_code == STOPPED[signal.SIGINT][1]:  # typer turns a KeyboardInterrupt into an exit code
         _fail(f"interrupted; {KEPT}", exit_code)
     raise SystemExit(exit_code)

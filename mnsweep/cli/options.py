@@ -1,4 +1,4 @@
-"""From settings of a request to options of a command, and back to what a user would type."""
+"""Turn the settings of a request into command-line options, and settings back into flags as a user would type them."""
 
 import inspect
 import shlex
@@ -20,7 +20,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; measure
 
 
 def takes(request: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command's options are the settings of `request`, then its own parameters; it is called with the request built."""
+    """Decorate a command: its options are the settings of `request`, which it receives as one object, then its parameters."""
     settings = settings_of(request)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,7 +48,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 
 def _cli_type(hint: Any) -> Any:
-    """What the command line parses for a setting: plain types as they are, lists and the like as text."""
+    """The type that the command line parses for a setting: plain types unchanged, others (e.g. lists) as text."""
     if hint in _PLAIN:
         return hint
     inner = [kind for kind in get_args(hint) if kind is not type(None)]
@@ -57,12 +57,12 @@ def _cli_type(hint: Any) -> Any:
 
 
 def flag(name: str) -> str:
-    """A setting as an option."""
+    """The flag of a setting: `max_designs` becomes --max-designs."""
     return f"--{name.replace('_', '-')}"
 
 
 def as_flags(settings: Mapping[str, object]) -> str:
-    """Settings as a user would type them."""
+    """Settings as flags and values, quoted for a shell."""
     return " ".join(
         flag(name) if value is True else f"{flag(name)} {shlex.quote(_text(value))}" for name, value in settings.items()
     )

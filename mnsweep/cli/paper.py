@@ -1,4 +1,4 @@
-"""`mnsweep paper`: the paper's tables beside ours."""
+"""`mnsweep paper`: compare the paper's tables with computed and measured values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -40,10 +40,12 @@ UNCLAIMED = "quoted: others' qualities, and networks that are not built here; no
 
 @o.takes(PaperRequest)
 def paper(request: PaperRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Check every number of the MobileNet paper that can be computed: printed, ours, verdict.
+    """Check every number of the MobileNet paper that can be computed.
 
-    match: equal within one unit of the last printed digit. erratum, assumption: the paper is wrong or silent, and a note
-    says by what arithmetic. quoted: not computed. Exit status 1: a mismatch that nothing explains.
+    Verdicts are match: equal within one unit of the last printed digit;
+    erratum: the paper is wrong; assumption: the paper does not say; quoted: not
+    computed. Notes give the arithmetic behind errata and assumptions. Exit
+    status 1: an unexplained mismatch.
     """
     from mnsweep.app.paper import check_paper
     from mnsweep.cli.show import advise
@@ -146,7 +148,7 @@ def _what(row: "Row") -> str:
 
 
 def _ours(row: "Row") -> str:
-    """With one digit more than was printed."""
+    """The computed value with one digit more than the paper prints."""
     from mnsweep.reproduction.judge import decimals
 
     if row.computed is None or isinstance(row.computed, str):
@@ -164,7 +166,7 @@ def _differs(row: "Row") -> str:
 
 
 def _latency(row: "Row", model: str, times: "Times | None") -> list[str]:
-    """One more column where something was measured, once for each model."""
+    """The cell of the latency column, filled once per model; no column if nothing was measured."""
     from mnsweep.result import ms_text
 
     if not times:
@@ -174,7 +176,7 @@ def _latency(row: "Row", model: str, times: "Times | None") -> list[str]:
 
 
 def _below(rows: "Sequence[Row]", notes: Sequence[str], times: "Times | None") -> Iterator[str]:
-    """The numbered notes, and what ratios of work come to in time."""
+    """The numbered notes, and for each ratio of mult-adds the ratio of measured latencies."""
     for number, note in enumerate(notes, 1):
         yield from wrap(f"{number}: {note}", WIDTH, subsequent_indent="   ")
     if not times:

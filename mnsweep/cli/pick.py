@@ -1,4 +1,4 @@
-"""`mnsweep pick`: choose from what was measured."""
+"""`mnsweep pick`: choose from the measured and predicted cells."""
 
 import shlex
 import sys
@@ -30,16 +30,17 @@ NOTHING_FEASIBLE = 1
 def pick(request: PickRequest, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False) -> None:
     """Pick the most accurate MobileNet that meets every constraint.
 
-    A cell meets a latency budget only when the upper end of its 95 % interval does. What `mnsweep explore`
-    predicted is measured before it is picked. With no upper bound on anything, e.g. with --min-top1 alone, the
-    fastest cell is picked. Exit status 1: none meets them.
+    A cell meets a latency budget only if the upper end of its 95 % interval
+    does. A cell predicted by 'mnsweep explore' is measured before it is picked.
+    Without an upper bound, e.g. with --min-top1 alone, the fastest cell that
+    meets the constraints is picked. Exit status 1: no cell meets them.
     """
     from mnsweep.app.pick import pick as pick_cell
     from mnsweep.cli.show import advise
     from mnsweep.sweep.store import CELLS
 
     def verify(results: "Sequence[Result]", constraints: "Constraints", folder: "SweepFolder") -> "Choice":
-        from mnsweep.app.verify import verified  # this path alone loads what measures
+        from mnsweep.app.verify import verified  # only needed here; loads the measuring code
         from mnsweep.cli.progress import Narrator
 
         with Narrator(quiet) as listener:

@@ -1,4 +1,4 @@
-"""`mnsweep predict`: what an exploration says of any cells."""
+"""`mnsweep predict`: predict any cells from the models of an exploration."""
 
 from mnsweep.app.requests import PredictRequest
 from mnsweep.cli import options as o
@@ -10,7 +10,7 @@ EXAMPLE = "Example: mnsweep predict --alpha 0.3:0.4:0.01 --res 200"
 def predict(request: PredictRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Predict latency and accuracy of any cells from the models of `mnsweep explore`; nothing is measured.
 
-    A cell whose deployment was not explored has no latency.
+    The latency of a cell is unknown if its deployment was not explored.
     """
     from mnsweep.app.predict import predict as predict_cells
     from mnsweep.cli.show import advise, cells_of, console, print_json, results_table

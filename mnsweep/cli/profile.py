@@ -1,4 +1,4 @@
-"""`mnsweep profile`: where one cell's time goes."""
+"""`mnsweep profile`: show where the time of one cell goes."""
 
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     from mnsweep.profiling.roofline import Row
 
 EXAMPLE = "Example: mnsweep profile --alpha 1.0 --res 224"
-WIDE = 110  # columns; a narrower terminal does not see which operators ran: 80 hold the rest
-MUCH_DISTURBED = 0.25  # of the blocks: then what was found says more of the disturbance than of the cell
+WIDE = 110  # columns; narrower terminals omit the column "ran as"; the others fit in 80
+MUCH_DISTURBED = 0.25  # share of blocks above which the profile shows the disturbance more than the cell
 
 
 @o.takes(ProfileRequest)
 def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Show where the time of one MobileNet goes: by layer and by kind, beside its share of the work.
+    """Show where the time of one MobileNet goes, compared with its work.
 
-    Rates stand beside what this machine reaches on a matrix product and in
-    copying memory (a roofline plot). The graph that really ran is searched
-    for layers that left the runtime's fast path, with what to do about it.
+    Time and work are shown by layer and by kind of layer.
+
+    Rates are compared with this machine's rates for a matrix product and for
+    copying memory (a roofline plot). The optimized graph is checked for layers
+    that left the runtime's fast path, with advice on how to fix them.
     """
     from mnsweep.app.profile import cell_to_profile, to_document
     from mnsweep.app.profile import profile as profile_cell
@@ -81,7 +83,7 @@ def _layers_table(found: "Profile", wide: bool) -> "Table":
 
 
 def _table(title: str, heads: "Sequence[str]") -> "Table":
-    """A name on the left, numbers behind it."""
+    """A table with names in the first column and numbers in the others."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -100,7 +102,7 @@ def _whole(value: float | None) -> str:
 
 
 def _ran_as(row: "Row") -> str:
-    """What ran for it, most time first: kernels or layouts where the runtime tells them, else operators."""
+    """What ran for a layer, most time first: kernels or layouts if the runtime reports them, otherwise operators."""
     from mnsweep.profiling.roofline import OTHER
 
     operators = sorted(row.operators, key=lambda operator: -operator.ns)
@@ -137,7 +139,7 @@ def _rate_lines(found: "Profile") -> list[str]:
 
 
 def _lint_lines(found: "Profile") -> list[str]:
-    """A line for each finding, and one below it that says what to do."""
+    """A line for each finding, followed by its fix."""
     lines = []
     for finding in found.findings:
         lines.append(f"graph          {finding.text}")
@@ -147,9 +149,9 @@ def _lint_lines(found: "Profile") -> list[str]:
 
 
 def _next(found: "Profile") -> str:
-    """The command that tries what the lint advises; where it advises nothing, a comparison of precisions.
+    """The command that tries the lint's first advice; without advice, one that compares precisions.
 
-    Runtimes and precisions are compared by measuring them in turns, as `grid` does. A detector has one precision.
+    A detector has only one precision, so runtimes are compared instead. `grid` compares by interleaved measurement.
     """
     from mnsweep.names import TASKS, runtime_named
 
@@ -163,5 +165,5 @@ def _next(found: "Profile") -> str:
 
 
 def _flags(cell: "Cell", changes: "Mapping[str, str]") -> str:
-    """The options that ask for a cell with `changes`; what is the default and unchanged is left out."""
+    """The options for a cell with `changes`, without options that have their default values."""
     return o.as_flags({"alpha": cell.design.alpha, "res": cell.design.resolution, **cell.changed(), **changes})

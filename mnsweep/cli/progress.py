@@ -1,6 +1,6 @@
-"""How measuring goes, on stderr: a bar on a terminal, a line for each round elsewhere.
+"""Show measuring progress on stderr: a bar on a terminal, otherwise one line per round.
 
-Drawn between rounds, while the worker waits: nothing redraws while a block is being timed.
+Progress is drawn between rounds, while the worker waits; nothing is redrawn while a block is timed.
 """
 
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ from mnsweep.wording import count_of
 
 
 def describe(status: Status) -> str:
-    """One status in words."""
+    """A status as text."""
     settled = f"{status.settled} of {count_of(status.cells, 'cell')} settled"
     widest = "" if status.widest_pct is None else f", widest ± {status.widest_pct:.1f} %"
     return f"process {status.process}, round {status.round}: {settled}{widest}, about {status.left_s:.0f} s left"
 
 
 class Narrator(Listener):
-    """Says what happens; `quiet` says only what did not run. A context manager: leaving it removes the bar."""
+    """Reports progress; with `quiet`, only cells that are skipped. A context manager that removes the bar on exit."""
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
@@ -41,15 +41,15 @@ class Narrator(Listener):
         self._remove_bar()
 
     def set_aside(self, folder: Path) -> None:
-        """Say where earlier results are."""
+        """Report where earlier results are."""
         self._advise(f"earlier results are in {folder}")
 
     def stage(self, text: str) -> None:
-        """Say what comes next."""
+        """Report what is measured next."""
         self._advise(text)
 
     def skipped(self, reasons: Mapping[str, str], remarks: Mapping[str, str]) -> None:
-        """Name every cell that does not run here: its reason once, then the cells."""
+        """Warn of the cells that do not run on this machine, one line per reason, and of the remarks."""
         self._remove_bar()
         for reason in dict.fromkeys(reasons.values()):
             cells = [cell for cell, why in reasons.items() if why == reason]
@@ -58,7 +58,7 @@ class Narrator(Listener):
             warn(f"{cell}: {remark}")
 
     def status(self, status: Status) -> None:
-        """Draw the bar, or say a line."""
+        """Update the bar, or print a line."""
         if self.quiet:
             return
         if not self.console.is_terminal:
@@ -83,10 +83,10 @@ class Narrator(Listener):
 
 
 class GridNarrator(Narrator):
-    """Says first what there is to measure of a grid."""
+    """Also reports the plan of a grid before measuring."""
 
     def planned(self, plan: Plan) -> None:
-        """Say how many cells are left, and how long they take."""
+        """Report how many cells are left, and how long they take."""
         if not plan.pending:
             there = f"sweep {plan.sweep} has {count_of(plan.kept, 'cell')} already, measured since {plan.began_at}"
             self._advise(f"{there}; to measure afresh: --fresh")
@@ -98,7 +98,7 @@ class GridNarrator(Narrator):
 
 
 class PaperNarrator(Narrator):
-    """Says first which networks there are to time; `most_s` is the budget of both passes."""
+    """Also reports the number of networks to time; `most_s` is the time budget of both passes in seconds."""
 
     def __init__(self, quiet: bool, most_s: float) -> None:
         super().__init__(quiet)
@@ -106,7 +106,7 @@ class PaperNarrator(Narrator):
         self.announced = False
 
     def planned(self, plan: Plan) -> None:
-        """Say how many networks are left, before the first of two passes."""
+        """Report how many networks are left, once before the first of two passes."""
         if self.announced:
             return
         self.announced = True

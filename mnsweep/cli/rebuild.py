@@ -1,4 +1,4 @@
-"""`mnsweep rebuild`: make everything derived again."""
+"""`mnsweep rebuild`: recreate all derived files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +16,10 @@ def rebuild(
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
-    """Recreate cells.csv and the plots of every sweep below the folders, from blocks.jsonl.
+    """Recreate cells.csv and the plots of every sweep in the folders from blocks.jsonl.
 
-    Text comes back byte for byte; pictures too, with the same versions of the plotting library and fonts.
+    Text files are reproduced byte for byte. So are plots, with the same
+    versions of the plotting library and fonts.
     """
     from mnsweep.app.rebuild import rebuild as rebuild_folders
     from mnsweep.cli.show import advise, print_json

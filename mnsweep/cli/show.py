@@ -1,4 +1,4 @@
-"""Results as text for people: tables on stdout, advice on stderr."""
+"""Show results as text: tables on stdout, advice on stderr."""
 
 import json
 import re
@@ -20,32 +20,32 @@ if TYPE_CHECKING:
     from mnsweep.sweep.derive import Outcome
 
 SCHEMA_VERSION = 1
-PIPED_WIDTH = 140  # where nobody says how wide the paper is
+PIPED_WIDTH = 140  # columns, when stdout is not a terminal
 
 
 def console() -> Console:
-    """Where answers go; as wide as the terminal, or wide enough for every table when piped."""
+    """A console on stdout: as wide as the terminal, or wide enough for every table when piped."""
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
 def advise(text: str, quiet: bool = False) -> None:
-    """One line of advice on stderr."""
+    """Print a line of advice on stderr, unless `quiet`."""
     if not quiet:
         typer.echo(text, err=True)
 
 
 def with_flags(text: str) -> str:
-    """The text with settings named as options: `max_designs` becomes --max-designs."""
+    """Replace the names of settings with flags: `max_designs` becomes --max-designs."""
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda name: "--" + name[1].replace("_", "-"), text)
 
 
 def warn(text: str) -> None:
-    """One line on stderr that quiet does not silence."""
+    """Print a warning on stderr, even with --quiet."""
     typer.echo(f"mnsweep: {with_flags(text)}", err=True)
 
 
 def advise_list(lines: Sequence[str], shown: int | None, more: str, quiet: bool) -> None:
-    """Some of many lines of advice, and how many `more` there are."""
+    """Print the first `shown` lines of advice (None: all); `more` describes the rest, after their number."""
     for line in lines[:shown]:
         advise(line, quiet)
     if shown is not None and len(lines) > shown:
@@ -53,14 +53,14 @@ def advise_list(lines: Sequence[str], shown: int | None, more: str, quiet: bool)
 
 
 def advise_speed(derived: "Outcome", quiet: bool) -> None:
-    """How far the machine's own speed moved."""
+    """Print how much the machine's speed varied."""
     movement = derived.known.movement
     moved = f"from {movement.faster_pct:.1f} % faster to {movement.slower_pct:.1f} % slower than typical"
     advise(f"the machine's own speed moved {moved} in 95 % of the rounds", quiet)
 
 
 def advise_files(derived: "Outcome", quiet: bool) -> None:
-    """Where the files of a sweep are, and what to do next."""
+    """Print where the files of a sweep are, and a command to run next."""
     folder = derived.folder
     model = ", model.json" * bool(derived.known.sweep.prediction)
     pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
@@ -69,12 +69,12 @@ def advise_files(derived: "Outcome", quiet: bool) -> None:
 
 
 def print_json(content: Mapping[str, Any]) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     typer.echo(json.dumps({"schema_version": SCHEMA_VERSION, **content}, indent=2, allow_nan=False))
 
 
 def about_sweep(derived: "Outcome") -> dict[str, Any]:
-    """What a document says of a sweep before its cells."""
+    """The entries of a JSON document that describe a sweep."""
     folder, movement = derived.folder, derived.known.movement
     return {
         "sweep": folder.sweep,
@@ -85,12 +85,12 @@ def about_sweep(derived: "Outcome") -> dict[str, Any]:
 
 
 def cells_of(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """The cells of a document."""
+    """The cells of a JSON document."""
     return [asdict(result) for result in results]
 
 
 def results_table(results: Sequence[Result], measured: bool) -> Table:
-    """A row for each cell; latency columns only where something was measured."""
+    """A table with a row per cell; latency columns only if `measured`."""
     predicted = any(r.latency_source == PREDICTED for r in results)
     believed = "   ○ on the predicted frontier, not measured" * predicted
     marks = "● on the frontier" + believed + "   ▲ gains nothing: see below" * any(r.warning for r in results)
@@ -124,7 +124,7 @@ _MARKS: _Column = ("", lambda r: _marks(r))
 
 
 def _columns(results: Sequence[Result], measured: bool) -> list[_Column]:
-    """What fits into 80 columns: with several deployments ids are long, and counts are the same again and again."""
+    """Columns that fit 80 characters: with several deployments, ids are long and counts are repetitive, so omit counts."""
     name = metric_of(results).short
     quality: _Column = (f"{name}\n(%)", _quality)
     if not measured:
@@ -152,7 +152,7 @@ def _interval(r: Result) -> str:
 
 
 def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
-    """A row for each layer, as in the paper's Table 1, with its counts; totals below."""
+    """A table with a row per layer, as in the paper's Table 1, with counts, and totals at the bottom."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True, title=title, title_justify="left")
     totals = [f"{sum(int(row[name]) for row in rows):,}" for name in ("params", "mult_adds")]
     table.add_column("layer", footer="total", no_wrap=True)
@@ -169,7 +169,7 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
 
 
 def sentence(r: Result) -> str:
-    """One cell in one line."""
+    """A one-line summary of a cell."""
     quality = f"{quality_text(r)} {metric_of([r]).short} ({r.quality_source})"
     interval = "no interval" if r.interval_ms is None else " to ".join(map(ms_text, r.interval_ms))
     interval += f", {r.stability}" if r.stability not in (None, STABLE) else ""

@@ -1,1 +1,1 @@
-"""From layers to ONNX: nodes, exact file sizes, weights, quantization, a torch module."""
+"""Build ONNX graphs from layers: nodes, exact file sizes, weights, quantization; also a torch module."""

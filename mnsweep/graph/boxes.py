@@ -1,11 +1,15 @@
-"""Boxes as ONNX operators: predictions decoded, the likeliest chosen, overlapping ones suppressed.
+"""Box post-processing as ONNX operators: decode predictions, suppress overlapping boxes, keep the highest scores.
 
-A prediction (ty, tx, th, tw) moves and stretches its anchor: centre = anchor centre + t / 10 × anchor size, size = anchor
-size × exp(t / 5). Boxes are (top, left, bottom, right) in shares of the image, clipped to it. Source: Ren et al. 2015,
-section 3.1.2; TensorFlow object detection API, `faster_rcnn_box_coder.py` with scale factors 10, 10, 5, 5, and its MobileNet
-configurations: SSD scores by sigmoid, suppression above an overlap of 0.6, 100 boxes for each class; Faster R-CNN
-scores by softmax, proposals suppressed above 0.7, out of the 6000 likeliest (Ren et al.), detections above 0.6.
-Shapes are fixed all the way: where fewer boxes are left than there is room for, zeros follow.
+A prediction (ty, tx, th, tw) moves and scales its anchor: centre = anchor centre + t / 10 × anchor size, size = anchor
+size × exp(t / 5). Boxes are (top, left, bottom, right) as fractions of the image, clipped to it. All outputs have fixed
+shapes; unused places are zeros.
+
+- SSD: sigmoid scores, suppression above an overlap (IoU) of 0.6, at most 100 boxes per class.
+- Faster R-CNN: softmax scores; proposals are suppressed above an overlap of 0.7, out of the 6000 with the highest scores
+  (Ren et al.); detections are suppressed above 0.6.
+
+Source: Ren et al. 2015, section 3.1.2; TensorFlow object detection API, `faster_rcnn_box_coder.py` with scale factors
+10, 10, 5, 5, and its MobileNet configurations.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +29,11 @@ _FLOAT_TYPE = 1  # TensorProto.FLOAT
 
 
 def ssd_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """From the predictions of all feature maps, boxes first, to detections (1, 100, 6)."""
+    """Add the nodes that turn SSD predictions into detections (1, 100, 6).
+
+    `inputs` are predictions (1, anchors × values, size, size) on each feature map: all box predictors (4 values), then all
+    class predictors (one value per class, background first).
+    """
     name, half = layer.name, len(inputs) // 2
     classes = graph.layers[inputs[half]].out_channels * 4 // graph.layers[inputs[0]].out_channels
     offsets, logits = (_of_all_maps(graph, names, n) for names, n in ((inputs[:half], 4), (inputs[half:], classes)))
@@ -40,7 +48,10 @@ def ssd_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str
 
 
 def proposals(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """From the predictions on one feature map to the likeliest boxes (300, 4), zeros behind them."""
+    """Add the nodes that select the region proposals (300, 4) with the highest scores, padded with zeros.
+
+    `inputs` are predictions (1, anchors × values, size, size) on one feature map: boxes (4 values), then objectness (2).
+    """
     name, size = layer.name, graph.layers[inputs[0]].out_size
     offsets, logits = (_flat(graph, source, n) for source, n in zip(inputs, (4, 2), strict=True))
     anchors, total = partial(grid_anchors, size, graph.image.shape[-1]), GRID_ANCHORS * size**2
@@ -64,9 +75,12 @@ def proposals(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> 
 
 
 def roi_align(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """Crops (300, channels, 14, 14) of a feature map by boxes, one point interpolated for each pixel, as in crop_and_resize."""
+    """Add the nodes that crop a feature map (1, channels, size, size) to boxes (300, 4): (300, channels, 14, 14).
+
+    Each output pixel is interpolated at one point, as in crop_and_resize.
+    """
     name, (features, boxes) = layer.name, inputs
-    order = graph.numbers(f"{name}.order", [1, 0, 3, 2], INT64)  # here x comes first
+    order = graph.numbers(f"{name}.order", [1, 0, 3, 2], INT64)  # RoiAlign takes x first
     swapped = graph.add("Gather", f"{name}.swapped", boxes, order, axis=1)
     pixels = graph.add("Mul", f"{name}.pixels", swapped, graph.numbers(f"{name}.size", [float(layer.in_size)]))
     image = graph.constant(f"{name}.image", (layer.repeats,), INT64, lambda: [0] * layer.repeats)
@@ -75,7 +89,10 @@ def roi_align(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> 
 
 
 def class_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
-    """From proposals, what is predicted for each by class, and its logits to detections (1, 100, 6)."""
+    """Add the nodes that turn Faster R-CNN predictions into detections (1, 100, 6).
+
+    `inputs` are proposals (300, 4), box predictions (300, (classes − 1) × 4), and logits (300, classes) with background first.
+    """
     name, (anchors, offsets, logits) = layer.name, inputs
     count, classes = graph.layers[inputs[2]].repeats, graph.layers[inputs[2]].out_channels
     shape = graph.numbers(f"{name}.shape", [count, classes - 1, 4], INT64)
@@ -93,7 +110,7 @@ def class_detections(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: s
 
 
 def _flat(graph: Graph, source: str, values: int) -> str:
-    """Predictions (1, anchors × values, size, size) as (1, size² × anchors, values)."""
+    """Reshape predictions (1, anchors × values, size, size) to (1, size² × anchors, values)."""
     last = graph.add("Transpose", f"{source}.last", source, perm=(0, 2, 3, 1))
     return graph.add("Reshape", f"{source}.list", last, graph.numbers(f"{source}.shape", [1, -1, values], INT64))
 
@@ -104,7 +121,7 @@ def _of_all_maps(graph: Graph, sources: tuple[str, ...], values: int) -> str:
 
 
 def _anchors(graph: Graph, name: str, count: int, anchors: Callable[[], Iterable[Box]]) -> tuple[str, str]:
-    """Centres and sizes of `count` anchors as constants (1, anchors, 2)."""
+    """Add the centres and sizes of `count` anchors as constants (1, count, 2)."""
 
     def values(first: int) -> list[float]:
         return list(chain.from_iterable(box[first : first + 2] for box in anchors()))
@@ -115,7 +132,7 @@ def _anchors(graph: Graph, name: str, count: int, anchors: Callable[[], Iterable
 
 
 def _decode(graph: Graph, name: str, offsets: str, centres: str, sizes: str) -> str:
-    """Boxes (…, anchors, 4) from predictions of that shape, and centres and sizes that broadcast to (…, anchors, 2)."""
+    """Decode predictions (…, anchors, 4) to boxes of that shape; anchor centres and sizes broadcast to (…, anchors, 2)."""
     factors = graph.numbers(f"{name}.factors", [1 / factor for factor in SCALE_FACTORS])
     scaled = graph.add("Mul", f"{name}.scaled", offsets, factors)
     move, stretch = _halves(graph, f"{name}.move_stretch", scaled, axis=2)
@@ -129,13 +146,13 @@ def _decode(graph: Graph, name: str, offsets: str, centres: str, sizes: str) -> 
 
 
 def _half(graph: Graph, name: str) -> str:
-    """A constant half, written once for each layer."""
+    """The constant 0.5, added once per layer."""
     half = f"{name}.half"
     return half if half in graph.values else graph.constant(half, values=lambda: (0.5,))
 
 
 def _halves(graph: Graph, name: str, source: str, axis: int) -> tuple[str, str]:
-    """The first two and the last two of four coordinates."""
+    """Split four coordinates into the first two and the last two."""
     outputs = f"{name}.1", f"{name}.2"
     sizes = graph.numbers(f"{name}.split", [2, 2], INT64)
     graph.nodes.append(Node("Split", name, (source, sizes), outputs, (("axis", axis),)))
@@ -148,19 +165,22 @@ def _corner_and_size(graph: Graph, name: str, boxes: str, axis: int) -> tuple[st
 
 
 def _has_area(graph: Graph, name: str, boxes: str, axis: int) -> str:
-    """1 for every box of (1, boxes, 4) that has an area, else 0: (1, boxes)."""
+    """For boxes (1, boxes, 4): 1 for each box with a positive area, else 0, as (1, boxes)."""
     _, size = _corner_and_size(graph, name, boxes, axis)
     return graph.add("Sign", f"{name}.has_area", graph.add("ReduceMin", f"{name}.least", size, axes=(axis,), keepdims=0))
 
 
 def _foreground(graph: Graph, name: str, scores: str, axis: int) -> str:
-    """The scores without their first class."""
+    """Drop the first class, the background, from the scores."""
     bounds = (graph.numbers(f"{name}.{end}", [n], INT64) for end, n in (("from", 1), ("to", 2**31), ("axis", axis)))
     return graph.add("Slice", f"{name}.foreground", scores, *bounds)
 
 
 def _suppress(graph: Graph, name: str, boxes: str, scores: str, most: int, overlap: float, least: float) -> str:
-    """(batch, class, box) of each box that is kept: boxes (batches, boxes, 4), scores (batches, classes, boxes)."""
+    """Suppress overlapping boxes; returns (kept, 3), the batch, class and box index of each box that is kept.
+
+    Shapes: boxes (batches, boxes, 4), scores (batches, classes, boxes).
+    """
     limits = (
         graph.numbers(f"{name}.most", [most], INT64),
         graph.numbers(f"{name}.overlap", [overlap]),
@@ -170,7 +190,10 @@ def _suppress(graph: Graph, name: str, boxes: str, scores: str, most: int, overl
 
 
 def _detect(graph: Graph, layer: Layer, boxes: str, scores: str, least: float, out: str) -> None:
-    """The likeliest detections, zeros behind them. One of batch and class is always 0, the other is the class, from 1 on."""
+    """Add the nodes that keep the detections with the highest scores, padded with zeros: (1, detections, 6).
+
+    Of the batch index and the class index, one is always 0; the other numbers the classes, written from 1.
+    """
     name = layer.name
     kept = _suppress(graph, name, boxes, scores, MOST_PER_CLASS, OVERLAP, least)
     box_index, class_index = (

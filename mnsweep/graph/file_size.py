@@ -1,7 +1,7 @@
-"""Exact size of the ONNX file of a network, by arithmetic: no file is written, no weight is drawn.
+"""Compute the exact size of a network's ONNX file without writing the file or generating weights.
 
-Encoding: protocol buffers (a tag, a length, a payload; lengths and integers as base-128 varints). Field
-numbers: onnx.proto. A test writes the files and compares.
+The encoding is protocol buffers: a tag, a length and a payload; lengths and integers are base-128 varints. Field
+numbers are those of onnx.proto. A test compares the results with written files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ PRODUCER = "mnsweep"
 NAME = "mobilenet"
 ITEM_BYTES = {FLOAT: 4, INT8: 1, UINT8: 1, INT32: 4, INT64: 8}
 SYNTHETIC = "seeded synthetic images: fit for timing alone"
-CALIBRATION = "calibration"  # key of the file's metadata that says on what int8 ranges were measured
+CALIBRATION = "calibration"  # metadata key: the images on which int8 ranges were measured
 
 
 def _varint(n: int) -> int:
@@ -24,7 +24,7 @@ def _varint(n: int) -> int:
 
 
 def _nested(n: int) -> int:
-    """A length-delimited field of `n` bytes behind a one-byte tag."""
+    """Bytes of a length-delimited field: a one-byte tag, the length, and `n` bytes."""
     return 1 + _varint(n) + n
 
 
@@ -42,7 +42,7 @@ def _tensor(tensor: Tensor) -> int:
 
 @lru_cache(maxsize=1024)
 def _attribute(name: str, value: int | float | tuple[int, ...]) -> int:
-    """AttributeProto of numbers: name, i, ints or f, and the type behind a two-byte tag."""
+    """AttributeProto of numbers: name; i, ints or f; and the type, which has a two-byte tag."""
     if isinstance(value, float):
         return _nested(_nested(len(name)) + 1 + 4 + 3)
     values = (value,) if isinstance(value, int) else value
@@ -57,7 +57,7 @@ def _node(node: Node) -> int:
 
 
 def _value_info(tensor: Tensor) -> int:
-    """ValueInfoProto: name, and a tensor type with one dimension message for each axis."""
+    """ValueInfoProto: name, and a tensor type with one dimension message per axis."""
     dims = sum(_nested(_integer(d)) for d in tensor.shape)
     return _nested(_nested(len(tensor.name)) + _nested(_nested(_integer(1) + _nested(dims))))
 
@@ -68,12 +68,12 @@ def _metadata(properties: Mapping[str, str]) -> int:
 
 
 def metadata(int8: bool, calibration: str = SYNTHETIC) -> dict[str, str]:
-    """What a file says of itself: an int8 one, on what its ranges were measured."""
+    """The metadata of a file: for int8, the images on which its ranges were measured; otherwise empty."""
     return {CALIBRATION: calibration} if int8 else {}
 
 
 def onnx_bytes(layers: Sequence[Layer], int8: bool = False) -> int:
-    """Bytes of the ONNX file at batch 1, fp32 or int8: folded weights and the graph around them."""
+    """Size of the ONNX file in bytes at batch 1, in fp32 or int8: the graph and the folded weights."""
     graph = to_graph(layers, int8)
     size = _nested(len(NAME)) + sum(map(_node, graph.nodes)) + sum(map(_tensor, graph.constants))
     size += _value_info(graph.image) + _value_info(graph.output)

@@ -1,15 +1,16 @@
-"""The ONNX graph of a network, without its numbers: nodes by name, and the shapes of what they read.
+"""The ONNX graph of a network without weight values: named nodes, and the shapes of their inputs.
 
-`onnx_file.py` writes it with arrays, `file_size.py` counts the bytes of that file; both read this.
+`onnx_file.py` fills the graph with arrays and writes the file; `file_size.py` computes the size of that file.
 
-fp32: batch norm is folded; ReLU6 is `Clip` with constant bounds, which onnxruntime fuses into the convolution
+fp32: batch norm is folded. ReLU6 is a `Clip` with constant bounds, which onnxruntime fuses into the convolution
 (a Min/Max pair does not fuse, and breaks the blocked layout around it).
 
-int8: quantize/dequantize pairs (QDQ, the form that onnxruntime and OpenVINO both read), 8-bit feature maps with one
-scale and zero point (signed: `map_type`), signed 8-bit weights with a scale for each output channel, 32-bit biases. An
-activation that clips at 0 or 6 is not written: quantizing to a range that ends there clips as well, and a `Clip` left in
-keeps the runtimes from fusing. The output stays fp32, with what is done to it; so does local response normalization, between
-pairs. Source: ONNX operators QuantizeLinear and DequantizeLinear; onnxruntime documentation, "Quantize ONNX models".
+int8: the graph has quantize/dequantize pairs (QDQ, which both onnxruntime and OpenVINO read). Feature maps are 8-bit with
+one scale and zero point each (signedness: see `map_type`). Weights are signed 8-bit with one scale per output channel.
+Biases are 32-bit. An activation that clips at 0 or 6 is omitted: a quantization range that ends there clips as well, and an
+explicit `Clip` would prevent fusion. The last layer's output stays fp32, and so does its activation. Local response
+normalization also runs in fp32, between pairs.
+Source: ONNX operators QuantizeLinear and DequantizeLinear; onnxruntime documentation, "Quantize ONNX models".
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,32 +37,33 @@ __all__ = [
     "to_graph",
 ]
 
-Range: TypeAlias = tuple[float, float]  # least and greatest value of a feature map
+Range: TypeAlias = tuple[float, float]  # minimum and maximum of a feature map
 CLIPPING = ("relu", "relu6")
-_OUTPUTS = {"sigmoid": "probabilities", "l2_norm": "embedding"}  # by the last layer's activation; else logits
+_OUTPUTS = {"sigmoid": "probabilities", "l2_norm": "embedding"}  # by activation of the last layer; otherwise logits
 DETECTIONS = "detections"
 
 
 def map_names(layers: Sequence[Layer]) -> list[str]:
-    """The feature maps that an int8 graph quantizes, each with its own range: the image, and of every layer but the last."""
+    """Names of the feature maps that an int8 graph quantizes: the image, and the output of every layer but the last."""
     return ["image", *(layer.name for layer in layers[:-1])]
 
 
 def map_type(layers: Sequence[Layer]) -> str:
-    """The type of quantized feature maps: signed, but unsigned where several layers read one of them.
+    """The type of all quantized feature maps: int8, or uint8 if any of them is read by several layers.
 
-    On x86 onnxruntime makes every signed one unsigned, but only where one reader follows; a convolution between a feature map
-    that it changed and one that it did not stays in fp32.
+    On x86, onnxruntime converts int8 feature maps to uint8, but only those with a single reader. A convolution between a
+    converted and an unconverted feature map would stay in fp32.
     """
     read = [name for layer in layers for name in layer.inputs]
     return INT8 if len(read) == len(set(read)) else UINT8
 
 
 def output(layers: Sequence[Layer]) -> Tensor:
-    """Name and shape, for one image, of what the network says.
+    """Name and shape of the network's output for one image.
 
-    `logits`, `probabilities` (of attributes) or `embedding` (1, outputs); `detections` (1, 100, 6), the likeliest first: top,
-    left, bottom, right in shares of the image, probability, class; all zeros where nothing was found.
+    It is `logits`, `probabilities` (of attributes) or `embedding`, each (1, outputs), or `detections` (1, 100, 6). A
+    detection is top, left, bottom, right (fractions of the image), probability, and class. Detections are sorted by
+    falling probability; unused ones are all zeros.
     """
     last = layers[-1]
     if last.op.endswith(DETECTIONS):
@@ -70,13 +72,13 @@ def output(layers: Sequence[Layer]) -> Tensor:
 
 
 def map_shape(layer: Layer) -> tuple[int, ...]:
-    """What one layer within a network writes for one image: (repeats, channels, high, wide) or (repeats, channels)."""
+    """Output shape of a layer for one image: (repeats, channels, height, width) or (repeats, channels)."""
     size = () if layer.op in ("linear", "proposals") else (layer.out_size, layer.out_size)
     return (layer.repeats, layer.out_channels, *size)
 
 
 def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
-    """The graph of `layers`, in fp32 or with int8 arithmetic."""
+    """The graph of `layers` in fp32 or int8; shapes are for one image."""
     first, last = layers[0], layers[-1]
     image = Tensor("image", (1, first.in_channels, first.in_size, first.in_size))
     graph = Graph(image, output(layers), {layer.name: layer for layer in layers}, map_type(layers))
@@ -141,7 +143,7 @@ def _avg_pool(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> 
 def _global_pool(graph: Graph, layer: Layer, inputs: tuple[str, ...], out: str) -> None:
     mean = f"{layer.name}.map" if out == graph.output.name else out
     graph.nodes.append(Node("GlobalAveragePool", layer.name, inputs, (mean,)))
-    if mean != out:  # nothing behind it flattens it
+    if mean != out:  # the last layer must flatten its own output
         graph.nodes.append(Node("Flatten", f"{layer.name}.flat", (mean,), (out,)))
 
 
@@ -165,14 +167,14 @@ def _weights(graph: Graph, layer: Layer) -> Iterator[str]:
 
 
 def _int8_flat(graph: Graph, layer: Layer, source: str) -> str:
-    """Flatten on 8-bit numbers: a pair on both of its sides, with the same scale."""
+    """Flatten in 8 bits: a quantize/dequantize pair on each side, with the same scale."""
     before, flat = layer.inputs[0], f"{layer.name}.flat"
     graph.add("Flatten", flat, source)
     return pair(graph, flat, flat, (f"{before}.scale", f"{before}.zero_point"))
 
 
 def _int8_weights(graph: Graph, layer: Layer) -> Iterator[str]:
-    """Weights (int8) and bias (int32, at the product of both scales), a scale for each output channel."""
+    """Add weights (int8) and bias (int32), with one scale per output channel; the bias scale is input scale × weight scale."""
     channels = (layer.out_channels,)
     parts = (("weight", layer.weight_shape, INT8), ("bias", channels, INT32)) if layer.weight_shape else ()
     for part, shape, dtype in parts:
@@ -186,7 +188,7 @@ def _int8_weights(graph: Graph, layer: Layer) -> Iterator[str]:
         yield dequantized(name)
 
 
-_Writer = Callable[[Graph, Layer, tuple[str, ...], str], None]  # from the names of inputs and weights to the one of the output
+_Writer = Callable[[Graph, Layer, tuple[str, ...], str], None]  # takes the names of inputs (weights included) and output
 _OPS: dict[str, _Writer] = {
     "conv": _conv,
     "linear": _linear,
@@ -200,7 +202,7 @@ _OPS: dict[str, _Writer] = {
     "roi_align": roi_align,
     "class_detections": class_detections,
 }
-_RAW = {"global_pool": "mean"}  # what a layer computes before its activation or its quantization; else as its operation
+_RAW = {"global_pool": "mean"}  # suffix of the tensor before activation or quantization; otherwise the operation
 _ACTIVATIONS: dict[str, tuple[str, Attributes]] = {
     "relu": ("Relu", ()),
     "sigmoid": ("Sigmoid", ()),

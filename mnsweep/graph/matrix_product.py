@@ -1,8 +1,8 @@
-"""A matrix product as an ONNX file: what a runtime reaches on it is the most that a network can hope for.
+"""A matrix product as an ONNX file: the rate a runtime reaches on it is the practical peak for a network.
 
-The product is 1024 × 1024 × 1024, in two forms, because runtimes have kernels of their own for each: `matmul`, and
-`convolution`, 1 × 1 from 1024 to 1024 channels over a feature map of 32 × 32 pixels. Four stand in a chain, so that bringing
-the first operand into a runtime's layout, or to 8 bits and back, hardly counts.
+The product is 1024 × 1024 × 1024. It has two forms, because runtimes use different kernels for them: `matmul`, and
+`convolution`, a 1 × 1 convolution from 1024 to 1024 channels on a feature map of 32 × 32 pixels. Four products form a chain,
+so that converting the first operand to the runtime's layout, or to 8 bits and back, takes a negligible share of the time.
 """
 
 from typing import Any
@@ -20,15 +20,15 @@ FORMS = ("matmul", "convolution")
 _OPS = dict(zip(FORMS, ("MatMul", "Conv"), strict=True))
 _SHAPES = dict(zip(FORMS, ((SIZE, SIZE), (1, SIZE, PIXELS, PIXELS)), strict=True))
 _WEIGHT_SHAPES = dict(zip(FORMS, ((SIZE, SIZE), (SIZE, SIZE, 1, 1)), strict=True))
-_SPAN = 4.0  # standard deviations that 8 bits hold
+_SPAN = 4.0  # the 8-bit range is ± this number of standard deviations
 _LEVELS = 127
 
 
 def build_product(form: str, int8: bool = False) -> bytes:
-    """A serialized ONNX model of `MULT_ADDS` multiply-accumulates, in fp32 or between quantize/dequantize pairs.
+    """A serialized ONNX model of `MULT_ADDS` multiply-accumulates, in fp32 or int8 (quantize/dequantize pairs).
 
-    Its one input is fp32: (1024, 1024) as `matmul`, (1, 1024, 32, 32) as `convolution`; its output has the same shape, and
-    for standard normal inputs about the same spread.
+    `form` is `matmul` or `convolution`. The input is fp32, (1024, 1024) or (1, 1024, 32, 32). The output has the same shape
+    and, for standard normal inputs, about the same standard deviation.
     """
     graph = _graph(form, int8)
     model = to_model(graph, _arrays(form, int8), batch=graph.image.shape[0], name=form)
@@ -51,7 +51,7 @@ def _graph(form: str, int8: bool) -> Graph:
 
 def _arrays(form: str, int8: bool) -> dict[str, NDArray[Any]]:
     weight = np.random.default_rng(0).standard_normal(_WEIGHT_SHAPES[form], dtype=np.float32)
-    spread = np.float32(1 / np.sqrt(SIZE))  # a sum of 1024 products then spreads as far as the operand did
+    spread = np.float32(1 / np.sqrt(SIZE))  # keeps the standard deviation of a sum of 1024 products
     if not int8:
         return {"weight": weight * spread}
     scale = np.float32(_SPAN / _LEVELS)

@@ -1,4 +1,4 @@
-"""What an ONNX graph is made of here: nodes and tensors by name, and numbers where the architecture knows them."""
+"""The parts of an ONNX graph: named nodes and tensors, and constants whose values the architecture determines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from mnsweep.arch.layer import Layer
 
 FLOAT, INT8, UINT8, INT32, INT64 = "float32", "int8", "uint8", "int32", "int64"
 Attributes: TypeAlias = tuple[tuple[str, int | float | tuple[int, ...]], ...]
-Values: TypeAlias = Callable[[], Sequence[float]]  # called by whoever writes them: a size needs none
+Values: TypeAlias = Callable[[], Sequence[float]]  # called only when a file is written; sizes need no values
 
 
 class Tensor(NamedTuple):
-    """A named array: a constant of the graph, its input or its output."""
+    """Name, shape and type of a graph's constant, input or output."""
 
     name: str
     shape: tuple[int, ...]
@@ -20,7 +20,7 @@ class Tensor(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One ONNX operator; `attributes` are (name, number or whole numbers), none of them negative."""
+    """One ONNX operator; `attributes` are pairs (name, number or tuple of integers), without negative numbers."""
 
     op: str
     name: str
@@ -31,10 +31,10 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Nodes in running order, constants in the order they are written; shapes are for one image.
+    """Nodes in execution order, constants in the order they are written; shapes are for one image.
 
-    `layers` are those of the network, by name, `map_type` is the type of its quantized feature maps. `values` are the numbers
-    of constants that are no weights.
+    `layers` are the network's layers by name. `map_type` is the type of the quantized feature maps. `values` holds the
+    numbers of constants other than weights.
     """
 
     image: Tensor
@@ -46,17 +46,17 @@ class Graph:
     values: dict[str, Values] = field(default_factory=dict)
 
     def constant(self, name: str, shape: tuple[int, ...] = (), dtype: str = FLOAT, values: Values | None = None) -> str:
-        """Add a constant; its name."""
+        """Add a constant and return its name."""
         self.constants.append(Tensor(name, shape, dtype))
         if values is not None:
             self.values[name] = values
         return name
 
     def numbers(self, name: str, numbers: Sequence[float], dtype: str = FLOAT) -> str:
-        """Add a constant list of numbers; its name."""
+        """Add a one-dimensional constant (len(numbers),) and return its name."""
         return self.constant(name, (len(numbers),), dtype, lambda: numbers)
 
     def add(self, op: str, out: str, *inputs: str, **attributes: int | tuple[int, ...]) -> str:
-        """Add a node that is called after its only output; its name."""
+        """Add a node with the single output `out`, which also names the node; return that name."""
         self.nodes.append(Node(op, out, inputs, (out,), tuple(sorted(attributes.items()))))
         return out

@@ -1,4 +1,4 @@
-"""The ONNX file of a network: its graph (`graph/lowering.py`) with numbers in it, by the `onnx` helper library.
+"""Write the ONNX file of a network: the graph of `graph/lowering.py`, filled with arrays by the `onnx` helper library.
 
 Opset 17 and IR version 8 load in every onnxruntime since 1.12 (2022).
 """
@@ -34,12 +34,13 @@ def build_onnx(
     calibration: str = SYNTHETIC,
     weight_bits: int = 8,
 ) -> bytes:
-    """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or what the task says.
+    """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or the task's output.
 
-    The other outputs are in `mnsweep.graph.lowering.output`. `batch=None` makes the batch symbolic. With `ranges` of the
-    feature maps (least, greatest) the arithmetic is int8, and the file says in its metadata on what they were measured
-    (`calibration`); weights take `weight_bits`. A detection network takes one image, and stays fp32.
-    Raises `MnsweepError` when an array or a range is missing or misshapen.
+    `mnsweep.graph.lowering.output` lists the other outputs. `batch=None` makes the batch symbolic. With `ranges`, the
+    (minimum, maximum) of each feature map, the arithmetic is int8: weights have at most `weight_bits` bits, and
+    `calibration`, the source of the ranges, goes into the metadata.
+    Raises `MnsweepError` when an array or a range is missing or has the wrong shape, and for a detection network with
+    int8 or with any batch other than 1.
     """
     check(layers, weights)
     if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or ranges is not None):
@@ -52,7 +53,7 @@ def build_onnx(
 
 
 def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
-    """The fp32 model of one image with every feature map as an output as well: for whoever wants to look inside."""
+    """A serialized fp32 ONNX model for one image with every feature map as an additional output, e.g. for calibration."""
     graph = to_graph(layers)
     model = to_model(graph, _float_arrays(layers, weights), batch=1)
     for layer in layers[:-1]:
@@ -61,7 +62,7 @@ def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
 
 
 def to_model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None, name: str = NAME) -> Any:
-    """The graph with `arrays` in it, by the names of its constants, as an ONNX ModelProto for `batch` images (None: any)."""
+    """An ONNX ModelProto of the graph for `batch` images (None: symbolic); `arrays` are by the name of the constant."""
     proto = helper.make_graph(
         nodes=[_node(node) for node in graph.nodes],
         name=name,
@@ -70,7 +71,7 @@ def to_model(graph: Graph, arrays: Mapping[str, NDArray[Any]], batch: int | None
     )
     model = helper.make_model(proto, producer_name=PRODUCER, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = IR_VERSION
-    for constant in graph.constants:  # into the model, which holds a copy of the graph: large networks need not be copied
+    for constant in graph.constants:  # added to the model's own copy of the graph, so that large arrays are copied once
         tensor = model.graph.initializer.add(name=constant.name, data_type=_TYPES[constant.dtype], dims=constant.shape)
         known = graph.values.get(constant.name)
         array = np.asarray(known()) if known else arrays[constant.name]

@@ -1,10 +1,14 @@
-"""Static int8 quantization: the numbers that go into the int8 graph of `graph/lowering.py`.
+"""Static int8 quantization: the constants of the int8 graph of `graph/lowering.py`.
 
-Affine: real = scale · (q − zero point). The range of a feature map always holds 0 (padding must be exact), and takes the 256
-values of a signed byte; weights are symmetric, with a scale for each output channel, at most ±127, or ±63 for processors
-whose 8-bit sums of two products saturate at 16 bits (x86 without VNNI: wrong numbers in every runtime); a bias
-is a 32-bit whole number at the product of both scales. Source: Jacob et al. 2018 (arXiv 1712.05877), section 2;
-ranges are the least and the greatest value seen in calibration.
+Quantization is affine: real = scale · (q − zero point).
+
+- Feature maps: ranges are the minimum and maximum seen in calibration, widened to contain 0 (zero padding must be exact),
+  and use all 256 values of a byte.
+- Weights: symmetric, with one scale per output channel, at most ±127. The limit is ±63 on processors that saturate sums of
+  two 8-bit products at 16 bits (x86 without VNNI), where larger weights give wrong results in every runtime.
+- Biases: 32-bit integers; the scale is input scale × weight scale.
+
+Source: Jacob et al. 2018 (arXiv 1712.05877), section 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +23,14 @@ from mnsweep.graph.lowering import CLIPPING, UINT8, Range, map_names, map_type
 from mnsweep.graph.weights import Weights, folded
 
 LEAST, MOST, LEVELS = -128, 127, 255
-BIAS_MOST = 2**30  # the other half of 32 bits is for the sum that the runtime adds to it
-NOTHING = 1e-30  # a weight scale below is no scale: its product with a feature map's would be 0 in fp32
+BIAS_MOST = 2**30  # leaves half of the 32-bit range to the sum that the runtime adds
+NOTHING = 1e-30  # a smaller weight scale, times the scale of a feature map, would underflow to 0 in fp32
 
 
 def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
-    """Ranges for timing alone, where nothing was calibrated: least and greatest value by feature map.
+    """(minimum, maximum) by feature map for timing without calibration.
 
-    Images go from −1 to 1, feature maps from 0 to 6 or from −6 to 6.
+    Images range from −1 to 1, clipped feature maps from 0 to 6, others from −6 to 6.
     """
     clipped: dict[str, bool] = {"image": False}
     for layer in layers:
@@ -38,11 +42,12 @@ def assumed_ranges(layers: Sequence[Layer]) -> dict[str, Range]:
 def quantized(
     layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Range], weight_bits: int = 8
 ) -> dict[str, NDArray[Any]]:
-    """Every constant of the int8 graph, by name.
+    """All weights, biases, scales and zero points of the int8 graph, by name.
 
-    Of a feature map: scale () fp32 and zero point () int8, or uint8 where several layers read one. Of a layer: weight
-    (out, in / groups, high, wide) or (out, in) int8 of at most `weight_bits`, bias (out,) int32, and for both a scale (out,)
-    fp32 and a zero point (out,) of their type. Raises `MnsweepError` when the range of a feature map is missing or not finite.
+    Each feature map has a scale () fp32 and a zero point () of `map_type` (int8 or uint8). Each layer has a weight
+    (out, in / groups, height, width) or (out, in) int8 with at most `weight_bits` bits, and a bias (out,) int32; both have a
+    scale (out,) fp32 and a zero point (out,) of their type.
+    Raises `MnsweepError` when the range of a feature map is missing or not finite.
     """
     most = 2 ** (weight_bits - 1) - 1
     arrays: dict[str, NDArray[Any]] = {}
@@ -59,15 +64,15 @@ def quantized(
 
 
 def map_scale(low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """Scale and zero point, both (), with which a signed byte spans `low` to `high`, widened so that it holds 0."""
+    """Scale and zero point, both (), that map `low` to `high` onto a signed byte; the range is widened to contain 0."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = np.float32((high - low) / LEVELS) or np.float32(1)  # a feature map that is 0 everywhere takes any scale
+    scale = np.float32((high - low) / LEVELS) or np.float32(1)  # any scale suits a feature map that is all zeros
     zero_point = np.clip(np.rint(LEAST - low / scale), LEAST, MOST)
     return np.asarray(scale), np.asarray(zero_point, np.int8)
 
 
 def _unsigned(zero_point: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """The same values as an unsigned byte."""
+    """Convert a zero point from int8 to uint8."""
     return np.asarray(zero_point.astype(np.int16) - LEAST, np.uint8)
 
 
@@ -75,8 +80,8 @@ def _quantized_layer(layer: Layer, weights: Weights, input_scale: float, most: i
     weight, bias = (array.astype(np.float64) for array in folded(layer, weights))
     by_channel = weight.reshape(layer.out_channels, -1)
     scale = np.abs(by_channel).max(axis=1) / most
-    scale = np.maximum(scale, np.abs(bias) / (input_scale * BIAS_MOST))  # a bias beside tiny weights must still fit
-    scale = np.where(scale > NOTHING, scale, 1.0).astype(np.float32)  # a padded channel: all zeros at any scale
+    scale = np.maximum(scale, np.abs(bias) / (input_scale * BIAS_MOST))  # a bias must fit even when the weights are tiny
+    scale = np.where(scale > NOTHING, scale, 1.0).astype(np.float32)  # padded channels are all zeros: any scale
     bias_scale = (scale * np.float32(input_scale)).astype(np.float32)
     rounded = np.clip(np.rint(by_channel / scale[:, None]), -most, most).reshape(weight.shape)
     whole_bias = np.clip(np.rint(bias / bias_scale), -BIAS_MOST, BIAS_MOST)

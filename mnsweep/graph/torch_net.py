@@ -1,4 +1,4 @@
-"""A torch module of the layers: the logical network, batch norm unfolded."""
+"""The layers as a torch module: the logical network, with separate batch norm."""
 
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -23,7 +23,7 @@ _BATCH_NORM = {"scale": "weight", "shift": "bias", "mean": "running_mean", "vari
 
 
 class UnitLength(nn.Module):
-    """Vectors divided by their length."""
+    """Scales each vector to unit length (L2 normalization)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(batch, n) → (batch, n)."""
@@ -31,7 +31,7 @@ class UnitLength(nn.Module):
 
 
 class Conv(nn.Module):
-    """One convolution: padding as the layer says (it may differ before and after), batch norm, activation."""
+    """One convolution: the layer's padding (which may be asymmetric), batch norm, activation."""
 
     def __init__(self, layer: Layer, epsilon: float) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Conv(nn.Module):
 
 
 class Linear(nn.Module):
-    """One linear layer on a flattened feature map, and its activation."""
+    """One linear layer on a flattened feature map, with its activation."""
 
     def __init__(self, layer: Layer) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Linear(nn.Module):
 
 
 class Concat(nn.Module):
-    """Several feature maps of one size, one behind the other."""
+    """Concatenates feature maps of the same size along the channels."""
 
     def forward(self, *maps: torch.Tensor) -> torch.Tensor:
         """(batch, channels, size, size) each → (batch, all channels, size, size)."""
@@ -78,7 +78,7 @@ class Concat(nn.Module):
 
 
 def _pool(layer: Layer) -> nn.Module:
-    """A pool; a max pool never takes its padding, an average pool counts it as zeros."""
+    """A pooling layer; max pooling ignores padding, average pooling counts it as zeros."""
     top, left, bottom, right = layer.pads
     window = layer.kernel, layer.stride
     if layer.op == "max_pool":
@@ -106,7 +106,7 @@ def _module(layer: Layer, epsilon: float) -> nn.Module:
 class TorchNet(nn.Module):
     """The layers as a module: image (batch, 3, res, res) → logits (batch, classes), fp32.
 
-    `parts` are the submodules, by the names of their layers. `epsilon` is batch norm's (1e-3 in TF and Keras).
+    `parts` holds the submodules by layer name. `epsilon` is the batch-norm epsilon (1e-3 in TF and Keras).
     """
 
     def __init__(self, layers: Sequence[Layer], epsilon: float = TF_EPSILON) -> None:
@@ -115,7 +115,7 @@ class TorchNet(nn.Module):
         self.parts = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Run every layer in order, each on the output of the layers it names."""
+        """Run the layers in order, each on the outputs of its input layers."""
         maps = {"image": image}
         for layer in self.layers:
             maps[layer.name] = self.parts[layer.name](*(maps[name] for name in layer.inputs))
@@ -123,17 +123,17 @@ class TorchNet(nn.Module):
 
 
 def to_torch(layers: Sequence[Layer], weights: Weights) -> TorchNet:
-    """A module in eval mode that carries `weights`; raises `MnsweepError` when an array is missing."""
+    """A module in eval mode with these `weights`; raises `MnsweepError` when an array is missing or has the wrong shape."""
     check(layers, weights)
     net = TorchNet(layers, weights.epsilon)
     names = [name for layer in layers for name in shapes(layer)]
     state = {_state_key(net, name): torch.from_numpy(weights.arrays[name].copy()) for name in names}
-    net.load_state_dict(state, strict=False)  # batch norm's step counters are all that is left out
+    net.load_state_dict(state, strict=False)  # only batch norm's step counters are missing
     return net.eval()
 
 
 def from_torch(net: TorchNet) -> Weights:
-    """The module's arrays under the names of layers: the inverse of `to_torch`."""
+    """The module's arrays, named as in `weights.py`: the inverse of `to_torch`."""
     names = [name for layer in net.layers for name in shapes(layer)]
     state = net.state_dict()
     epsilon = next((m.eps for m in net.modules() if isinstance(m, nn.BatchNorm2d)), TF_EPSILON)

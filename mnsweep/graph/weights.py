@@ -1,8 +1,8 @@
-"""Weights are named arrays for the layers of a network, wherever they come from.
+"""Weights of a network from any source, as named arrays for its layers.
 
-A convolution `name` with batch norm has `name.weight` (out, in / groups, k, k) and `name.scale`,
-`name.shift`, `name.mean`, `name.variance` (out,); a layer with a bias has `name.bias` (out,).
-Everything is fp32, channels first.
+A convolution `name` has `name.weight` (out, in / groups, height, width), a linear layer (out, in). A layer with batch norm
+also has `name.scale`, `name.shift`, `name.mean` and `name.variance`, a layer with a bias `name.bias`, each (out,).
+All arrays are fp32, channels first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +20,14 @@ TF_EPSILON = 1e-3  # batch norm's epsilon in TF-slim and Keras; timm uses 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Named arrays, and the batch-norm epsilon that their source was trained with."""
+    """Named arrays, and the batch-norm epsilon that the network was trained with."""
 
     arrays: Mapping[str, Array]
     epsilon: float = TF_EPSILON
 
 
 def shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the arrays that one layer needs."""
+    """Names and shapes of the arrays that a layer needs."""
     if not layer.weight_shape:
         return {}
     needed = {f"{layer.name}.weight": layer.weight_shape}
@@ -36,10 +36,10 @@ def shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
 
 
 def random_weights(layers: Sequence[Layer], seed: int = 0) -> Weights:
-    """Seeded He-scaled weights: enough for latency, worthless for accuracy.
+    """Seeded random weights with He scaling: suitable for timing, useless for accuracy.
 
-    He scaling keeps activations of all layers in one range. Unscaled ones shrink to denormals, and
-    denormals make the same graph run 5 to 30 times slower.
+    He scaling keeps the activations of all layers in the same range. Without it they shrink to denormals, which
+    make the same graph run 5 to 30 times slower.
     """
     rng = np.random.default_rng(seed)
     return Weights({name: array for layer in layers for name, array in _draw(layer, rng)})
@@ -53,12 +53,12 @@ def _draw(layer: Layer, rng: np.random.Generator) -> Iterator[tuple[str, Array]]
             yield name, rng.standard_normal(shape, dtype=np.float32) * np.float32((2 / fan_in) ** 0.5)
         elif part in ("scale", "variance"):
             yield name, rng.uniform(0.8, 1.25, shape).astype(np.float32)
-        else:  # bias, shift and mean: small beside activations of order 1
+        else:  # bias, shift and mean: small compared with activations of order 1
             yield name, rng.normal(0.0, 0.1, shape).astype(np.float32)
 
 
 def check(layers: Sequence[Layer], weights: Weights) -> None:
-    """Raise `MnsweepError` unless every array that the layers need is there, in its shape."""
+    """Raise `MnsweepError` when an array that the layers need is missing or has the wrong shape."""
     for name, shape in (item for layer in layers for item in shapes(layer).items()):
         if name not in weights.arrays:
             raise MnsweepError(f"weights: {name} is missing", f"add an array of shape {shape}")
@@ -67,9 +67,9 @@ def check(layers: Sequence[Layer], weights: Weights) -> None:
 
 
 def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
-    """The same weights for layers with more channels (`arch/channel_padding.py`): zeros in every place that is new.
+    """The same weights for layers with padded channels (`arch/channel_padding.py`), with zeros in the added channels.
 
-    A channel of zeros at scale 0 and shift 0 is 0 behind batch norm and activation.
+    A channel with zero weights, scale 0 and shift 0 is still 0 after batch norm and activation.
     """
     arrays = {}
     for name, shape in (item for layer in deployed for item in shapes(layer).items()):
@@ -80,9 +80,9 @@ def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
 
 
 def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
-    """Weight, in the shape of `weight_shape`, and bias (out,) of one layer with its batch norm folded in, both fp32.
+    """Weight (`layer.weight_shape`) and bias (out,) of one layer with batch norm folded in, both fp32.
 
-    In float64 and with the source's own epsilon: γ (w·x − μ) / √(σ² + ε) + β = w'·x + b'.
+    Computed in float64 with the epsilon of `weights`: γ (w·x − μ) / √(σ² + ε) + β = w'·x + b'.
     """
     arrays = weights.arrays
     weight = arrays[f"{layer.name}.weight"]

@@ -1,1 +1,1 @@
-"""The machine: what it is, what disturbs it, and who measures on it now."""
+"""The machine: its facts and fingerprint, what disturbs timing on it, and the lock held while measuring."""

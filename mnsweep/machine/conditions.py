@@ -1,7 +1,7 @@
-"""What would disturb timing on this machine, and how to fix it: from readings to findings.
+"""Judge from readings what would disturb timing on this machine, and how to fix it.
 
-Verdicts: `good`; `fair`, where comparisons between cells hold and milliseconds may move or intervals widen;
-`poor`, which should be fixed before anything is timed; `unknown`.
+Verdicts: `good`; `fair` (comparisons between cells hold, but milliseconds may shift or intervals widen);
+`poor` (fix it before timing anything); `unknown`.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ from mnsweep.machine.readings import Readings
 
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
-LOAD_GOOD, LOAD_POOR = 0.15, 0.5  # runnable processes for each CPU: a few daemons; half the machine
-STEAL_GOOD_PCT, STEAL_POOR_PCT = 0.5, 5.0  # below what a block shows; more than cells of a grid differ
-SWITCHES_GOOD, SWITCHES_POOR = 20.0, 100.0  # per second: kernel housekeeping; what marks a block as disturbed
-MEMORY_GOOD_GIB, MEMORY_POOR_GIB = 2.0, 0.5  # a group of open sessions takes a quarter; the worker alone needs 0.2
-HARDWARE_GOVERNED = ("intel_pstate", "amd-pstate-epp")  # here the hint decides, not the governor
+LOAD_GOOD, LOAD_POOR = 0.15, 0.5  # runnable processes per CPU: a few daemons; half the machine
+STEAL_GOOD_PCT, STEAL_POOR_PCT = 0.5, 5.0  # too little to show in a block; more than cells of a grid differ
+SWITCHES_GOOD, SWITCHES_POOR = 20.0, 100.0  # per second: kernel housekeeping; marks a block as disturbed
+MEMORY_GOOD_GIB, MEMORY_POOR_GIB = 2.0, 0.5  # a group of sessions takes a quarter of it; the worker needs 0.2
+HARDWARE_GOVERNED = ("intel_pstate", "amd-pstate-epp")  # the energy hint decides, not the governor
 SLOW_HINTS = ("power", "balance_power")
 X86 = ("x86_64", "AMD64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that may disturb timing: its value on this machine, the verdict, why it matters, how to fix it.
+    """A condition that may disturb timing: its value on this machine, the verdict, why it matters, how to fix it.
 
-    `fix` is one line; empty where the verdict is `good`.
+    `fix` is one line, empty when the verdict is `good`.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Finding:
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
-    """A finding for each of `CHECKS`, in their order."""
+    """The finding of each check, in the order of `CHECKS`."""
     return tuple(check(readings) for check in CHECKS)
 
 

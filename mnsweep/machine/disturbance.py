@@ -1,7 +1,7 @@
-"""What the operating system says disturbed a block: read before and after, never during.
+"""Detect what disturbed a block from operating-system counters, read before and after the block, never during it.
 
-Steal is time that the hypervisor gave to another guest; an involuntary switch is time that the scheduler
-gave to another process. Where a system does not count them, nothing is reported.
+Steal is time that the hypervisor gave to another guest. An involuntary switch means that the scheduler
+gave the CPU to another process. Systems without these counters report no disturbance.
 """
 
 import contextlib
@@ -24,12 +24,12 @@ else:
         return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
-MS_PER_SWITCH = 10.0  # one involuntary switch in 10 ms is more than kernel housekeeping on an idle machine
+MS_PER_SWITCH = 10.0  # more than one involuntary switch per 10 ms is more than kernel housekeeping on an idle machine
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Steal in clock ticks over all CPUs we may use, involuntary switches, and the CPUs we may use."""
+    """Steal in clock ticks over all usable CPUs, involuntary switches of this process, and the usable CPUs."""
 
     steal_ticks: int
     switches: int
@@ -37,13 +37,13 @@ class Counters:
 
     @classmethod
     def read(cls) -> Self:
-        """The counters now."""
+        """Read the counters now."""
         cpus = usable_cpus()
         switches = _switches()
         return cls(_steal_ticks(cpus), switches, cpus)
 
     def disturbed_since(self, before: "Counters", elapsed_ms: float) -> tuple[str, ...]:
-        """What disturbed the machine between `before` and these, in words; empty where nothing did."""
+        """Describe the disturbances between `before` and these counters, `elapsed_ms` later; empty if there were none."""
         disturbances = []
         if (ticks := self.steal_ticks - before.steal_ticks) > 0:
             disturbances.append(f"steal {ticks} ticks")
@@ -62,10 +62,10 @@ def usable_cpus() -> frozenset[int]:
 
 
 def pin(threads: int) -> None:
-    """Keep this process on as many CPUs as it has threads, the fastest ones, one to a core as far as they go.
+    """Pin this process to `threads` CPUs: the fastest, and one per core before any core gets a second.
 
-    Of equal ones the last: the first serve interrupts. Where the system has no affinity, or forbids it,
-    nothing happens.
+    Among equal CPUs the highest-numbered come first, because the lowest serve interrupts. Does nothing if the
+    system has no affinity or forbids changing it.
     """
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def pin(threads: int) -> None:
 
 
 def preferred_cpus(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")) -> list[int]:
-    """`cpus`, best first: performance before efficiency cores, then one of each core before its siblings."""
+    """`cpus`, best first: performance before efficiency cores, then one CPU of each core before its siblings."""
     seen: Tally[str] = Tally()
     ranked = []
     for cpu in sorted(cpus, reverse=True):

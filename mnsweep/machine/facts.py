@@ -1,8 +1,8 @@
-"""Facts about the machine for information: they are written down, and decide nothing.
+"""Informative facts about the machine: they are recorded, but are not part of its key.
 
 Sources are Linux's /proc and /sys (kernel documentation: cgroup-v1, cgroup-v2, cpufreq, ABI/testing) and
-/etc/os-release; where a system has none of them, psutil and the standard library are asked, and what they do not
-know is None. Nothing here names a host, a user or a path.
+/etc/os-release, on other systems psutil and the standard library. Unknown facts are None. No fact
+names a host, a user or a path.
 """
 
 import platform
@@ -19,16 +19,16 @@ from mnsweep.names import RUNTIMES
 
 CPUS, CGROUPS = "sys/devices/system/cpu", "sys/fs/cgroup"
 NO_LIMIT_BYTES = 2**60  # cgroup v1 writes "no limit" as a number near 2⁶³
-GUEST_CLOCKS = {"kvm-clock": "KVM", "hyperv": "Hyper-V", "xen": "Xen"}  # clock source that only a guest has: its host
+GUEST_CLOCKS = {"kvm-clock": "KVM", "hyperv": "Hyper-V", "xen": "Xen"}  # clock sources that only guests have, by hypervisor
 CACHE_TYPES = {"Data": "d", "Instruction": "i"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """CPUs we may use, cores, container limits, caches, frequency policy, host, memory, versions; None: unknown.
+    """CPUs, cores, container limits, caches, frequency policy, hypervisor, memory, versions; None means unknown.
 
-    `cpu_quota` is in CPUs, the narrowest of all cgroups above this process; `memory_limit_gib` likewise.
-    `runtimes` are the versions of those that are installed, by name.
+    `cpu_quota` (in CPUs) and `memory_limit_gib` are the smallest limits of all cgroups that contain this process.
+    `runtimes` maps the names of installed runtimes to their versions.
     """
 
     usable_cpus: int
@@ -52,18 +52,18 @@ class Facts:
 
     @property
     def usable_threads(self) -> int:
-        """The CPUs that affinity and the container's quota leave: a larger thread pool is stopped in between."""
+        """Threads that affinity and the container's CPU quota allow; a larger pool would be throttled."""
         quota = self.usable_cpus if self.cpu_quota is None else max(1, int(self.cpu_quota))
         return min(self.usable_cpus, quota)
 
     def known(self) -> dict[str, str | int | float]:
-        """The facts that the system tells, by name; each runtime's version by the name of the runtime."""
+        """The known facts by name, including the version of each runtime under the runtime's name."""
         facts = {name: value for name, value in asdict(self).items() if value is not None and name != "runtimes"}
         return {**facts, **self.runtimes}
 
 
 def read_facts(root: Path = Path("/")) -> Facts:
-    """The facts of this machine, in a few milliseconds; `root` is where /proc, /sys and /etc are."""
+    """Read the facts of this machine, in a few milliseconds; `root` is the folder that contains proc, sys and etc."""
     cpuinfo = read_text(root / "proc/cpuinfo")
     siblings = _each(root / CPUS, "cpu[0-9]*/topology/thread_siblings_list")
     return Facts(
@@ -89,7 +89,7 @@ def read_facts(root: Path = Path("/")) -> Facts:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file; empty where it can't be read."""
+    """The text of a file; empty if it can't be read."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -97,13 +97,13 @@ def read_text(path: Path) -> str:
 
 
 def cpuinfo_field(cpuinfo: str, name: str) -> str:
-    """The first value of that name in /proc/cpuinfo; empty where there is none."""
+    """The first value of a field in the text of /proc/cpuinfo; empty if there is none."""
     match = re.search(rf"^{name}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
     return match[1].strip() if match else ""
 
 
 def memory_bytes(root: Path, name: str) -> int | None:
-    """Bytes in a line of /proc/meminfo, e.g. MemTotal or MemAvailable; None where there is none."""
+    """A value of /proc/meminfo in bytes, e.g. MemTotal or MemAvailable; None if there is none."""
     match = re.search(rf"^{name}:\s*(\d+) kB$", read_text(root / "proc/meminfo"), re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
@@ -130,7 +130,7 @@ def _turbo(root: Path) -> str | None:
 
 
 def _arm_parts(cpuinfo: str) -> str | None:
-    """Implementer and part of each kind of core: ARM's /proc/cpuinfo has no model name."""
+    """Implementer and part of each kind of core, because ARM's /proc/cpuinfo has no model name."""
     parts = re.findall(r"^CPU implementer\s*:\s*(\S+)$.*?^CPU part\s*:\s*(\S+)$", cpuinfo, re.MULTILINE | re.DOTALL)
     return ", ".join(sorted({"/".join(part) for part in parts})) or None
 
@@ -144,7 +144,7 @@ def _caches(root: Path) -> str | None:
 
 
 def _hypervisor(root: Path, cpuinfo: str) -> str | None:
-    """Who hosts this virtual machine; `none` where the processor says that it is not one."""
+    """The hypervisor of this virtual machine; `none` on bare metal, as the processor's flags show; None if unknown."""
     vendor = read_text(root / "sys/class/dmi/id/sys_vendor").strip()
     clocks = read_text(root / "sys/devices/system/clocksource/clocksource0/available_clocksource")
     by_clock = next((name for clock, name in GUEST_CLOCKS.items() if clock in clocks), None)
@@ -155,7 +155,7 @@ def _hypervisor(root: Path, cpuinfo: str) -> str | None:
 
 
 def _cgroup_folders(root: Path) -> Iterator[Path]:
-    """The cgroup of this process and all above it, of version 2 and of version 1: each may set a limit."""
+    """Folders of this process's cgroups and all their parents, versions 1 and 2; each may set a limit."""
     for line in (read_text(root / "proc/self/cgroup") or "0::/").splitlines():
         _, controllers, path = line.split(":", 2)
         names = PurePosixPath(path).parts[1:]
@@ -165,7 +165,7 @@ def _cgroup_folders(root: Path) -> Iterator[Path]:
 
 
 def _cpu_quotas(root: Path) -> Iterator[float]:
-    """In CPUs: time allowed in each period."""
+    """CPU quotas in CPUs: the allowed CPU time divided by the period."""
     for folder in _cgroup_folders(root):
         v1 = (read_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
         allowed, period = (*read_text(folder / "cpu.max").split(), *v1, "", "")[:2]

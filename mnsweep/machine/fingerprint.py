@@ -1,8 +1,8 @@
-"""The machine under which latencies are filed.
+"""The fingerprint of a machine; latencies are stored by machine.
 
-Checked facts define it: where one differs, it is another machine, and its latencies are never mixed with
-these. Informative facts are written down beside them. Nothing names a host, a user or a path: the system's
-machine id goes in as a salted hash, so that two cloud machines of one model stay two.
+Checked facts define the machine: if one differs, it is a different machine, and the latencies are never mixed.
+Informative facts are only recorded. No fact names a host, a user or a path: the system's machine id is
+included as a salted hash, so that two cloud machines of the same model stay distinct.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from mnsweep.machine.facts import cpuinfo_field, read_facts, read_text
 from mnsweep.wording import count_of
 
-INSTRUCTION_SETS = {  # our name: the kernel's flag
+INSTRUCTION_SETS = {  # our name → the kernel's flag
     "AVX2": "avx2",
     "AVX-512": "avx512f",
     "AVX-512 VNNI": "avx512_vnni",
@@ -28,58 +28,58 @@ INSTRUCTION_SETS = {  # our name: the kernel's flag
     "NEON dot product": "asimddp",
     "SVE": "sve",
 }
-DOT_PRODUCTS = ("VNNI", "AMX", "dot product")  # in our names of those that have 8-bit dot products
+DOT_PRODUCTS = ("VNNI", "AMX", "dot product")  # parts of our names for instruction sets with 8-bit dot products
 _SALT = b"mnsweep machine 1"
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A fingerprint: `checked` facts make the key, `informative` ones do not."""
+    """A fingerprint: `checked` facts determine the key, `informative` facts do not."""
 
     checked: Mapping[str, str | int]
     informative: Mapping[str, str | int | float]
 
     @property
     def key(self) -> str:
-        """A folder name: processor, cores, and eight digits of the hash of the checked facts."""
+        """A folder name: processor, number of logical CPUs, and eight hex digits of the hash of the checked facts."""
         digest = hashlib.sha256(json.dumps(self.checked, sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", str(self.checked["cpu"]).lower()).strip("-")[:32].strip("-")
         return f"{slug or 'cpu'}-{self.checked['logical_cpus']}c-{digest[:8]}"
 
     @property
     def has_int8_dot_products(self) -> bool:
-        """Whether the processor multiplies 8-bit numbers in fours and adds them up in 32 bits."""
+        """Whether the processor sums groups of four 8-bit products in 32 bits."""
         return any(name in str(self.checked.get("instruction_sets", "")) for name in DOT_PRODUCTS)
 
     @property
     def int8_weight_bits(self) -> int:
-        """Bits that int8 weights may take: 7 on an x86 processor whose sums of two 8-bit products saturate at 16 bits.
+        """Bits that int8 weights may use: 7 on x86 processors that saturate sums of two 8-bit products at 16 bits, else 8.
 
-        Those have AVX2 and no 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
+        Those processors have AVX2 but no 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
         """
         return 7 if "AVX2" in str(self.checked.get("instruction_sets", "")) and not self.has_int8_dot_products else 8
 
     @property
     def usable_threads(self) -> int:
-        """As many as the CPUs that affinity and the container's quota leave: beyond, a pool is stopped in between."""
+        """Threads that affinity and the container's CPU quota allow; a larger pool would be throttled."""
         cpus, quota = self.informative.get("usable_cpus", 1), self.informative.get("cpu_quota", float("inf"))
         return int(max(1.0, min(float(cpus), float(quota))))
 
     @property
     def memory_limit_gib(self) -> float | None:
-        """The container's memory limit; None where there is none."""
+        """The container's memory limit in GiB; None if there is none."""
         limit = self.informative.get("memory_limit_gib")
         return None if limit is None else float(limit)
 
     @property
     def title(self) -> str:
-        """Processor and cores, for captions."""
+        """Processor and number of logical CPUs, for captions."""
         cpus = int(self.checked["logical_cpus"])
         return f"{self.checked['cpu']} ({count_of(cpus, 'CPU')})"
 
 
 def read_machine(root: Path = Path("/")) -> Machine:
-    """The fingerprint of this machine; `root` is where /proc, /sys and /etc are (another one in tests)."""
+    """Read the fingerprint of this machine; `root` contains proc, sys and etc (a different folder in tests)."""
     cpuinfo = read_text(root / "proc/cpuinfo")
     checked: dict[str, str | int] = {
         "cpu": _cpu_model(cpuinfo),

@@ -1,4 +1,4 @@
-"""One measurer per machine: two that time at once measure each other."""
+"""The lock that allows one measuring process per machine: two at once would disturb each other."""
 
 import contextlib
 import json
@@ -13,11 +13,11 @@ from filelock import FileLock, Timeout
 
 from mnsweep.errors import UnavailableError
 
-PATIENCE_S = 0.2  # a holder that is just leaving has gone by then
+PATIENCE_S = 0.2  # long enough for a holder that is just exiting
 
 
 class LockedError(UnavailableError):
-    """Another mnsweep is measuring: process `pid`, since `since` (UTC, ISO 8601); both None where it left no note."""
+    """Another mnsweep is measuring: process `pid`, since `since` (UTC, ISO 8601); both None if unknown."""
 
     def __init__(self, pid: int | None = None, since: str | None = None) -> None:
         holder = f" (process {pid}, since {since})" if pid is not None else ""
@@ -26,16 +26,16 @@ class LockedError(UnavailableError):
 
 
 def lock_path() -> Path:
-    """Where all users of a machine look: one place, whatever their settings."""
-    shared = Path("/tmp")  # noqa: S108 - a place that is the same for everyone is the point
+    """The path of the lock file, the same for all users of a machine regardless of their settings."""
+    shared = Path("/tmp")  # noqa: S108 - must be the same folder for every user
     return (shared if shared.is_dir() else Path(tempfile.gettempdir())) / "mnsweep-measuring.lock"
 
 
 @contextmanager
 def measuring(wait: bool, path: Path | None = None) -> Iterator[None]:
-    """Hold the machine's lock; the system releases it when this process dies, in whatever way.
+    """Hold the machine's lock; the system releases it when this process ends, even by a crash.
 
-    Raises `LockedError` where another process holds it, unless `wait`; `UnavailableError` where it can't be taken at all.
+    Raises `LockedError` if another process holds it and `wait` is false; `UnavailableError` if the lock file can't be used.
     """
     path = path or lock_path()
     note = path.with_suffix(".holder")
@@ -57,7 +57,7 @@ def measuring(wait: bool, path: Path | None = None) -> Iterator[None]:
 
 
 def _write_note(note: Path) -> None:
-    """Say who holds the lock: a courtesy that another user's file may forbid."""
+    """Note who holds the lock; this is optional and fails silently, e.g. when another user owns the file."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     with contextlib.suppress(OSError):
         note.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the machine is doing now, read in half a second; `conditions.py` judges it."""
+"""Read the current state of the machine in half a second; `conditions.py` judges it."""
 
 import os
 import sys
@@ -16,17 +16,17 @@ from mnsweep.machine.facts import Facts, memory_bytes, read_facts, read_text
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.machine.lock import measuring
 
-WINDOW_S = 0.5  # 50 clock ticks: one stolen tick is 2 %
+WINDOW_S = 0.5  # 50 clock ticks, so one stolen tick is 2 %
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """The machine's facts and what it is doing; None: unknown.
+    """The machine's facts and current state; None means unknown.
 
-    `load` is the number of runnable processes, averaged over a minute; `steal_pct` and `switches_per_s` are of
-    a process that wants to run throughout; `power` is `none` (no battery), `mains` or `battery`;
-    `other_measurer` says which other mnsweep holds the machine's lock. `told_apart` is false where two
-    machines of one model have the same key.
+    `load` is the number of runnable processes, averaged over a minute. `steal_pct` and `switches_per_s` are
+    measured while a process keeps one CPU busy. `power` is `none` (no battery), `mains` or `battery`.
+    `other_measurer` describes the other mnsweep that holds the machine's lock. `told_apart` is false if two
+    machines of the same model would have the same key. `pinnable`: whether the system can pin processes to CPUs.
     """
 
     system: str
@@ -45,7 +45,7 @@ class Readings:
 
 
 def spin(seconds: float) -> None:
-    """Keep one CPU busy: only a process that wants to run can be stolen from or switched out."""
+    """Keep one CPU busy: only a runnable process can lose time to steal or involuntary switches."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
@@ -59,7 +59,7 @@ def read_conditions(
     clock: Callable[[], float] = time.perf_counter,
     counters: Callable[[], Counters] = Counters.read,
 ) -> Readings:
-    """What the machine does now; `spend` is what passes the time while steal and switches are counted."""
+    """Read the state of the machine; `spend` passes the given seconds while steal and switches are counted."""
     before, began = counters(), clock()
     spend(WINDOW_S)
     after, seconds = counters(), clock() - began
@@ -93,7 +93,7 @@ def _load(root: Path) -> float | None:
 
 
 def _steal_since_boot_pct(root: Path) -> float | None:
-    """Of the time in which some process wanted to run. Columns: proc(5), /proc/stat."""
+    """Steal in percent of the time in which a process was runnable. Columns: proc(5), /proc/stat."""
     words = read_text(root / "proc/stat").partition("\n")[0].split()
     if len(words) <= 8:
         return None
@@ -110,7 +110,7 @@ def _memory_free_gib(root: Path, limit: float | None) -> float:
 def _power() -> str | None:
     try:
         battery: Any = psutil.sensors_battery()
-    except (AttributeError, OSError, RuntimeError):  # a system that psutil can't ask
+    except (AttributeError, OSError, RuntimeError):  # a system that psutil does not support
         return None
     plugged_in: dict[bool | None, str | None] = {True: "mains", False: "battery"}
     return "none" if battery is None else plugged_in.get(battery.power_plugged)

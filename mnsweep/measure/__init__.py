@@ -1,1 +1,1 @@
-"""Latency that can be trusted: a worker that times, rounds that interleave, an estimate with intervals."""
+"""Reliable latencies: blocks timed in interleaved rounds, and estimates with confidence intervals."""

@@ -1,4 +1,4 @@
-"""A campaign: group after group, each in several worker processes in sequence, until its cells have settled."""
+"""A campaign measures one group after another, each in several successive worker processes, until its cells have settled."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +18,15 @@ from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, rounds_left
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 
-Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell: settled at this half width in %
+Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell id: half width in % to settle at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """How far a campaign is after a round of a process: cells settled, the widest interval of the others, time left."""
+    """Progress of a campaign after a round: settled cells, all cells, the widest interval of the others, time left.
+
+    `widest_pct` is a relative half width in percent, None if unknown; `left_s` is an estimate in seconds.
+    """
 
     process: int
     round: int
@@ -35,11 +38,11 @@ class Status:
 
 @dataclass(slots=True, kw_only=True)
 class Campaign:
-    """Measures groups of cells; state is what is on record, which cells have settled, and the time.
+    """Measures groups of cells; its state is the records, the settled and failed cells, and the start time.
 
-    `append` has each record on the disk before the next block is timed. `model_of` builds the ONNX file of a
-    cell, `settings` and `padding` are recorded with every process, `targets` says how narrow each interval must be,
-    `new_worker` starts a worker.
+    `append` writes each record to disk before the next block is timed. `model_of` builds the ONNX file of a
+    cell. `settings` and `padding` (the resolved padding by cell id) are recorded with every process. `targets` returns the
+    required half width of each cell. `new_worker` starts a worker process.
     """
 
     records: Records
@@ -55,7 +58,7 @@ class Campaign:
     settled: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     widest_pct: float | None = None
-    left: dict[str, float] = field(default_factory=dict)  # rounds that each cell still needs
+    left: dict[str, float] = field(default_factory=dict)  # estimated rounds that each cell still needs
     began: float = field(init=False)
     blocks_before: int = field(init=False)
 
@@ -64,7 +67,10 @@ class Campaign:
         self.blocks_before = len(self.records.blocks)
 
     def measure(self, groups: Sequence[Group]) -> None:
-        """Every group, process after process, until its cells have settled or the rules end it."""
+        """Measure every group, one process after another, until its cells have settled or failed, or time is up.
+
+        Raises `StoreError` when earlier processes of the sweep were measured with other settings.
+        """
         self.left = {cell.id: self.rules.least_rounds for group in groups for cell in group.cells}
         for group in groups:
             self._settle(group)
@@ -93,7 +99,7 @@ class Campaign:
                 keys = [cell.id for cell in cells]
                 rounds.run(keys, partial(self._visits, group, keys, number))
             except WorkerLostError:
-                pass  # on record, with the cell it was lost at; the others go on in a new process
+                pass  # recorded as the failure of that cell; the other cells continue in a new process
 
     def _rounds(self, process: int, worker: Worker, canary: str) -> Rounds:
         return Rounds(
@@ -109,9 +115,9 @@ class Campaign:
         )
 
     def _visits(self, group: Group, opened: Sequence[str], process: int, done: int) -> list[str]:
-        """Keys to visit in the next round: open cells and, with them, references; none once no cell is open.
+        """Cells to time in the next round, by id: unsettled cells and the references; none when all cells have settled.
 
-        Only keys that were `opened` in this process: a cell that had settled before it may be open again since.
+        Only cells `opened` in this process are included: an earlier settled cell may have become unsettled since.
         """
         if done:
             self._settle(group)
@@ -138,7 +144,7 @@ class Campaign:
         worker.open(cell.id, self.model_of(cell), cell.deployment)
 
     def _sustain(self, worker: Worker, cells: Sequence[Cell], rounds: Rounds) -> None:
-        """Heat the machine up: keep the cores of the widest cell busy before the first warm-up."""
+        """Heat up the machine before the first warm-up: run the cell with the most threads for `sustain_s`."""
         awake = [cell for cell in cells if cell.id not in self.failed]
         if self.rules.sustain_s and awake:
             widest = max(awake, key=lambda cell: cell.deployment.threads)
@@ -149,7 +155,7 @@ class Campaign:
         self.records.add(record)
 
     def _settle(self, group: Group) -> None:
-        """Decide which cells of the group have settled, from all that is on record of it."""
+        """Decide which cells of the group have settled, from all of its records."""
         keys = {cell.id for cell in group.all}
         estimates = fit([b for b in self.records.blocks if b.cell in keys]).estimates
         targets = self.targets(estimates)
@@ -157,7 +163,7 @@ class Campaign:
             estimate, target_pct = estimates.get(key), targets.get(key, self.rules.ci_pct)
             self.left[key] = rounds_left(estimate, target_pct, self.rules)
             settled = has_settled(estimate, target_pct, self.rules)
-            (self.settled.add if settled else self.settled.discard)(key)  # later rounds may show a spread unseen before
+            (self.settled.add if settled else self.settled.discard)(key)  # later rounds may reveal more spread
         still_open = self._open_cells(group)
         widths = (e.relative_ci_pct for key, e in estimates.items() if key in still_open and e.relative_ci_pct)
         self.widest_pct = max(widths, default=None)

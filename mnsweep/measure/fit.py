@@ -1,15 +1,15 @@
-"""From blocks to latencies with intervals.
+"""Estimate latencies with confidence intervals from blocks.
 
-Model, in logarithms: block median = cell + process + round + noise. Within a process, cells and rounds are
-separated by median polish (Tukey 1977): what a whole round had in common is the machine's, not the cell's.
-Between processes, least squares over the cells that they share puts all on one level: groups that never
+The model, in logarithms: block median = cell + process + round + noise. Within a process, median polish
+(Tukey 1977) separates cells from rounds: an effect common to a whole round belongs to the machine, not to a cell.
+Between processes, least squares over shared cells brings all processes to one level; groups that never
 ran together are compared through their common reference cells.
 
-Two 95 % intervals come out. The relative one compares cells of one sweep: rounds are resampled
-(bootstrap, Efron 1979), and what is fixed when a process starts is added from the spread between
-processes. The absolute one adds how much the machine's own speed moved meanwhile. No sample is clipped:
-a block is left out only where something other than its own value says that the machine was disturbed, and
-never more than half of a cell's; percentiles are of all samples.
+There are two 95 % intervals. The relative interval compares cells of one sweep: rounds are resampled
+(bootstrap, Efron 1979), and the spread between processes adds the effects that are fixed when a process
+starts. The absolute interval also includes how much the machine's speed varied. No sample is clipped:
+a block is excluded only if evidence other than its samples shows that the machine was disturbed, and
+never more than half of a cell's blocks are excluded. Percentiles are over all samples.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ from mnsweep.measure.polish import Array, Polished, join, polish
 from mnsweep.measure.record import Block
 from mnsweep.wording import DRIFTING, NOISY, STABLE, count_of
 
-NOISY_ABOVE = 0.02  # relative half width: twice the 1 % that neighbours on a grid ask for
-DRIFT_ABOVE = 0.02  # between the halves of a sweep, when it is also beyond what the interval explains
+NOISY_ABOVE = 0.02  # relative half width: twice the 1 % that tells neighbours on a grid apart
+DRIFT_ABOVE = 0.02  # between the halves of a sweep, if it also exceeds the width of the interval
 P90_SAMPLES, P99_SAMPLES = 64, 662  # fewest samples that bound these percentiles (MLPerf Inference rules)
-DRIFT_ROUNDS = 3  # fewest rounds of each half: the median of fewer is one round's
-LONE_ROUNDS = 6  # fewest rounds in which the movement of the machine is the interval of a cell without others
+DRIFT_ROUNDS = 3  # fewest rounds per half: the median of fewer depends on a single round
+LONE_ROUNDS = 6  # fewest rounds for the interval of a single cell: it is the movement of the machine's speed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """Latency of one cell at the machine's typical speed; per batch, in milliseconds.
+    """Latency of one cell at the machine's typical speed, per batch, in milliseconds.
 
     `ci_low_ms` and `ci_high_ms` are None where there are too few rounds for an interval. `relative_ci_pct` is the half width
     against the other cells of the sweep (None for a lone cell or round); percentiles are of the raw samples, None where there
@@ -55,7 +55,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Movement:
-    """How far the machine was slower and faster than its typical speed in 95 % of the rounds, in percent."""
+    """How much slower and faster than its typical speed the machine was in 95 % of the rounds, in percent."""
 
     slower_pct: float
     faster_pct: float
@@ -63,7 +63,7 @@ class Movement:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What blocks say: an estimate of every cell that has one, by cell id, and how the machine's own speed moved."""
+    """The estimates by cell id, for every cell with a block, and how much the machine's speed varied."""
 
     estimates: Mapping[str, Estimate]
     movement: Movement
@@ -71,18 +71,18 @@ class Fit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Effects:
-    """All processes joined. Arrays are float64 in logarithms of nanoseconds, by cell in the order of `cells`."""
+    """Effects joined over all processes. Arrays are float64, in logarithms of nanoseconds, in the order of `cells`."""
 
     cells: list[str]
     effect: Array  # (cells,) at the typical speed
-    half: Array  # (cells,) half width of the 95 % interval; nan where there are too few rounds for one
-    drift: Array  # (cells,) second half of the rounds against the first
-    slower: float  # how far the machine was off its typical speed in 95 % of the rounds, at least 0
+    half: Array  # (cells,) half width of the 95 % interval; nan if there are too few rounds
+    drift: Array  # (cells,) second half of the rounds minus the first half
+    slower: float  # deviation from the machine's typical speed in 95 % of the rounds, at least 0
     faster: float
 
 
 def fit(blocks: Sequence[Block]) -> Fit:
-    """Estimates and movement from all `blocks` of a sweep. Deterministic; no blocks are no estimates."""
+    """Estimate latencies and machine speed from all `blocks` of a sweep; deterministic. No blocks give no estimates."""
     blocks = [block for block in blocks if min(block.samples_ns) > 0]  # else the clock stood still, or jumped back
     if not blocks:
         return Fit({}, Movement(0.0, 0.0))
@@ -159,7 +159,7 @@ def _effects(blocks: Sequence[Block]) -> _Effects:
 
 
 def _undisturbed(blocks: Sequence[Block]) -> list[Block]:
-    """The blocks to estimate from: those not disturbed, or all of a cell's where most of them are."""
+    """The blocks to estimate from: the undisturbed ones or, if most blocks of a cell are disturbed, all with positive times."""
     kept = _by_cell(blocks)
     for cell, cell_blocks in kept.items():
         calm = [b for b in cell_blocks if not b.disturbed]
@@ -175,7 +175,7 @@ def _by_cell(blocks: Sequence[Block]) -> dict[str, list[Block]]:
 
 
 def _drift(cells: Sequence[str], polished: Sequence[Polished], effect: Array, level: Array) -> Array:
-    """Median residual of the later half of each cell's rounds less that of the earlier half."""
+    """(cells,): median residual of the later half of each cell's rounds minus that of the earlier half."""
     residuals: dict[str, list[float]] = {cell: [] for cell in cells}
     index = {cell: i for i, cell in enumerate(cells)}
     for process, process_level in zip(polished, level, strict=True):

@@ -1,4 +1,4 @@
-"""Which cells are open together, which of them is the canary, and how long it takes."""
+"""Plan a measurement: which cells are open together, which one is the canary, and how long it takes."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from mnsweep.cell import Cell
 from mnsweep.counting import count
 from mnsweep.measure.rounds import Rules
 
-GROUP_CELLS = 64  # a round of more takes longer than the machine's speed stays the same
-REFERENCES = 3  # cells that every group shares, so that groups can be compared
-TYPICAL_MULT_ADDS_PER_S = 3e10  # of one core of a recent CPU: for the estimate of time before the first block
+GROUP_CELLS = 64  # in a longer round the machine's speed would change
+REFERENCES = 3  # cells shared by every group, so that groups can be compared
+TYPICAL_MULT_ADDS_PER_S = 3e10  # one core of a recent CPU; only for time estimates before the first block
 OPEN_S = 0.1  # to build and open one model
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Cells that are open at once in one process; references are timed in every round, the middle one is the canary."""
+    """Cells open at once in one process; references are timed in every round, and the middle reference is the canary."""
 
     cells: tuple[Cell, ...]
     references: tuple[Cell, ...]
 
     @property
     def canary(self) -> Cell:
-        """The cell that shows the machine's speed."""
+        """The cell that tracks the machine's speed."""
         return self.references[len(self.references) // 2]
 
     @property
     def all(self) -> tuple[Cell, ...]:
-        """Cells and references, each once."""
+        """Cells and references, without duplicates."""
         return tuple(dict.fromkeys((*self.cells, *self.references)))
 
 
@@ -40,10 +40,10 @@ def groups(
     memory_bytes: float,
     beside: Sequence[Cell] = (),
 ) -> list[Group]:
-    """`pending` in groups whose sessions fit in `memory_bytes`, each with the same references.
+    """Divide `pending` into groups whose sessions fit in `memory_bytes`, all with the same references.
 
-    References are taken from those of `cells` whose ids are `measured` already, so that old and new rounds
-    share them; from all of them where none is. Cells to measure `beside` the others are the references instead.
+    References are chosen from the `cells` whose ids are already `measured`, so that old and new rounds share them, or
+    from all `cells` if none is. If cells to measure `beside` the others are given, they are the references instead.
     """
     if not pending:
         return []
@@ -61,7 +61,7 @@ def groups(
 
 
 def _references(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-    """A small, a middling and a large cell: at the middles of the thirds, by work."""
+    """A small, a medium and a large cell: the middle of each third by mult-adds."""
     costs = count(cell.design for cell in cells)
     by_work = [cell for _, cell in sorted(zip(costs, cells, strict=True), key=lambda pair: pair[0].mult_adds)]
     picked = [by_work[len(cells) * (2 * i + 1) // (2 * REFERENCES)] for i in range(REFERENCES)]
@@ -69,13 +69,13 @@ def _references(cells: Sequence[Cell]) -> tuple[Cell, ...]:
 
 
 def session_bytes(cell: Cell) -> int:
-    """Memory of one open session in bytes, an upper estimate: weights as read, as packed, and activations."""
+    """Memory of one open session in bytes, an upper estimate: the weights as read and as packed, and the activations."""
     cost = next(count([cell.design]))
     return 3 * cost.onnx_bytes + 2 * cost.peak_activation_bytes * cell.deployment.batch + 4_000_000
 
 
 def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
-    """Seconds that `rounds` of a cell may take, guessed from its mult-adds before anything is timed."""
+    """Estimated time of `rounds` rounds of a cell in seconds, from its mult-adds before anything is timed."""
     mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
     run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
     block_s = run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
@@ -84,9 +84,9 @@ def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run of a `sweep` would do: groups of cells that are open together, with an estimate of the time.
+    """What a run of a `sweep` would do: groups of cells that are open together, and the estimated time in seconds.
 
-    `kept` cells have settled earlier; `began_at` is when the first of all blocks was taken (UTC), None where there is none.
+    `kept` is the number of cells that settled earlier; `began_at` is the time of the first block (UTC), None if there is none.
     """
 
     sweep: str

@@ -1,4 +1,4 @@
-"""Two-way tables in logarithms: cells and rounds within a process, cells and processes between them."""
+"""Fit two-way tables in logarithms: cells × rounds within each process, cells × processes between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,28 +13,28 @@ from mnsweep.measure.record import Block
 Array: TypeAlias = NDArray[np.float64]
 RESAMPLES = 400
 NO_NOISE = 1e-10  # variance of 0.001 %: below the resolution of any clock
-SPREAD_STEPS = 5  # of the fixed-point iteration for the spread between processes; it converges in two or three
+SPREAD_STEPS = 5  # fixed-point iterations for the spread between processes; it converges in two or three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Polished:
-    """One process: effects of its cells and rounds, and residuals; all float64, in logarithms of nanoseconds."""
+    """Cell effects, round effects and residuals of one process; float64, in logarithms of nanoseconds."""
 
     cells: list[str]
     effect: Array  # (cells,)
     rounds: Array  # (rounds,) median 0
-    residual: Array  # (cells, rounds) nan where the cell was not timed
+    residual: Array  # (cells, rounds) nan if the cell was not timed
 
     def rounds_of(self, cells: Sequence[str]) -> Array:
-        """(cells,): in how many rounds each of `cells` was timed."""
+        """(cells,): the number of rounds in which each of `cells` was timed."""
         number = dict(zip(self.cells, np.sum(~np.isnan(self.residual), axis=1), strict=True))
         return np.array([float(number.get(cell, 0)) for cell in cells])
 
 
 def polish(blocks: Sequence[Block]) -> Polished:
-    """Cell and round effects of the blocks of one process: median polish of the logarithms of block medians.
+    """Median polish of the logarithms of the block medians of one process.
 
-    Several blocks of a cell in one round are averaged.
+    Several blocks of a cell in the same round are averaged.
     """
     cells = sorted({b.cell for b in blocks})
     rounds = sorted({b.round for b in blocks})
@@ -51,7 +51,7 @@ def polish(blocks: Sequence[Block]) -> Polished:
 
 
 def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
-    """Row effects (rows,) and column effects (columns,) of a (rows, columns) table; nan is missing.
+    """Row effects (rows,) and column effects (columns,) of a table (rows, columns); nan marks missing values.
 
     Column effects have median 0 (Tukey, Exploratory Data Analysis, 1977).
     """
@@ -66,9 +66,9 @@ def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
 def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Array, Array, Array]:
     """Effect (cells,) and variance (cells,) of every cell over all processes, and the level (processes,) of each process.
 
-    Effects and levels are in logarithms of nanoseconds, levels with mean 0; variances are nan where too few rounds
-    were timed for one. A random-effects meta-analysis (DerSimonian & Laird 1986): a process counts by the rounds it
-    had, the less so the more processes differ among themselves, and that difference is in the variance.
+    Effects and levels are in logarithms of nanoseconds; levels have mean 0. Variances are nan if too few rounds were timed.
+    The method is a random-effects meta-analysis (DerSimonian & Laird 1986). Processes with more rounds get more weight, but
+    weights even out as the spread between processes grows; the variance includes that spread.
     """
     index = {cell: i for i, cell in enumerate(cells)}
     effect = np.full((len(cells), len(polished)), np.nan)
@@ -86,10 +86,10 @@ def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Array, Arr
 
 
 def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds: Array) -> Array:
-    """(cells, processes): variance of each effect when the rounds of its process are drawn again; nan where not timed.
+    """(cells, processes): variance of each effect when the rounds of its process are resampled; nan if not timed.
 
-    A variance from a handful of rounds is unreliable, so the noise of a cell is pooled over processes, and averaged
-    with the typical one of all cells, which also stands in for a cell that was timed once.
+    The variance of a handful of rounds is unreliable. The noise of a cell is therefore pooled over processes, and its
+    variance is averaged with the typical variance of all cells. A cell that was timed once gets the typical variance.
     """
     noise = [_noise(cell, polished) for cell in cells]
     within = np.full_like(rounds, np.nan)
@@ -102,7 +102,7 @@ def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds:
 
 
 def _noise(cell: str, polished: Sequence[Polished]) -> Array:
-    """Residuals of a cell in all processes, of the size they had before effects of rows and columns were taken out."""
+    """Residuals of a cell in all processes, rescaled to undo the shrinkage from removing row and column effects."""
     residuals = [np.zeros(0)]
     for process in polished:
         if cell in process.cells and len(process.cells) > 1:
@@ -114,7 +114,7 @@ def _noise(cell: str, polished: Sequence[Polished]) -> Array:
 
 
 def _variance_of_median(values: Array, number: int) -> float:
-    """Variance of the median of `number` values drawn again from `values`; nan for fewer than two."""
+    """Bootstrap variance of the median of `number` values drawn from `values`; nan for fewer than two values."""
     if len(values) < 2:
         return float("nan")
     draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, number))
@@ -122,10 +122,10 @@ def _variance_of_median(values: Array, number: int) -> float:
 
 
 def _levels(effect: Array, weight: Array) -> tuple[Array, Array]:
-    """Weighted least squares: the level (processes,) of each process, mean 0, and the effect (cells,) of each cell.
+    """Weighted least squares: the level (processes,) of each process, with mean 0, and the effect (cells,) of each cell.
 
-    With the cell effects eliminated this is a graph Laplacian over processes: tiny, and exact where
-    alternating medians would creep.
+    `effect` and `weight` are (cells, processes). Eliminating the cell effects leaves a graph Laplacian over processes:
+    a small system with an exact solution, where alternating medians would converge slowly.
     """
     known, total = np.nan_to_num(effect), weight.sum(axis=1, keepdims=True)
     laplacian = np.diag(weight.sum(axis=0)) - weight.T @ (weight / total)
@@ -135,15 +135,15 @@ def _levels(effect: Array, weight: Array) -> tuple[Array, Array]:
 
 
 def _spread_between_processes(effect: Array, within: Array) -> float:
-    """Variance between processes beyond the noise within them, one number for all cells.
+    """Variance between processes beyond the noise within them, shared by all cells.
 
-    The method of moments for any weights (Kacker 2004), with the weights that its own answer implies.
+    The method of moments for general weights (Kacker 2004), iterated with the weights that the estimate implies.
     """
     present = ~np.isnan(effect)
     shared = present.sum(axis=1) >= 2
     effect, within, present = effect[shared], within[shared], present[shared]
     freedom = present.sum() - shared.sum()
-    left = freedom - (present.any(axis=0).sum() - 1)  # once the levels of the processes are estimated
+    left = freedom - (present.any(axis=0).sum() - 1)  # after estimating the levels of the processes
     if not shared.any() or left < 1:
         return 0.0
     spread = 0.0

@@ -1,6 +1,6 @@
-"""Which channel counts a runtime prefers: chains of layers, timed in interleaved rounds.
+"""Probe which channel counts are fast in a runtime: time chains of layers in interleaved rounds.
 
-The chains are those of `arch/channel_padding.py`; this module gets them as ONNX files and returns their milliseconds.
+`arch/channel_padding.py` defines the chains; this module receives them as ONNX files and returns milliseconds.
 """
 
 import time
@@ -21,9 +21,9 @@ RULES = replace(Rules(), block_ms=4.0, warmup_ms=10.0)  # a chain takes about a 
 def probe(
     worker: Worker, models: Mapping[int, bytes], deployment: Deployment, *, clock: Callable[[], float] = time.monotonic
 ) -> dict[int, float]:
-    """Milliseconds of each of `models`, by channel count, in the runtime and at the precision of `deployment`.
+    """Time `models` (ONNX files by channel count) as `deployment` specifies; returns milliseconds by channel count.
 
-    Takes about a second. Raises `CellError` where one does not run.
+    Takes about a second. Raises `CellError` if a model does not run.
     """
     names = {f"{deployment.runtime} {deployment.precision} chain of {count}": count for count in models}
     for name, count in names.items():

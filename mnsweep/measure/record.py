@@ -1,7 +1,7 @@
-"""What a line of `blocks.jsonl` says: a probe, a process that began, a block it timed, what disturbed it, a cell that failed.
+"""The records of `blocks.jsonl`: a probe, the start of a process, a timed block, a mark for disturbed blocks, a failed cell.
 
-One JSON object a line, `kind` first. A process stands before its blocks and carries the schema version and everything
-that they share. Records may come from anywhere: every type is checked when a line is read.
+Each line is one JSON object, `kind` first. A process record precedes its blocks, and holds the schema version and
+everything that the blocks share. Files may come from untrusted sources, so every type is checked on reading.
 """
 
 import json
@@ -27,8 +27,8 @@ Setting: TypeAlias = str | int | float
 class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="process"):
     """One worker process: `number` counts from 1 within a sweep, `started_at` is UTC in ISO 8601.
 
-    `settings` decides what may stand in one file: the version of each runtime under its name, the seed of the weights.
-    `cells` are the ids that were open, `padding` the resolved channel padding of those that were padded, `9>12 19>20`.
+    `settings` must be the same for all processes in a file, e.g. each runtime's version (under its name) and the weight seed.
+    `cells` are the ids of the open cells. `padding` is the resolved padding of padded cells by id, e.g. `9>12 19>20`.
     """
 
     number: Count
@@ -40,10 +40,10 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
 
 
 class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
-    """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is dropped: the caches were another cell's.
+    """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is not a sample, since the caches held another cell.
 
-    `at_s` is the time since the process began, on a clock that never jumps. `disturbed` names what disturbed the machine
-    meanwhile; such a block is kept, and taken again. A `canary` block was taken to see the machine's speed.
+    `at_s` is the time in seconds since the process began, on a monotonic clock. `disturbed` lists what disturbed the machine
+    during the block; a disturbed block is kept and repeated. A `canary` block was taken to track the machine's speed.
     """
 
     cell: str
@@ -57,7 +57,7 @@ class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 
 
 class Mark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="mark"):
-    """What the canary says afterwards of the blocks of `cells` in one round: they were `disturbed`, and why."""
+    """Marks the blocks of `cells` in one round as disturbed, after the canary showed it; `disturbed` is the reason."""
 
     process: Count
     round: Count
@@ -66,7 +66,7 @@ class Mark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
 
 
 class Failure(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="failure"):
-    """A cell that could not be measured, with the reason, in the words of whoever refused."""
+    """A cell that could not be measured, and the reason: the error message of the runtime or the worker."""
 
     cell: str
     process: Count
@@ -74,9 +74,9 @@ class Failure(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
 
 
 class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="probe"):
-    """How long one runtime takes for short chains of layers at one precision: milliseconds by channel count.
+    """Latency of short chains of layers in one runtime at one precision: milliseconds by channel count.
 
-    `auto` padding is resolved from it (`arch/channel_padding.py`), also for cells that were never opened.
+    `auto` padding is resolved from it (`arch/channel_padding.py`), even for cells that were never opened.
     """
 
     runtime: str
@@ -93,12 +93,12 @@ class _Version(Struct):
 
 
 def to_line(record: Record) -> str:
-    """One JSON object and a line end; ASCII, so that no character in it ends a line for any reader."""
+    """The record as one JSON object and a newline; ASCII only, so that no reader sees other line separators."""
     return json.dumps(msgspec.to_builtins(record, str_keys=True), separators=(",", ":")) + "\n"
 
 
 def from_line(line: str | bytes) -> Record:
-    """The record that `to_line` wrote; raises `DamagedError` with the reason when it is none, or of a newer schema."""
+    """Parse a line of `to_line`; raises `DamagedError` with the reason if it is invalid or has a newer schema version."""
     try:
         record: Record = from_json(line, Record)  # type: ignore[arg-type]  # a union is a type to msgspec
     except DamagedError:
@@ -142,17 +142,17 @@ def _check_version(line: str | bytes) -> None:
 
 @dataclass(slots=True)
 class Records:
-    """All that a sweep holds, in the order it was written; `revision` counts the records."""
+    """All records of a sweep, in the order they were written; `revision` is the number of records."""
 
     processes: list[Process] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until it is measured
-    padding: dict[str, str] = field(default_factory=dict)  # of every cell that was opened; empty where it was not padded
+    failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until the cell is measured
+    padding: dict[str, str] = field(default_factory=dict)  # of every cell that was opened; empty if it was not padded
     probes: Probes = field(default_factory=dict)
     revision: int = 0
 
     def add(self, record: Record) -> None:
-        """Take one more record; a block of a cell that failed earlier takes its failure back."""
+        """Add a record; a block of a cell that failed earlier removes the failure."""
         self.revision += 1
         match record:
             case Process():
@@ -169,7 +169,7 @@ class Records:
                 self.failures[record.cell] = record.reason
 
     def _mark(self, mark: Mark) -> None:
-        """Note the disturbance on the blocks taken so far; what is repeated comes behind the mark."""
+        """Add the disturbance to the blocks taken so far; repeated blocks come after the mark."""
         for i in range(len(self.blocks) - 1, -1, -1):
             block = self.blocks[i]
             if (block.process, block.round) != (mark.process, mark.round):

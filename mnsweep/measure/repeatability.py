@@ -1,7 +1,7 @@
-"""How well a sweep would repeat on this machine, and how many threads make sense: measured in a few seconds.
+"""Measure in a few seconds how well a sweep would repeat on this machine, and how many threads make sense.
 
-One small network is timed on 1 to N threads, with companions on one thread beside it, by the rounds and in as
-many processes as a sweep; its latencies are fitted to those blocks as those of a sweep are.
+A small network is timed on 1 to N threads, together with companion networks on one thread. Rounds, number of
+processes and estimation are the same as in a sweep.
 """
 
 import math
@@ -17,19 +17,19 @@ from mnsweep.measure.record import Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
-PROCESSES, SWEEP_ROUNDS = Rules().least_processes, Rules().least_rounds  # a cell of a sweep has as many at least
+PROCESSES, SWEEP_ROUNDS = Rules().least_processes, Rules().least_rounds  # the minimum for a cell of a sweep
 PROCESS_S = 4.0 / PROCESSES
-FEWEST_ROUNDS, MOST_ROUNDS = 3, 30  # of a process: on a slow machine; on a clock that stands still
-WORTHWHILE = 0.7  # speed-up for each thread: below, a second copy of the network makes better use of the cores
-RULES = replace(Rules(), warmup_ms=50.0)  # ten keys take their warm-up out of two seconds
+FEWEST_ROUNDS, MOST_ROUNDS = 3, 30  # per process: on a slow machine; if the clock stands still
+WORTHWHILE = 0.7  # speed-up per thread; below it, a second copy of the network uses the cores better
+RULES = replace(Rules(), warmup_ms=50.0)  # warming up ten cells must take less than two seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadCount:
-    """The small network on `threads` threads: its latency, and how many times as fast it is as on one thread.
+    """The small network on `threads` threads: its latency, and its speed-up over one thread.
 
-    `repeatability_pct` is the half width of the 95 % interval against the others after the rounds that a
-    sweep takes at least; None where too few rounds were timed.
+    `repeatability_pct` is the expected half width of the relative 95 % interval after the minimum number of rounds
+    of a sweep, in percent; None if too few rounds were timed.
     """
 
     threads: int
@@ -39,16 +39,16 @@ class ThreadCount:
 
     @property
     def efficiency(self) -> float:
-        """Speed-up for each thread: 1 where every thread counts in full."""
+        """Speed-up per thread; 1 is linear speed-up."""
         return self.speed_up / self.threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repeatability:
-    """What a sweep can expect on this machine; `by_threads` starts with one thread.
+    """What to expect of a sweep on this machine; `by_threads` starts with one thread.
 
-    `movement` is of the machine's own speed, which moves milliseconds and not comparisons. `disturbed_blocks`
-    are those in which steal, other processes or a jump in speed were seen.
+    `movement` is how much the machine's speed varied, which affects milliseconds but not comparisons. `disturbed_blocks`
+    counts the blocks with steal, switches to other processes, or a jump in speed.
     """
 
     by_threads: tuple[ThreadCount, ...]
@@ -59,12 +59,12 @@ class Repeatability:
 
     @property
     def pct(self) -> float | None:
-        """Of a cell on one thread against the others, as `ThreadCount.repeatability_pct`."""
+        """`ThreadCount.repeatability_pct` of the small network on one thread."""
         return self.by_threads[0].repeatability_pct
 
     @property
     def recommended_threads(self) -> int:
-        """The largest count whose efficiency is worthwhile."""
+        """The largest number of threads with an efficiency of at least `WORTHWHILE`."""
         return max((t.threads for t in self.by_threads if t.efficiency >= WORTHWHILE), default=1)
 
 
@@ -76,9 +76,9 @@ def measure_repeatability(
     new_worker: NewWorker,
     clock: Callable[[], float] = time.monotonic,
 ) -> Repeatability:
-    """Time the ONNX models for about four seconds; a lone core needs `companions` to compare with.
+    """Time the ONNX models for about four seconds; on a single core, `companions` are the only networks to compare with.
 
-    Raises `UnavailableError`, with the reason, where nothing can be timed.
+    Raises `UnavailableError` with the reason if nothing can be timed.
     """
     models = {_key(threads): (network, threads) for threads in range(1, most_threads + 1)}
     models |= {_companion(i): (model, 1) for i, model in enumerate(companions)}
@@ -108,7 +108,7 @@ def _open(worker: Worker, models: Mapping[str, tuple[bytes, int]]) -> None:
 
 
 def _rounds(process: int, worker: Worker, add: Callable[[Record], None], clock: Callable[[], float]) -> Rounds:
-    """The canary gets more blocks than the others: it is not the network whose interval is reported."""
+    """A companion is the canary: the canary gets extra blocks, so it must not be the network that is reported."""
     return Rounds(
         process=process,
         time=worker.time,
@@ -156,7 +156,7 @@ def _thread_count(threads: int, estimate: Estimate, one_thread: Estimate) -> Thr
 
 
 def _after_a_sweep_pct(estimate: Estimate) -> float | None:
-    """Half widths shrink with the root of the rounds."""
+    """Scale the half width to the rounds of a sweep: half widths shrink with the square root of the rounds."""
     if estimate.relative_ci_pct is None:
         return None
     return estimate.relative_ci_pct * math.sqrt(estimate.rounds / SWEEP_ROUNDS)

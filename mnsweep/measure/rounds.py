@@ -1,23 +1,23 @@
-"""Interleaved rounds: every key is timed in short blocks, in a fresh random order each round.
+"""Interleaved rounds: every key is timed in short blocks, in a new random order each round.
 
-Timed one model after another, a design's latency depends on when its turn came: the machine's speed moves
-by more than designs differ. The protocol, and where each part comes from:
+If models were timed one after another, a design's latency would depend on when it was timed: the machine's speed
+varies by more than designs differ. The protocol, with sources:
 
-- Rounds. Each visits every key once, in random order (randomized complete blocks, Fisher 1935), so that all
-  keys see the same weather and what a round had in common can be taken out afterwards (`fit.py`).
-- Blocks. A few runs back to back, at least 5 and 20 ms, each timed; the first is dropped, because the caches
-  were another key's. Every raw sample is kept.
-- Warm-up. At least 3 runs and 0.25 s, and longer until its two halves agree within 5 % (a steady state, as in
-  Georges et al., OOPSLA 2007), at most four times as long.
-- Canary. One key is timed again and again through the round. Where two of its blocks show the machine more than
-  5 % off the round's typical speed, what was timed between them is marked; so is a block that lost
-  its CPU (steal, involuntary switches, narrowed affinity). A marked block is kept, and repeated once.
-- Processes. Memory layout is fixed when a process starts, and moves latencies by a percent (Mytkowicz et al.,
-  ASPLOS 2009): four processes in sequence at least, so that it averages out. Here it is most of what
-  is left once rounds are interleaved, so a few rounds in more processes beat more rounds in fewer.
+- Rounds. Each round visits every key once, in random order (randomized complete blocks, Fisher 1935). All
+  keys see the same conditions, and effects common to a round can be removed afterwards (`fit.py`).
+- Blocks. A block is a series of back-to-back runs, at least 5 runs and 20 ms, each timed. The first run is dropped,
+  because the caches held another key's data. Every raw sample is kept.
+- Warm-up. At least 3 runs and 0.25 s, done up to four times, until the two halves of one agree within 5 % (a steady
+  state, as in Georges et al., OOPSLA 2007).
+- Canary. One key is timed repeatedly throughout the round. If the canary before or after a segment of the round is more
+  than 5 % off the round's typical speed, the blocks of that segment are marked as disturbed. So is a block that
+  lost its CPU (steal, involuntary switches, narrowed affinity). A marked block is kept, and repeated once.
+- Processes. Memory layout is fixed when a process starts, and changes latencies by about a percent (Mytkowicz et al.,
+  ASPLOS 2009). It is averaged over at least four successive processes. With interleaved rounds it is most of the
+  remaining error, so a few rounds in many processes are better than many rounds in a few.
 
-This module knows no networks. Keys are opaque, the clock and the runner are handed in, and each block goes
-to a sink; the next block starts when the sink has returned, so writing never disturbs timing.
+This module does not depend on networks: keys are opaque, the clock and the runner are injected, and each block goes
+to a sink. The next block starts after the sink returns, so writing never disturbs timing.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -32,11 +32,11 @@ from mnsweep.measure.record import Block, Failure, Mark
 from mnsweep.worker.proxy import CellError, WorkerLostError
 from mnsweep.worker.timing import Timing
 
-Time = Callable[[str, int, float], Timing]  # key, least runs, least ms
+Time = Callable[[str, int, float], Timing]  # key, minimum runs, minimum ms
 T = TypeVar("T")
 Sink = Callable[[Block | Failure | Mark], None]
 
-CANARY_EVERY = 6  # keys between two looks at the machine's speed
+CANARY_EVERY = 6  # keys between two canary blocks
 CANARY_OFF = 0.05
 WARMUP_AGREES = 0.05
 WARMUP_REPEATS = 4
@@ -44,13 +44,14 @@ WARMUP_REPEATS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How much is timed, for each cell.
+    """How much is timed for each cell.
 
-    A cell has settled when its relative half width is at most its target (`ci_pct`, or twice that away
-    from what matters), after `least_rounds` rounds in `least_processes` processes; at most `most_rounds`.
-    A process takes at most `process_rounds` of them. Blocks have at least `block_runs` runs and `block_ms`,
-    warm-up `warmup_runs` and `warmup_ms`. A cell without an answer for `cell_timeout_s` has failed, nothing
-    begins after `time_budget_s`, and each process first keeps its cores busy for `sustain_s`.
+    A cell has settled when its relative half width is at most its target, after at least `least_rounds` rounds in
+    `least_processes` processes, or after `most_rounds`. The target is `ci_pct` near the latency budget or, without one,
+    near the frontier, and twice that elsewhere.
+    A process times at most `process_rounds` rounds. A block takes at least `block_runs` runs and `block_ms`, a warm-up
+    at least `warmup_runs` and `warmup_ms`. A cell that does not answer within `cell_timeout_s` has failed. No block
+    starts after `time_budget_s`. Each process first keeps its cores busy for `sustain_s`.
     """
 
     ci_pct: float = 1.0
@@ -68,16 +69,16 @@ class Rules:
 
 
 def quick(rules: Rules) -> Rules:
-    """A fixed small number of rounds in one process: about 100 runs of each cell."""
+    """The same rules with 8 rounds in one process: about 100 runs of each cell."""
     return replace(rules, least_rounds=8, most_rounds=8, process_rounds=8, least_processes=1, block_runs=12, warmup_ms=100.0)
 
 
 @dataclass(slots=True, kw_only=True)
 class Rounds:
-    """The rounds of one process; once it is `out_of_time` no further block begins. State is what has failed.
+    """The rounds of one process; its state is the set of failed keys. No block starts once `out_of_time` returns true.
 
-    `time` raises `CellError` for a key that fails; it is reported to the sink and not visited again.
-    `WorkerLostError` is reported too, then raised: the process is gone.
+    When `time` raises `CellError`, the key has failed: it is reported to the sink and not timed again.
+    `WorkerLostError` is also reported, then raised, because the worker process is gone.
     """
 
     process: int
@@ -95,7 +96,7 @@ class Rounds:
         self.began = self.clock()
 
     def run(self, keys: Sequence[str], visits: Callable[[int], Collection[str]]) -> None:
-        """Warm up `keys`, then round after round of what `visits(rounds done)` names, until it names nothing."""
+        """Warm up `keys`, then time rounds of the keys that `visits(rounds done)` returns, until it returns none."""
         for key in keys:
             self._warm_up(key)
         for number in count(1):
@@ -110,7 +111,7 @@ class Rounds:
             self._pass(number, again, typical_ns)
 
     def _pass(self, number: int, keys: Sequence[str], typical_ns: float | None) -> tuple[list[str], float | None]:
-        """One block of each key with canaries between; the keys whose block was disturbed, and the canary's typical time."""
+        """Time a block of each key with canaries between; return the disturbed keys, and the canary's typical time in ns."""
         order = self.rng.sample(keys, len(keys))
         segments = [order[i : i + CANARY_EVERY] for i in range(0, len(order), CANARY_EVERY)]
         canaries, disturbed = [self._canary(number)], set[str]()
@@ -159,7 +160,7 @@ class Rounds:
         return self.attempt(key, partial(self.time, key, min_runs, min_ms))
 
     def attempt(self, key: str, work: Callable[[], T]) -> T | None:
-        """The result of `work` for a key; None where it fails, which is reported. A worker that is lost by it raises."""
+        """The result of `work` for a key; if it fails, report the failure and return None. Raises `WorkerLostError`."""
         try:
             return work()
         except CellError as error:
@@ -178,7 +179,7 @@ def _halves_agree(samples: Sequence[int]) -> bool:
 
 
 def _off(canaries: Sequence[float | None], typical_ns: float) -> Iterator[float]:
-    """For each segment between two canaries, how far the worse of them is off the typical; 0 within 5 %."""
+    """For each segment between two canaries, the larger relative deviation of the two from `typical_ns`; 0 if within 5 %."""
     off = [0.0 if ns is None else ns / typical_ns - 1 for ns in canaries]
     for before, after in pairwise(off):
         worse = max(before, after, key=abs)

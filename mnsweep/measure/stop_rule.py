@@ -5,9 +5,9 @@ from mnsweep.measure.rounds import Rules
 
 
 def has_settled(estimate: Estimate | None, target_pct: float, rules: Rules) -> bool:
-    """Whether the relative interval is narrow enough, from enough rounds and processes, or the rounds are used up.
+    """Whether the relative interval is narrow enough after enough rounds and processes, or the rounds are used up.
 
-    `target_pct` is a half width in percent; a cell without an estimate has not settled.
+    `target_pct` is a half width in percent. A cell without an estimate has not settled.
     """
     if estimate is None or estimate.rounds < rules.least_rounds:
         return False
@@ -19,7 +19,7 @@ def has_settled(estimate: Estimate | None, target_pct: float, rules: Rules) -> b
 
 
 def rounds_left(estimate: Estimate | None, target_pct: float, rules: Rules) -> float:
-    """About how many rounds a cell still needs: half widths shrink with the root of the rounds."""
+    """Estimated number of rounds that a cell still needs: half widths shrink with the square root of the rounds."""
     if estimate is None or estimate.relative_ci_pct is None:
         return rules.least_rounds
     needed = estimate.rounds * (estimate.relative_ci_pct / target_pct) ** 2
@@ -27,13 +27,13 @@ def rounds_left(estimate: Estimate | None, target_pct: float, rules: Rules) -> f
 
 
 def unsettled_reason(estimate: Estimate | None, target_pct: float, rules: Rules) -> str | None:
-    """Why a cell did not settle, in words; None when it did."""
+    """The reason why a cell did not settle; None if it did."""
     if estimate is None:
         return "not measured: the time ran out before its turn"
     if estimate.relative_ci_pct is not None and estimate.relative_ci_pct <= target_pct:
         return None
     if rules.least_rounds == rules.most_rounds <= estimate.rounds:
-        return None  # a fixed number of rounds promises no width
+        return None  # a fixed number of rounds guarantees no width
     width = "no interval" if estimate.relative_ci_pct is None else f"± {estimate.relative_ci_pct:.2f} %"
     limit = f"the limit of {rules.most_rounds} rounds" if estimate.rounds >= rules.most_rounds else "the end of the time"
     return f"{width} at {limit}, wanted ± {target_pct:g} %; {estimate.stability}: {estimate.stability_reason}"

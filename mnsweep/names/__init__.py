@@ -1,7 +1,7 @@
-"""Tables of names: what a task, a variant, a runtime or a precision implies stands in its row, and nowhere else.
+"""Tables of tasks, variants, runtimes and precisions: all properties of a name are in its row, and nowhere else.
 
-Each table is a plain dict from a name to its row, the default first. They are read when they are needed, so that a row
-that is added (by a test, say) counts at once:
+Each table is a plain dict from a name to its row, the default first. Tables are read at the time of use, so that an added
+row (e.g. by a test) takes effect at once:
 
 >>> TASKS["dogs"].classes, choices("precision")
 (120, ('fp32', 'bf16', 'int8'))
@@ -30,7 +30,7 @@ __all__ = [
     "runtime_named",
 ]
 
-SETTINGS: dict[str, Mapping[str, object]] = {  # settings that take a name, in column order, and the names that they take
+SETTINGS: dict[str, Mapping[str, object]] = {  # settings that take a name, in column order, and their names
     "variant": VARIANTS,
     "task": TASKS,
     "width_rule": dict.fromkeys(("paper", "round8")),
@@ -47,7 +47,7 @@ def choices(setting: str) -> tuple[str, ...]:
 
 
 def is_choice(setting: str, value: object) -> bool:
-    """Whether a setting takes this value: one of its names, or a runtime's with an option that it knows.
+    """Whether a setting takes this value: one of its names, or a runtime with an option that it supports.
 
     >>> is_choice("runtime", "onnxruntime:CUDAExecutionProvider"), is_choice("runtime", "openvino:CUDAExecutionProvider")
     (True, False)

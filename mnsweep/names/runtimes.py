@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """`implementation` is `module:Class` (see `worker/base.py`), loaded by the worker process alone.
+    """One runtime; `implementation` is `module:Class` (see `worker/base.py`), loaded only by the worker process.
 
-    `install` is the command that installs it, `package` the distribution whose version is recorded, `option` a pattern of what
-    may stand behind a colon (empty: nothing), `compare_with` the runtime to try where this one is slow.
+    `install` is the command that installs it, `package` the distribution whose version is recorded, `option` a pattern for
+    the part after a colon in the name (empty: none allowed), `compare_with` the runtime to try if this one is slow.
     """
 
     name: str
@@ -25,7 +25,7 @@ _ROWS = (
         implementation="mnsweep.worker.ort:OnnxRuntime",
         install="pip install onnxruntime",
         package="onnxruntime",
-        option="[A-Za-z0-9]+ExecutionProvider",  # on something else than its CPU kernels
+        option="[A-Za-z0-9]+ExecutionProvider",  # instead of its CPU kernels
         compare_with="openvino",
     ),
     Runtime(
@@ -40,7 +40,7 @@ RUNTIMES: dict[str, Runtime] = {row.name: row for row in _ROWS}  # the default f
 
 
 def runtime_named(name: str) -> Runtime:
-    """The row of a runtime, whatever option stands behind the colon.
+    """The row of a runtime; an option after a colon in `name` is ignored.
 
     >>> runtime_named("onnxruntime:CUDAExecutionProvider").package
     'onnxruntime'

@@ -1,15 +1,15 @@
-"""Tasks: what a network is for, and all that follows from it. A new one is one row here."""
+"""Tasks: what a network is for, and all that depends on it. To add a task, add a row here."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """`classes` are the outputs where nobody asks for another number; `metric` is what its quality is measured in.
+    """One task; `classes` is the default number of outputs, `metric` the metric of its quality.
 
-    `head` names the builder of the layers behind the body (`arch/heads.py`), `activation` is what stands behind its
-    classifier (`none`, `sigmoid` or `l2_norm`). A task that `detects` takes one image in fp32, its channels are never padded
-    and its latency is not predicted. Comparison networks, which end at the logits, have a task only where it `compares`.
+    `head` names the builder of the layers after the body (`arch/heads.py`). `activation` follows the classifier: `none`,
+    `sigmoid` or `l2_norm`. A task that `detects` takes one image in fp32; its channels are never padded, and its latency is
+    not predicted. Comparison networks end at the logits, so they support only tasks with `compares`.
     """
 
     name: str
@@ -26,9 +26,9 @@ _ROWS = (
     Task(name="dogs", classes=120, metric="stanford_dogs_top1", compares=True),  # breeds of Stanford Dogs
     # Cells of the globe, Weyand et al. 2016.
     Task(name="planet", classes=26_263, metric="im2gps_within_city_25km", compares=True),
-    # Several may be true at once. The paper does not say how many there are: we assume 40, as in CelebA.
+    # Several may be true at once. The paper does not give the number of attributes: we assume 40, as in CelebA.
     Task(name="attributes", classes=40, activation="sigmoid", metric="face_attr_mean_ap"),
-    # Vectors of unit length: Schroff et al. 2015.
+    # Vectors of unit length (Schroff et al. 2015).
     Task(name="embedding", classes=128, activation="l2_norm", metric="acc_at_1e-4"),
     # COCO's category ids up to 90, and the background.
     Task(name="ssd", classes=91, head="ssd", metric="coco_map_50_95", detects=True),

@@ -2,28 +2,34 @@
 
 MobileNet family (Howard et al. 2017, Table 1; Tables 4 and 5 for the other forms): (stride, output channels) of each block.
 
-Comparison networks: a small notation; spaces separate layers, and a layer reads the layer before. `3x3x64` is a convolution
-with 64 output channels and ReLU (height × width × channels), `max3` and `avg3` pool 3 × 3 windows, `lrn5` normalizes
-across 5 channels, `mean` is a global average pool, `fc4096` a fully connected layer; without channels (`1x1x`, `fc`) a layer
-makes the classes. Behind it: `/2` the stride, `v` no padding (else half the kernel on every side), `g2` two groups.
-`[a | b c | d]` are branches that read the same feature map, and whose feature maps are concatenated. `name=` names a layer, or
-a concatenation (one that is no branch's own needs a name). A max pool with a stride has no padding but what lets its last
-window end beyond the feature map (Caffe's ceil mode). Dropout and auxiliary classifiers, for training alone, are left out.
+Comparison networks are text in a small notation. Spaces separate layers, and each layer reads the layer before it:
+
+- `3x3x64` is a convolution (height × width × output channels) with ReLU. `max3` and `avg3` pool 3 × 3 windows, `lrn5`
+  normalizes across 5 channels, `mean` is a global average pool, `fc4096` a fully connected layer. A layer without channels
+  (`1x1x`, `fc`) has one output channel per class.
+- Suffixes: `/2` is the stride, `v` means no padding (otherwise half the kernel on every side), `g2` means two groups.
+- `[a | b c | d]` are branches that read the same feature map and whose outputs are concatenated.
+- `name=` names a layer or a concatenation. A concatenation outside of a branch needs a name.
+- A max pool with a stride is padded only so that its last window may end beyond the feature map (Caffe's ceil mode).
+- Dropout and auxiliary classifiers are for training only, and are left out.
+
+The comparison networks:
 
 - `alexnet`: Krizhevsky et al. 2012, as Caffe's bvlc_alexnet: two groups in the 2nd, 4th and 5th convolution as on the
-  paper's two GPUs, normalization before pooling. 227 px: on the 224 that the paper prints its 55 × 55 map does not come out.
+  paper's two GPUs, normalization before pooling. It takes 227 px: the 224 px in the paper do not give its 55 × 55
+  feature map.
 - `squeezenet`: SqueezeNet 1.0, Iandola et al. 2016 (arXiv 1602.07360), Table 1, as its authors' Caffe model: 227 px.
 - `vgg16`: Simonyan and Zisserman 2014 (arXiv 1409.1556), Table 1, configuration D.
 - `googlenet`: Szegedy et al. 2014 (arXiv 1409.4842), Table 1, as Caffe's bvlc_googlenet: biases and local response
   normalization as in the paper, not the batch norm of torchvision's version.
-- `inception-v3`: Szegedy et al. 2015 (arXiv 1512.00567), as torchvision's inception_v3, which counts the same as Keras's
-  but for batch norm's scale. Average pools count their padding as zeros, as torchvision's do.
+- `inception-v3`: Szegedy et al. 2015 (arXiv 1512.00567), as torchvision's inception_v3, whose counts equal those of Keras
+  except for batch norm's scale. Average pools count padding as zeros, as in torchvision.
 """
 
 from dataclasses import dataclass
 
-# The paper prints the last depthwise layer as stride 2; it is stride 1: only that gives the 7 × 7 map and the 569 M
-# mult-adds it reports.
+# The paper prints stride 2 for the last depthwise layer, but only stride 1 gives the 7 × 7 feature map and the 569 M
+# mult-adds that it reports.
 BLOCKS = (
     (1, 64),
     (2, 128),
@@ -35,19 +41,19 @@ BLOCKS = (
     (2, 1024),
     (1, 1024),
 )
-SHALLOW_BLOCKS = (*BLOCKS[:6], *BLOCKS[11:])  # without the five on 14 × 14 × 512 maps: section 4.1, Table 5
+SHALLOW_BLOCKS = (*BLOCKS[:6], *BLOCKS[11:])  # without the five blocks on 14 × 14 × 512: section 4.1, Table 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One network; `label` names it for people.
+    """One network; `label` is its name for display.
 
-    Of the MobileNet family: `blocks` are (stride, output channels), depthwise separable or full convolutions (`separable`),
-    every convolution with batch norm (`batch_norm`) and perhaps a `bias` beside it. Where `predicted`, the latency model's
-    terms apply.
+    In the MobileNet family, `blocks` are (stride, output channels), of depthwise separable (`separable`) or full
+    convolutions. Every convolution has batch norm (`batch_norm`) and may also have a `bias`. Where `predicted`, the terms of
+    the latency model apply.
 
-    A comparison network has a `notation` and one form: its own resolution, in pixels, and `activation`. It has batch norm
-    in every convolution, or a bias.
+    A comparison network has a `notation` and one form: one resolution (`native_resolution`, in pixels) and one `activation`.
+    Every convolution has either batch norm or a bias.
     """
 
     name: str
@@ -113,7 +119,7 @@ def _comparison(name: str, label: str, notation: str, native_resolution: int, ba
         native_resolution=native_resolution,
         batch_norm=batch_norm,
         bias=not batch_norm,
-        activation="relu",  # all of them have it
+        activation="relu",  # in all comparison networks
     )
 
 

@@ -1,1 +1,1 @@
-"""The plots, and what all of them share."""
+"""The plots, and the code that they share."""

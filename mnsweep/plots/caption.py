@@ -1,4 +1,4 @@
-"""The caption of every picture: the machine, the software, the number of samples, and the source of accuracies."""
+"""The caption of every plot: the machine, the software, the number of samples, and the source of accuracies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
 
 
 def _samples_each(samples: Sequence[int]) -> str:
-    """In rising order, e.g. `, 120–3336 samples each`."""
+    """The range of `samples`, which are sorted, e.g. `, 120–3336 samples each`."""
     return f", {'–'.join(str(n) for n in dict.fromkeys((samples[0], samples[-1])))} samples each" if samples else ""
 
 

@@ -1,4 +1,4 @@
-"""Cliffs in latency against α at one resolution: channels as written, zero-padded, and the time wasted between the two."""
+"""Plot cliffs in latency against α at one resolution: channels as written, zero-padded, and the time wasted between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,37 +15,37 @@ from mnsweep.result import Result, ms_text
 
 ENOUGH = 5  # values of α; a line through fewer shows no cliff
 PANELS = 4
-CLIFF_PCT = 5  # of the latency; less waste is no cliff
+CLIFF_PCT = 5  # of the latency; it is no cliff if padding saves less
 _TITLE = "Is a smaller α always faster here?"
 _WRITTEN, _PADDED, _WASTE = "#b3202c", "#00224e", "#f4dee0"
 
 
 @dataclass(frozen=True, slots=True)
 class Cliffs:
-    """One panel: at every α, in rising order, the cell as written (`pad` none) and the same cell padded."""
+    """One panel: for each α, in rising order, the cell as written (`pad` none) and the same cell padded."""
 
     pairs: tuple[tuple[Result, Result], ...]
 
     @property
     def worst(self) -> tuple[Result, Result]:
-        """The pair with the largest ratio of latencies, among pairs whose intervals do not overlap where there are any."""
+        """The pair with the largest ratio of latencies, preferably among pairs whose intervals do not overlap."""
         clear = [pair for pair in self.pairs if _slower(*pair)]
         return max(clear or self.pairs, key=_ratio)
 
     @property
     def overtaken(self) -> Result | None:
-        """The padded cell with the largest α that is clearly faster than the worst, smaller one as written; None: none is."""
+        """The largest padded cell that is clearly faster than the worst cell as written despite a larger α; None if none is."""
         written, _ = self.worst
         faster = [padded for _, padded in self.pairs if padded.alpha > written.alpha and _slower(written, padded)]
         return faster[-1] if faster else None
 
     @property
     def steep(self) -> bool:
-        """Whether the worst pair is a cliff: padding clearly saves `CLIFF_PCT` of its latency."""
+        """Whether the worst pair is a cliff: padding clearly saves at least `CLIFF_PCT` of the latency."""
         return _slower(*self.worst) and 100 * (1 - 1 / _ratio(self.worst)) >= CLIFF_PCT
 
     def in_words(self) -> str:
-        """What the worst cliff costs."""
+        """The cost of the worst cliff as text."""
         if not self.steep:
             return f"no cliff: at no α does padding\nclearly save {CLIFF_PCT} % or more"
         (written, _), ratio = self.worst, _ratio(self.worst)
@@ -57,9 +57,9 @@ class Cliffs:
 
 
 def find_cliffs(results: Sequence[Result]) -> list[Cliffs]:
-    """A panel for each resolution and setting in which enough values of α were measured both as written and padded.
+    """A panel for each resolution and setting with enough values of α measured both as written and padded.
 
-    Panels with most values of α come first. Of several paddings the one with most of them is taken, `auto` first.
+    Panels with the most values of α come first. Of several paddings, the one with the most values is used; `auto` wins ties.
     """
     groups: dict[tuple[object, ...], dict[str, dict[float, Result]]] = {}
     for r in results:
@@ -78,7 +78,7 @@ def _paired(by_pad: dict[str, dict[float, Result]]) -> Cliffs:
 
 
 def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`cliffs.png` and `cliffs.svg`: latency against α as written and zero-padded; no file where too few cells have both."""
+    """`cliffs.png` and `cliffs.svg`: latency (ms) against α as written and zero-padded; no file if too few cells have both."""
     panels = find_cliffs(results)
     if not panels:
         return {}
@@ -98,7 +98,7 @@ def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
 
 
 def _panels(figure: Figure, foot: float, count: int, ylabel: str) -> list[Axes]:
-    """One to four axes in at most two columns; the outer ones have labels."""
+    """One to four axes in at most two columns; only outer axes have labels."""
     columns, rows = min(count, 2), (count + 1) // 2
     grid = figure.add_gridspec(rows, columns, left=0.085, right=0.795, bottom=foot, top=0.89, wspace=0.16, hspace=0.3)
     panels = [figure.add_subplot(grid[i // columns, i % columns]) for i in range(count)]
@@ -109,7 +109,7 @@ def _panels(figure: Figure, foot: float, count: int, ylabel: str) -> list[Axes]:
 
 
 def _names(shown: Sequence[Cliffs], results: Sequence[Result]) -> list[str]:
-    """`224 px` and the settings that differ within the sweep, with the padding where panels differ in it."""
+    """`224 px` and the settings that differ within the sweep; the padding only if it differs between panels."""
     padded = [cliffs.pairs[0][1] for cliffs in shown]
     settings = [name for name in differing(results) if name != "pad" or name in differing(padded)]
     return [", ".join(filter(None, (f"{r.resolution} px", in_words(r, settings)))) for r in padded]
@@ -125,7 +125,7 @@ def _draw(axes: Axes, cliffs: Cliffs) -> None:
     axes.fill_between(
         alphas, low, high, where=wasted, interpolate=True, label="time wasted", color=_WRITTEN, alpha=0.15, linewidth=0
     )
-    room = 1 + 0.16 / axes.get_position().height  # for the words at the top
+    room = 1 + 0.16 / axes.get_position().height  # for the text at the top
     axes.set_ylim(0, room * max(_ends(r)[1] for r in (*written, *padded)))
 
 
@@ -148,7 +148,7 @@ def _line(axes: Axes, results: Sequence[Result], **look: str) -> None:
 
 
 def _explain(axes: Axes, cliffs: Cliffs) -> None:
-    """Words at the top, and a vertical line from there to the worst cell as written: it crosses no other line."""
+    """Add text at the top, and a vertical line from it to the worst cell as written, which crosses no other line."""
     worst, _ = cliffs.worst
     if not cliffs.steep:
         axes.text(0.02, 0.98, cliffs.in_words(), transform=axes.transAxes, va="top", fontsize=8)

@@ -1,4 +1,4 @@
-"""Deployments in pictures: as words, and as the fill of a marker."""
+"""Deployments in plots: as text, and as the fill of a marker."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from mnsweep.cell import Deployment, Design
 from mnsweep.result import Result
 
-FILLS = ("full", "none", "left", "right", "top", "bottom")  # matplotlib's names; none: a ring
+FILLS = ("full", "none", "left", "right", "top", "bottom")  # matplotlib's names; none is drawn as a ring
 OTHERS = "none"
 _DEPLOYMENT = tuple(f.name for f in fields(Deployment))
 # all but α and resolution, in column order
@@ -40,10 +40,10 @@ def _value_in_words(name: str, value: str | int) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fills:
-    """The fill of a marker for each deployment in a picture.
+    """The marker fill of each deployment in a plot.
 
-    `differ` are the settings of deployments that differ within the sweep, `settings` those of them that a fill stands for.
-    `fills` has a fill for each combination of their values, `names` is the legend: (fill, words). Deployments that are
+    `differ` are the deployment settings that differ within the sweep; `settings` are those of them that fills distinguish.
+    `fills` maps each combination of their values to a fill. `names` is the legend: pairs (fill, text). Deployments that are
     not in `fills` share the fill `OTHERS`.
     """
 
@@ -54,9 +54,10 @@ class Fills:
 
     @classmethod
     def of(cls, shown: Sequence[Result], sweep: Sequence[Result]) -> "Fills":
-        """Fills for the results `shown`, by what differs within the `sweep`; the most common deployment is full.
+        """Fills for the results `shown`, by the settings that differ within the `sweep`; the most common deployment is full.
 
-        More deployments than fills are grouped by precision and runtime; of too many groups the most common get a fill each.
+        If there are more deployments than fills, they are grouped by precision and runtime. If there are still too many, the
+        most common get a fill each, and the others share one.
         """
         differ = tuple(name for name in differing(sweep) if name in _DEPLOYMENT)
         coarse = tuple(name for name in differ if name in _COARSE)
@@ -82,6 +83,6 @@ def _key(result: Result, settings: Iterable[str]) -> tuple[str | int, ...]:
 
 
 def _ranked(results: Sequence[Result], settings: Sequence[str]) -> list[Result]:
-    """One result for each combination of the settings' values, the most common first, else in the order given."""
+    """One result for each combination of the settings' values, the most common first; ties keep the order of `results`."""
     one = {_key(r, settings): r for r in results}
     return [one[key] for key, _ in Counter(_key(r, settings) for r in results).most_common()]

@@ -1,6 +1,6 @@
-"""Shared by all pictures: the style, a title above, a caption below, logarithmic axes, the same bytes for the same input.
+"""Code shared by all plots: style, title, caption, logarithmic axes, and files with the same bytes for the same input.
 
-Draw within `mpl.rc_context(STYLE)`, from `new_figure` to `files`: the style applies to artists made inside it.
+Do all drawing, from `new_figure` to `files`, within `mpl.rc_context(STYLE)`: the style applies to artists created inside it.
 """
 
 import io
@@ -25,11 +25,11 @@ STYLE: Any = {
 }
 _SIZE = (8.4, 5.4)  # inches
 _CAPTION_WIDTH = 150  # characters
-_CAPTION_LINES, _LINE_HEIGHT = 3, 0.026  # that fit below the axes; a further one moves them up by this share of the figure
+_CAPTION_LINES, _LINE_HEIGHT = 3, 0.026  # a longer caption moves the axes up, by this share of the figure per line
 
 
 def new_figure(title: str, caption: str) -> tuple[Figure, Axes]:
-    """A figure with its title and caption, and axes that leave room for a legend on their right."""
+    """A figure with title and caption, and axes that leave room for a legend on the right."""
     figure, foot = blank_figure(caption)
     axes = figure.add_axes((0.085, foot, 0.73, 0.94 - foot))
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
@@ -37,7 +37,7 @@ def new_figure(title: str, caption: str) -> tuple[Figure, Axes]:
 
 
 def blank_figure(caption: str) -> tuple[Figure, float]:
-    """A figure with only its caption, long lines wrapped, and the height from which axes are free (share of the figure)."""
+    """A figure with only a caption (long lines wrapped), and the height above which axes may stand (share of the figure)."""
     lines = [part for line in caption.splitlines() for part in wrap(line, _CAPTION_WIDTH) or [""]]
     figure = Figure(figsize=_SIZE, dpi=150)
     figure.text(0.015, 0.015, "\n".join(lines), fontsize=7, color="#444444", va="bottom", linespacing=1.4)
@@ -64,7 +64,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> N
 
 
 def files(figure: Figure, name: str) -> dict[str, bytes]:
-    """The figure as `name.png` and `name.svg`, without times or versions in their metadata."""
+    """The figure as `name.png` and `name.svg`, without times or versions in the metadata."""
     drawn = {}
     for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None, "Creator": None})):
         out = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Direct labels that never overlap: each takes the nearest free place beside its point, or is left out."""
+"""Place labels without overlaps: each label takes the nearest free place beside its point, or is left out."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, product
@@ -25,8 +25,8 @@ _DIRECTIONS = (
 _RADIUS, _SMALL_RADIUS = 5.0, 3.2
 _MARGIN = 1.2  # pixels around a label
 _EDGE = 3  # pixels between a label and the axes
-_PIECES = 12  # of a leader, each checked against everything drawn
-_LEADER_FROM = 10  # a label further away than this gets a line to its point
+_PIECES = 12  # of a leader line, each checked for overlaps
+_LEADER_FROM = 10  # points of type; a label farther away gets a line to its point
 _LEADER: Any = {"arrowstyle": "-", "color": "#888888", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 4}
 
 
@@ -38,11 +38,11 @@ def place_labels(
     small: Sequence[tuple[float, float]] = (),
     bars: Sequence[tuple[float, float, float]] = (),
 ) -> list[Annotation]:
-    """Annotate (x, y, text) so that no label covers another, a point, the line, or the edge; nearest places first.
+    """Annotate (x, y, text) so that no label covers another label, a point, a bar, the line, or the edge.
 
-    All coordinates are data; axis limits must be set. The lines of a text are joined by commas where that fits equally
-    near. The markers of `small` points take less room. `bars` are horizontal: (left, right, y). Returns the labels that
-    were placed; one without a free place is left out.
+    All coordinates are data coordinates; the axis limits must be final. The nearest places are tried first. The lines of a
+    text are joined by commas if that fits at the same distance. The markers of `small` points take less room. `bars` are
+    horizontal: (left, right, y). Returns the placed labels; a label without a free place is left out.
     """
     canvas = FigureCanvasAgg(axes.get_figure(root=True))
     renderer, pixels = canvas.get_renderer(), canvas.figure.dpi / 72  # type: ignore[no-untyped-call]
@@ -64,7 +64,7 @@ def place_labels(
 def _place(
     axes: Axes, label: Label, *, distance: float, room: "_Room", renderer: RendererBase, pixels: float
 ) -> Annotation | None:
-    """The label at this distance, in the first direction that is free; None where none is."""
+    """The label at this distance, in the first free direction; None if no direction is free."""
     for annotation in _tries(axes, label, distance):
         annotation.update_positions(renderer)
         text = Text.get_window_extent(annotation).padded(_MARGIN)
@@ -82,7 +82,7 @@ class _Room:
         self._taken = np.empty((0, 4))
 
     def block(self, boxes: Iterable[Bbox]) -> None:
-        """Take the boxes, free or not."""
+        """Mark the boxes as taken, free or not."""
         self._taken = np.vstack([self._taken, *(box.extents for box in boxes)])
 
     def take(self, text: Bbox, leader: Sequence[Bbox]) -> bool:
@@ -102,7 +102,7 @@ def _box(a: NDArray[np.float64], b: NDArray[np.float64], margin: float) -> Bbox:
 
 
 def _leader(axes: Axes, annotation: Annotation, text: Bbox, trim: float) -> list[Bbox]:
-    """Small boxes along the line from a label to its point, without the `trim` pixels on the point's marker."""
+    """Small boxes along the line from a label to its point, without the last `trim` pixels at the marker."""
     if not annotation.arrowprops:
         return []
     start = text.min + annotation.arrowprops["relpos"] * text.size

@@ -1,4 +1,4 @@
-"""The legend beside a picture: α by colour, resolution by shape, deployment by fill, and lines."""
+"""The legend beside a plot: α by colour, resolution by shape, deployment by fill, and lines."""
 
 from collections.abc import Sequence
 from textwrap import wrap
@@ -18,17 +18,17 @@ _ALPHA = "width multiplier α"
 _GREY = "#bbbbbb"
 _DOT: dict[str, Any] = {"linestyle": "", "markeredgecolor": EDGE, "markeredgewidth": EDGE_WIDTH}
 _WIDTH = 7  # points, of a marker
-_NARROW = 0.66  # of the figure: width of the axes where deployments have to be named beside them
-_CHARACTERS = 26  # that fit there
+_NARROW = 0.66  # share of the figure: width of the axes if the legend names deployments
+_CHARACTERS = 26  # that fit beside the axes
 _GLUE = "\N{NO-BREAK SPACE}"
 _FONT = 8  # points
-_BELOW_AXES = 0.085  # of the figure: how far below the axes a legend may reach
-_LABEL_HEIGHT = 0.13  # of the figure
-_BAR = 11  # heights of the type, for a colour bar
+_BELOW_AXES = 0.085  # share of the figure: how far below the axes a legend may reach
+_LABEL_HEIGHT = 0.13  # share of the figure
+_BAR = 11  # height of a colour bar in type heights
 
 
 def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
-    """Put the legend right of `axes`, with `others` at its end; the axes shrink where deployments are named."""
+    """Put the legend to the right of `axes`, with `others` at the end; the axes shrink if deployments are named."""
     if points.fills.names:
         box = axes.get_position()
         axes.set_position((box.x0, box.y0, _NARROW, box.height))
@@ -48,7 +48,7 @@ def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line
 
 
 def _spacing(axes: Axes, labels: list[str], below: float) -> float:
-    """Space between entries, in heights of the type: half of one, or less where a long legend would reach the caption."""
+    """Space between entries in type heights: 0.5, or less if a long legend would reach the caption."""
     figure = axes.get_figure(root=True)
     inches = (axes.get_position().height + _BELOW_AXES) * figure.get_figheight()  # type: ignore[union-attr]
     further_lines = sum(label.count("\n") for label in labels)
@@ -100,11 +100,11 @@ def _disc(fill: Any, colour: str, width: float = _WIDTH) -> Line2D:
 
 
 def _add_colour_bar(figure: Figure, axes: Axes, *, points: Points, legend: Legend) -> None:
-    """Below the legend, lower where that is long."""
+    """Add a colour bar for α below the legend."""
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     box, foot = axes.get_position(), legend.get_window_extent(renderer).y0 / figure.bbox.height
     top = min(0.5, foot - 0.02)
-    low = top < box.y0 + _LABEL_HEIGHT  # no room for words beside the bar: they go above
+    low = top < box.y0 + _LABEL_HEIGHT  # no room for the label beside the bar: put it above
     top -= 0.035 if low else 0
     bottom = min(box.y0 + 0.01, max(box.y0 - 0.06, top - 0.3))
     place = figure.add_axes((box.x1 + 0.035, bottom, 0.02, top - bottom))

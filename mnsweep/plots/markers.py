@@ -1,6 +1,6 @@
-"""Points as markers: colour is α, shape is resolution, fill is the deployment.
+"""Draw results as markers: colour is α, shape is resolution, fill is the deployment.
 
-All three are readable without colour vision (cividis, distinct shapes). With one deployment every marker is full.
+All three are readable without colour vision (cividis, distinct shapes). With a single deployment every marker is full.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,10 +21,10 @@ from mnsweep.plots.deployments import Fills
 from mnsweep.result import Result
 
 MARKERS = "osD^vP*X"
-LEGEND_LIMIT = 8  # with more values, a colour bar and a single shape are easier to read
-CROWD = 40  # points; with more, only the frontier has large markers
+LEGEND_LIMIT = 8  # values; beyond it, a colour bar and a single shape are easier to read
+CROWD = 40  # points; beyond it, only the frontier has large markers
 EDGE, EDGE_WIDTH = "#333333", 0.5
-RING = 0.5  # width of a ring's hole, as a share of the marker's
+RING = 0.5  # width of a ring's hole, as a share of the marker's width
 _SIZE, _SMALL = 46, 20  # square points of type
 _QUIET = 0.35  # opacity
 
@@ -35,7 +35,7 @@ Colour: TypeAlias = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """The results that a plot shows, and the values that colour, shape and fill stand for, in rising order."""
+    """The results in a plot, and the values that colour, shape and fill represent, in rising order."""
 
     results: tuple[Result, ...]
     alphas: tuple[float, ...]
@@ -56,7 +56,7 @@ class Points:
 
     @property
     def crowded(self) -> bool:
-        """Whether there are so many points that dominated ones are drawn small."""
+        """Whether there are more than `CROWD` points, so that dominated points are drawn small."""
         return len(self.results) > CROWD
 
     @property
@@ -66,20 +66,20 @@ class Points:
         return Normalize(low, high) if high > low else Normalize(low - 0.1, high + 0.1)
 
     def colour(self, alpha: float) -> Colour:
-        """Red, green and blue, from 0 to 1."""
+        """The colour of α: red, green and blue from 0 to 1."""
         return mpl.colormaps["cividis"](float(self.norm(alpha)))[:3]
 
     def marker(self, resolution: int) -> str:
-        """The shape of a resolution; a circle for all where there are too many."""
+        """The shape of a resolution; always a circle if there are too many resolutions."""
         few = len(self.resolutions) <= LEGEND_LIMIT
         return MARKERS[self.resolutions.index(resolution)] if few else "o"
 
 
 def scatter(axes: Axes, points: Points, place: Place, quiet: Collection[Result] = ()) -> None:
-    """Draw every point at its `place` (x, y); those in `quiet` pale, below the others, and small in a crowd."""
+    """Draw every point at its `place` (x, y); points in `quiet` are pale, below the others, and small if crowded."""
     hushed = frozenset(quiet)
     layers = [[r for r in points.results if (r in hushed) is below] for below in (True, False)]
-    several = points.crowded or points.fills.names  # else few lie on each other
+    several = points.crowded or points.fills.names  # otherwise few markers overlap
     for layer, resolution in product(layers if several else [points.results], points.resolutions):
         shown = [r for r in layer if r.resolution == resolution]
         if shown:
@@ -87,7 +87,7 @@ def scatter(axes: Axes, points: Points, place: Place, quiet: Collection[Result] 
 
 
 def _draw(axes: Axes, points: Points, *, shown: Sequence[Result], place: Place, hushed: frozenset[Result]) -> None:
-    """Draw results of one resolution as one collection; a marker that is not full is two paths, one above the other."""
+    """Draw results of one resolution as one collection; a marker that is not full consists of two overlaid paths."""
     marker = points.marker(shown[0].resolution)
     parts = [(r, path, rgb) for r in shown for path, rgb in _parts(marker, points.fills.fill(r), points.colour(r.alpha))]
     opacity = [_QUIET if r in hushed else 1.0 for r, _, _ in parts]
@@ -102,7 +102,7 @@ def _draw(axes: Axes, points: Points, *, shown: Sequence[Result], place: Place, 
         linewidths=EDGE_WIDTH,
         zorder=3,
     )
-    if len(parts) > len(shown):  # otherwise one path for all makes a smaller file
+    if len(parts) > len(shown):  # otherwise a single path makes a smaller file
         drawn.set_paths([path for _, path, _ in parts])
 
 
@@ -118,7 +118,7 @@ def _parts(marker: str, fill: str, colour: Colour) -> Iterator[tuple[Path, Colou
 
 @cache
 def _path(marker: str, fill: str = "full", scale: float = 1.0) -> Path:
-    """The outline in a square of width 1, scaled about its centroid (a triangle's is not the middle of the square)."""
+    """The outline in a square of width 1, scaled about its centroid (for a triangle, not the middle of the square)."""
     style = MarkerStyle(marker, cast(Fill, fill))
     path = style.get_path().transformed(style.get_transform())
     middle = np.unique(np.asarray(path.vertices).round(9), axis=0).mean(axis=0)

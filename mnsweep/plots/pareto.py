@@ -1,7 +1,7 @@
-"""The pictures of a sweep: accuracy against latency with the frontier, and latency against mult-adds.
+"""The plots of a sweep: accuracy against latency with the frontier, and latency against mult-adds.
 
-Colour is α, shape is resolution, fill is the deployment (`markers`). Points on the frontier are labelled, dominated ones
-are pale. The same results draw the same bytes.
+Colour is α, shape is resolution, fill is the deployment (`markers`). Points on the frontier are labelled, dominated points
+are pale. The same results give the same bytes.
 """
 
 from collections import Counter
@@ -26,9 +26,9 @@ _FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
 
 
 def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`pareto.png` and `pareto.svg`: quality (%) against latency (ms, log), intervals, and the frontier with labels.
+    """`pareto.png` and `pareto.svg`: quality (%) against latency (ms, log), with intervals and a labelled frontier.
 
-    Where qualities have several metrics only the most common one is drawn, and the caption says so.
+    If qualities have several metrics, only the most common one is drawn, and the caption says so.
     """
     results, left_out = _of_one_metric(results)
     caption = f"{caption}\n{left_out}" if left_out else caption
@@ -44,13 +44,13 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         frontier = _draw_measured(axes, points)
         add_legend(figure, axes, points, others=[*_frontier_key(points, frontier), *predicted_key])
         axes.margins(y=0.09)
-        axes.autoscale_view(scalex=False)  # before labels: they are placed by the final limits
+        axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
         _label_frontier(axes, points, frontier)
         return files(figure, "pareto")
 
 
 def _draw_measured(axes: Axes, points: Points) -> list[Result]:
-    """Draw what was measured, with intervals and the frontier, on a logarithmic axis; return the frontier by latency."""
+    """Draw measured cells, intervals and the frontier on a logarithmic axis; return the frontier sorted by latency."""
     frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
     axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
     scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
@@ -81,7 +81,7 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
 
 
 def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
-    """The results that have the most common metric, or no quality; and a sentence about the results left out."""
+    """The results with the most common metric or without quality, and a sentence about the results left out."""
     metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
     if len(metrics) < 2:
         return list(results), ""
@@ -92,7 +92,7 @@ def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
 
 
 def _draw_predicted(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
-    """Draw predicted cells, as small dots below all else, and the predicted frontier; return the other points, and a key."""
+    """Draw predicted cells (small dots at the bottom layer) and their frontier; return the other points and legend entries."""
     predicted = [r for r in points.results if r.latency_source == PREDICTED]
     if not predicted:
         return points, []
@@ -123,7 +123,7 @@ def point_name(result: Result, settings: Sequence[str]) -> str:
 
 
 def latency_label(results: Sequence[Result]) -> str:
-    """The label of a latency axis: latencies are per batch, and a batch of one is an image."""
+    """The label of a latency axis: latencies are per batch, or per image if every batch is one image."""
     return "latency per image (ms)" if {r.batch for r in results} <= {1} else "latency per batch (ms)"
 
 
@@ -136,7 +136,7 @@ def _place(result: Result) -> tuple[float, float]:
 
 
 def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, Line2D]:
-    """The key to the lines; it also names the settings shared by the whole frontier, which the labels leave out."""
+    """Legend entries of the lines; they also name the settings shared by the whole frontier, which the labels omit."""
     shared = [name for name in points.fills.differ if name not in differing(frontier)]
     several = frontier and len(points.fills.names) > 1
     every = f"frontier: all {in_words(frontier[0], shared)}" if shared and several else "frontier"
@@ -148,7 +148,7 @@ def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, L
 
 
 def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
-    """Corners of the staircase: the best quality within each latency."""
+    """Corners of the staircase: the best quality up to each latency."""
     corners: list[tuple[float, float]] = []
     for r in frontier:
         corners += [(_latency(r), corners[-1][1])] if corners else []
@@ -167,7 +167,7 @@ def _intervals(axes: Axes, results: Sequence[Result]) -> None:
 
 
 def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:
-    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms per batch and mult-add of an image
+    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms per batch, per mult-add per image
     per_second = 1e3 * median(r.batch * r.mult_adds / (r.latency_p50_ms or 1) for r in results)
     ends = [min(r.mult_adds for r in results), max(r.mult_adds for r in results)]
     (line,) = axes.plot([e / 1e6 for e in ends], [e * rate for e in ends], "--", color="#777777", linewidth=1, zorder=2)

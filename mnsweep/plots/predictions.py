@@ -1,4 +1,4 @@
-"""The picture of the predictions: predicted against measured latency of each measured cell, and the errors below."""
+"""The plot of predictions: predicted against measured latency of each measured cell, with the errors below."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,9 +18,9 @@ _LEFT, _WIDTH, _GAP = 0.085, 0.73, 0.05  # shares of the figure
 
 
 def prediction_plot(checks: Sequence[Check], results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`prediction.png` and `.svg`, latencies in ms and errors in %; no file where no cell was both measured and predicted.
+    """`prediction.png` and `.svg`: latencies in ms, errors in %; no file if no cell was both measured and predicted.
 
-    The prediction for a cell that a model was fitted to is the one of the fit without it: no error is of a cell that was seen.
+    For cells that a model was fitted to, predictions are leave-one-out, so no error is of a cell in the fit.
     """
     if not checks:
         return {}

@@ -1,7 +1,7 @@
-"""The paper's Figures 4 and 5 drawn again: accuracy against mult-adds and params, and the same against measured latency.
+"""The paper's Figures 4 and 5 reproduced: accuracy against mult-adds and params, and also against measured latency.
 
-The 16 MobileNets have the accuracies of one source, the public checkpoints, which cover them all. The numbers that the paper
-prints (for eight of them, its variants, and the networks that it compares with) are separate points.
+The accuracies of all 16 MobileNets come from one source, the public checkpoints. The accuracies printed in the paper (for
+eight MobileNets, its variants, and the networks it compares with) are separate points.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ _CROSS: Any = {"linestyle": "", "marker": "X", "markersize": 7, "color": _OTHER}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Question:
-    """One figure: its file name, its title, and the amount on its horizontal axis."""
+    """One figure: file name, title, and the label and value of the horizontal axis."""
 
     name: str
     title: str
@@ -63,9 +63,9 @@ _LATENCY = _Question(
 
 
 def paper_figures(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`figure4`, `figure5` and `figure4_measured`, each as .png and .svg, of sweeps that hold networks to compare with.
+    """`figure4`, `figure5` and `figure4_measured`, each as .png and .svg; no files if a sweep has no networks to compare with.
 
-    Networks without a published ImageNet accuracy are left out, and in the last figure those that were not measured.
+    Networks without a published ImageNet accuracy are left out; the last figure also leaves out unmeasured networks.
     """
     ours = [public for r in results if (public := _with_public_accuracy(r)) is not None]
     others = [r for r in results if r.variant != choices("variant")[0] and r.quality_metric == "imagenet_top1"]
@@ -118,7 +118,7 @@ def _mark(axes: Axes, places: Sequence[tuple[float, float]], **look: Any) -> Non
 
 
 def _with_public_accuracy(result: Result) -> Result | None:
-    """A plain MobileNet with the accuracy of its public checkpoint; None for any other network."""
+    """A baseline MobileNet with the accuracy of its public checkpoint; None for any other network."""
     quality = _published(result, DEFAULT_SOURCE)
     if quality is None or quality.metric != "imagenet_top1" or quality.source != DEFAULT_SOURCE:
         return None

@@ -1,7 +1,7 @@
-"""The roofline: the rate of each layer, below the limits of this machine at its operations per byte.
+"""The roofline plot: the rate of each layer against its arithmetic intensity, with this machine's limits.
 
-Shape and colour are the kind of a layer (distinct without colour vision), area is its share of the time; a layer that a
-finding of the lint names is hollow. The same layers draw the same bytes. Source: Williams et al. 2009, Roofline.
+Shape and colour are the kind of layer (readable without colour vision), area is the share of time. Layers named in a lint
+finding are hollow. The same layers give the same bytes. Source: Williams et al. 2009, Roofline.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,14 +25,14 @@ LOOKS = {  # shape and colour of each kind (Okabe and Ito's palette)
 }
 _OTHER_LOOK = ("P", "#999999")
 _EDGE = "#333333"
-_AREAS = (16.0, 110.0)  # square points: at least, and of the layer that takes longest
+_AREAS = (16.0, 110.0)  # square points: the minimum, and the layer that takes longest
 _ROOF = "#444444"
-_BESIDE, _STEPS = 1.6, 60  # how far the line extends beyond the outermost points; pieces of it
+_BESIDE, _STEPS = 1.6, 60  # factor by which the line extends beyond the outermost points; its number of points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One layer: operations per byte, 10⁹ operations per second, its share of the time in %, and whether it is flagged."""
+    """One layer: operations per byte, 10⁹ operations per second, share of the time in %, and whether the lint flagged it."""
 
     name: str
     kind: str
@@ -48,7 +48,7 @@ class Point:
 
 
 def collect(rows: Sequence[Row], flagged: Collection[str] = ()) -> tuple[Point, ...]:
-    """A point for every row that multiplies and ran; `flagged` are the names of layers that a finding is about."""
+    """A point for every row with known intensity and rate; `flagged` are the names of the layers in lint findings."""
     total_ms = sum(row.ms for row in rows)
     return tuple(
         Point(
@@ -65,7 +65,7 @@ def collect(rows: Sequence[Row], flagged: Collection[str] = ()) -> tuple[Point, 
 
 
 def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str = "GFLOP/s") -> dict[str, bytes]:
-    """`name.png` and `name.svg`: rate (in `unit`) against operations per byte, both logarithmic, with the known roofs."""
+    """`name.png` and `name.svg`: rate (in `unit`) against operations per byte on logarithmic axes, with the known roofs."""
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("How close is each layer to the limits of this machine?", caption)
         axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
@@ -97,7 +97,10 @@ def _place_labels(axes: Axes, points: Sequence[Point], *, line: Sequence[tuple[f
 
 
 def roofline(intensities: Sequence[float], roof: Roof) -> list[tuple[float, float]]:
-    """Points (operations per byte, rate) of the lower roof, to beyond all layers and the ridge; empty where none is known."""
+    """Points (operations per byte, 10⁹ operations per second) of the lower roof; empty if no roof is known.
+
+    The line extends beyond all layers and the ridge.
+    """
     known = [*intensities, *([roof.ridge] if roof.ridge else [])]
     steps = [float(x) for x in np.geomspace(min(known) / _BESIDE, max(known) * _BESIDE, _STEPS)]
     heights = {x: _height(roof, x) for x in sorted({*steps, *([roof.ridge] if roof.ridge else [])})}
@@ -112,7 +115,7 @@ def _height(roof: Roof, intensity: float) -> float | None:
 
 
 def _roof_labels(line: Sequence[tuple[float, float]], roof: Roof, unit: str) -> list[Label]:
-    """A label with its value for each roof, beside the middle of its part of the line."""
+    """A label with the value of each roof, at the middle of its part of the line."""
     flat = [place for place in line if place[1] == roof.peak_gflops]
     slope = [place for place in line if place[1] != roof.peak_gflops]
     labels = []
@@ -131,7 +134,7 @@ def _look(point: Point) -> dict[str, Any]:
 
 
 def _labels(points: Sequence[Point]) -> list[Label]:
-    """One label for all layers of one kind and intensity, beside the middle one; most time comes first."""
+    """One label for all layers of the same kind and intensity, at the middle layer; labels with the most time come first."""
     groups: dict[tuple[str, float], list[Point]] = {}
     for point in points:
         groups.setdefault((point.kind, point.intensity), []).append(point)

@@ -1,1 +1,1 @@
-"""Latencies that were not measured, predicted from work."""
+"""Latency models: latencies of unmeasured cells, predicted from the work that each cell does."""

@@ -1,4 +1,4 @@
-"""What was not measured, predicted: one latency model for each deployment, fitted to its measured cells."""
+"""Predicted latencies of unmeasured cells: one latency model for each deployment, fitted to its measured cells."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Models = Mapping[Deployment, LatencyModel]
 
 @dataclass(frozen=True, slots=True)
 class Predicted:
-    """Milliseconds of a cell at the machine's typical speed, with the ends of the 95 % interval."""
+    """Predicted latency of a cell per batch, in ms at the machine's typical speed, with the ends of its 95 % interval."""
 
     ms: float
     low_ms: float
@@ -21,14 +21,18 @@ class Predicted:
 
 
 def is_modelled(cell: Cell) -> bool:
-    """Whether the latency model's terms are about its layers: some MobileNets, with a classifier."""
+    """Whether the latency model covers this cell: certain MobileNet variants, and tasks that are not detection."""
     return VARIANTS[cell.design.variant].predicted and not TASKS[cell.design.task].detects
 
 
 def fit_models(
     cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels], held_out: Collection[str] = ()
 ) -> dict[Deployment, LatencyModel]:
-    """A model of each deployment of which enough of `cells` have a latency; those `held_out` are not looked at."""
+    """Fit a latency model for each deployment that has at least `FEWEST` measured cells.
+
+    `latency_ms` (milliseconds per batch), `channels` (resolved padding) and `held_out` are keyed by cell id. Cells that are
+    `held_out`, or have no latency or no resolved padding, are not fitted.
+    """
     known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
     models = {}
     for deployment in dict.fromkeys(cell.deployment for cell in known):
@@ -39,7 +43,7 @@ def fit_models(
 
 
 def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:
-    """Latencies that the models predict for `cells`, by id; a cell without a model, or of unknown channels, is left out."""
+    """Predict latencies, by cell id; a cell whose deployment has no model or whose padding is unresolved is left out."""
     predicted: dict[str, Predicted] = {}
     known = {key: cell for cell in cells if is_modelled(cell) and (key := cell.id) in channels}
     for deployment, model in models.items():

@@ -1,7 +1,7 @@
-"""What a cell does, in the terms that its latency is predicted from: mult-adds by kind, bytes, work off the fast path.
+"""Features of a cell for the latency model: mult-adds by kind of layer, bytes moved, and work off the fast path.
 
-In a MobileNet channels and sizes are independent (`mnsweep.arch.factors`), so every term is a product of the two summed over
-layers: a hundred thousand cells take a second or two.
+In a MobileNet, channels and feature map sizes are independent (`mnsweep.arch.factors`). Every term is therefore a sum over
+layers of channels times pixels, and a hundred thousand cells take a second or two.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -17,9 +17,9 @@ from mnsweep.cell import Cell
 from mnsweep.names import PRECISIONS
 
 Array = NDArray[np.float64]
-_OFF = {"fours": 4, "eights": 8, "sixteens": 16}  # multiples that blocked kernels want
+_OFF = {"fours": 4, "eights": 8, "sixteens": 16}  # channel multiples that blocked kernels need
 MULT_ADDS, BYTES, RUNS = "ns per mult-add", "ns per byte", "ns"
-UNITS = {  # of the coefficient of each term
+UNITS = {  # the unit of each term's coefficient
     "stem": MULT_ADDS,
     "depthwise": MULT_ADDS,
     "pointwise": MULT_ADDS,
@@ -34,28 +34,28 @@ _INDEX = {name: i for i, name in enumerate(TERMS)}
 
 
 class _Amounts(NamedTuple):
-    """Work of one width: (terms, 2, layers) for each pixel that a layer reads and writes, and (terms,) for each run."""
+    """Work of one width: (terms, 2, layers) per pixel of each layer's input and output, and (terms,) per run."""
 
     for_a_pixel: Array
     once: Array
 
 
 def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
-    """What each cell does in one run, on the channels that it is deployed with: (cells, terms), in mult-adds, bytes and runs.
+    """Work of each cell in one run of its batch: (cells, terms), in mult-adds, bytes and runs, in the order of `TERMS`.
 
-    The designs must be MobileNets of depthwise separable convolutions that detect nothing (`is_modelled` of
-    `mnsweep.prediction.deployments`).
+    `channels` is the resolved padding of each cell. Every cell must be covered by the latency model (`is_modelled` of
+    `mnsweep.prediction.deployments`): a MobileNet of depthwise separable convolutions, not a detector.
     """
     amounts: dict[Hashable, _Amounts] = {}
     sizes: dict[Hashable, Sizes] = {}
     keys: list[tuple[Hashable, Hashable]] = []
     for cell, padding in zip(cells, channels, strict=True):
         width, precision, pixels = width_of(cell.design), cell.deployment.precision, sizes_of(cell.design)
-        key = (width, id(padding), precision)  # of cells that share channels most share the mapping too
+        key = (width, id(padding), precision)  # cells with equal channels mostly share one mapping object
         if key not in amounts:
             layers = pad_channels(layers_of_width(width), padding)
             amounts[key] = _amounts(layers, PRECISIONS[precision].item_bytes)
-        sizes[id(pixels)] = pixels  # of one resolution most share the tuple, which takes long to compare
+        sizes[id(pixels)] = pixels  # designs of one resolution mostly share one tuple: comparing ids is fast
         keys.append((key, id(pixels)))
     if not cells:
         return np.empty((0, len(TERMS)))
@@ -68,7 +68,7 @@ def work(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
 def _gathered(
     amounts: Mapping[Hashable, _Amounts], sizes: Mapping[Hashable, Sizes], keys: Sequence[tuple[Hashable, Hashable]]
 ) -> tuple[Array, Array]:
-    """(cells, terms) twice: for each image and for each run, of cells with these keys of `amounts` and `sizes`."""
+    """Work of each cell per image and per run, each (cells, terms); `keys` select from `amounts` and `sizes`."""
     layers = max(len(pixels.read) for pixels in sizes.values())
     pixels = np.stack([_filled(np.array(each, dtype=float), layers) for each in sizes.values()], axis=1)
     by_width = np.stack([_filled(width.for_a_pixel, layers) @ pixels for width in amounts.values()])
@@ -78,7 +78,7 @@ def _gathered(
 
 
 def _filled(array: Array, layers: int) -> Array:
-    """(…, 2, n) as (…, 2 · layers), zeros for the layers that a shorter network lacks."""
+    """Pad (…, 2, n) with zeros to (…, 2, layers), and flatten it to (…, 2 · layers)."""
     missing = layers - array.shape[-1]
     return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]).reshape(*array.shape[:-2], -1)
 
@@ -95,7 +95,7 @@ def _amounts(layers: Sequence[Layer], item_bytes: int) -> _Amounts:
 
 
 def _mult_adds(layer: Layer) -> dict[str, float]:
-    """Mult-adds for each pixel that a layer writes, by term."""
+    """Mult-adds per output pixel of a layer, by term."""
     if layer.kind == "pool":
         return {}
     channels = (layer.in_channels, layer.out_channels)

@@ -1,9 +1,9 @@
 """Latency predicted from work: a few terms with units, fitted to about 20 measurements of one deployment.
 
-A cell's latency is a sum of non-negative terms (`features.py`), fitted by least squares on the relative error (NNLS,
-Lawson and Hanson 1974). A smooth correction, quadratic in log α and log resolution and shrunk (ridge), is added where it
-lowers the leave-one-out error. Intervals are conformal (jackknife+, Barber et al. 2021, arXiv 1905.02928): they assume
-nothing about the errors except that new cells are like the measured ones.
+A cell's latency is a sum of non-negative terms (`features.py`). They are fitted by non-negative least squares on the relative
+error (NNLS, Lawson and Hanson 1974). A smooth correction, quadratic in log α and log resolution with a ridge penalty, is
+added if it lowers the leave-one-out error. Intervals are conformal (jackknife+, Barber et al. 2021, arXiv 1905.02928): they
+assume nothing about the errors except that new cells are like the measured ones.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from mnsweep.errors import MnsweepError
 from mnsweep.prediction.features import TERMS, UNITS, work
 
 Array = NDArray[np.float64]
-FEWEST = 8  # measured cells; with fewer, nobody can tell how wrong the fit is
+FEWEST = 8  # measured cells; with fewer, the error of the fit is unknown
 CONFIDENCE = 0.95
-SHRINKAGES = (None, 1.0, 0.1, 0.01)  # of the correction, none first: it must earn its place
-SHAPE_TERMS = 6  # of the correction: 1, log α, log ρ, and their products
+SHRINKAGES = (None, 1.0, 0.1, 0.01)  # ridge penalties; None is no correction, and comes first to win ties
+SHAPE_TERMS = 6  # in the correction: 1, log α, log ρ, and their products
 NS_PER_MS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """Relative errors of predictions, in percent of what was measured."""
+    """Absolute relative errors of predictions, in percent of the measured latency."""
 
     mean_pct: float
     p95_pct: float
@@ -37,29 +37,29 @@ class Errors:
 
     @classmethod
     def of(cls, errors: Array) -> "Errors":
-        """From signed relative errors (shares, not percent), at least one."""
+        """Summarize signed relative errors (n,), n ≥ 1, given as fractions, not percent."""
         pct = 100 * np.abs(errors)
         return cls(float(pct.mean()), float(np.percentile(pct, 95)), float(pct.max()))
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """One least-squares fit: ns for each of `TERMS`, and the six coefficients of the correction in logarithms (zeros: none)."""
+    """One fit: ns per unit of each of `TERMS`, and the six coefficients of the log-scale correction (all 0 for none)."""
 
     ns: tuple[float, ...]
     correction: tuple[float, ...]
 
     def log_ms(self, amounts: Array, shape: Array) -> Array:
-        """(cells,): logarithm of milliseconds, from `amounts` of work (cells, terms) and the `shape` (cells, 6)."""
+        """Log of milliseconds (cells,), from `amounts` of work (cells, terms) and correction terms `shape` (cells, 6)."""
         ms: Array = np.log(amounts @ np.array(self.ns) / NS_PER_MS) + shape @ np.array(self.correction)
         return ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyModel:
-    """The `fit` to all measured `cells` (ids), and for each cell the fit `without` it.
+    """The `fit` to all measured `cells` (ids), and for each cell the leave-one-out fit `without` it.
 
-    `left_out_ms` is what that one predicts for the cell, `missed` the logarithm of measured over predicted.
+    `left_out_ms` is the leave-one-out prediction for each cell, and `missed` is log(measured / predicted).
     """
 
     cells: tuple[str, ...]
@@ -70,16 +70,16 @@ class LatencyModel:
 
     @property
     def errors(self) -> Errors:
-        """Leave-one-out errors: each measured cell predicted from the others."""
+        """Leave-one-out errors: each measured cell is predicted from the others."""
         return Errors.of(np.expm1(-np.array(self.missed)))
 
     @property
     def coefficients(self) -> dict[str, str]:
-        """The cost of each term with its unit, e.g. `0.02 ns per mult-add`; terms that cost nothing are left out."""
+        """The cost of each term with its unit, e.g. `0.02 ns per mult-add`; terms with a coefficient of 0 are left out."""
         return {name: f"{ns:.4g} {UNITS[name]}" for name, ns in zip(TERMS, self.fit.ns, strict=True) if ns > 0}
 
     def predict(self, cells: Sequence[Cell], channels: Sequence[Channels]) -> tuple[Array, Array, Array]:
-        """(middle, low, high): milliseconds of each cell, and the ends of its 95 % interval, each of shape (cells,)."""
+        """(middle, low, high), each (cells,): predicted milliseconds per batch, and the ends of the 95 % interval."""
         amounts, shape = work(cells, channels), _shape(cells)
         others = np.array([terms.log_ms(amounts, shape) for terms in self.without])
         missed = np.abs(np.array(self.missed))[:, None]
@@ -92,7 +92,11 @@ class LatencyModel:
 
 
 def fit_latency(cells: Sequence[Cell], channels: Sequence[Channels], latency_ms: Sequence[float]) -> LatencyModel:
-    """The model of one deployment from its measured cells. Raises `MnsweepError` when there are fewer than `FEWEST`."""
+    """Fit the model of one deployment to its measured cells.
+
+    `channels` and `latency_ms` (milliseconds per batch) are in the order of `cells`. Raises `MnsweepError` if there are
+    fewer than `FEWEST` cells.
+    """
     if len(cells) < FEWEST:
         raise MnsweepError(
             f"{len(cells)} measured cells are too few to predict others from", f"measure at least {FEWEST} (`measure`)"
@@ -105,7 +109,7 @@ def fit_latency(cells: Sequence[Cell], channels: Sequence[Channels], latency_ms:
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
-    """What a model is fitted to: (cells, terms), (cells, 6), and (cells,)."""
+    """Data that a model is fitted to: `amounts` (cells, terms), `shape` (cells, 6), and `log_ms` (cells,)."""
 
     amounts: Array
     shape: Array
@@ -141,7 +145,7 @@ def _fit(samples: _Samples, shrinkage: float | None) -> Terms:
 
 
 def _shape(cells: Sequence[Cell]) -> Array:
-    """(cells, 6): what the smooth correction is made of."""
+    """(cells, 6): the terms of the smooth correction."""
     a = np.log([cell.design.alpha for cell in cells])
     r = np.log([cell.design.rho for cell in cells])
     return np.stack([np.ones(len(cells)), a, r, a * a, a * r, r * r], axis=1)

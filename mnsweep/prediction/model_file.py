@@ -1,4 +1,4 @@
-"""`model.json`: latency models by deployment, saved with what each term costs in words."""
+"""`model.json`: latency models by deployment, saved with the cost of each term as text."""
 
 import json
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ _REBUILD = "recreate it with 'mnsweep rebuild'"
 
 
 def to_json(models: Mapping[Deployment, LatencyModel]) -> str:
-    """One JSON document, with the unit of each term and, for people, the coefficients in words.
+    """One JSON document, with the unit of each term and, for human readers, the coefficients as text.
 
-    Numbers have nine digits: what linear algebra adds after them differs between processors, and nobody measures it.
+    Numbers have nine digits: further digits differ between processors and are far below measurement noise.
     """
     content = _rounded(
         [
@@ -32,7 +32,7 @@ def to_json(models: Mapping[Deployment, LatencyModel]) -> str:
 
 
 def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
-    """The models that `to_json` wrote; raises `StoreError`, which names `source` and what is wrong, for anything else."""
+    """Read the models that `to_json` wrote. Raises `StoreError`, which names `source` and the fault, for anything else."""
     try:
         version = msgspec.json.decode(text, type=_Version)
         if version != _Version(schema_version=SCHEMA_VERSION, terms=UNITS):

@@ -1,4 +1,4 @@
-"""How good predictions are: compared with measurements that the model never saw, simpler models, and the noise."""
+"""Accuracy of predictions, compared with held-out measurements, simpler models and measurement noise."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ BASELINES = {"linear in mult-adds": "mult_adds", "linear in params": "params"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A measured cell and its prediction; for a `fitted` cell that of the fit without it, which has no interval."""
+    """A measured cell and its prediction. A `fitted` cell has its leave-one-out prediction, without an interval."""
 
     cell: str
     measured_ms: float
@@ -38,11 +38,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """The models on cells that they never saw; shares and coverage in percent.
+    """Accuracy of the models on held-out cells; shares and coverage are in percent.
 
-    `kendall_tau` is the rank correlation, None for fewer than two distinct latencies. `baselines` are the errors of
-    simpler models. `repeatability_pct` is how much the fitted cells that were timed again in the same rounds changed
-    relative to each other, on average: no model can do better. None where none was timed twice.
+    `kendall_tau` is the rank correlation, or None for fewer than two distinct latencies. `baselines` are the errors of
+    simpler models. `repeatability_pct` is the mean relative change of the fitted cells that were timed again in the same
+    rounds as the held-out cells. No model can do better. It is None if fewer than two cells were timed again.
     """
 
     designs: int
@@ -62,7 +62,10 @@ def check(
     channels: Mapping[str, Channels],
     held_out: Collection[str],
 ) -> list[Check]:
-    """A check for every measured cell of a deployment that has a model, in the order of `cells`; all else is by cell id."""
+    """Compare measured with predicted latencies: one check for every measured cell whose deployment has a model.
+
+    `latency_ms` (milliseconds per batch), `channels` and `held_out` are keyed by cell id. Checks are in the order of `cells`.
+    """
     known = [cell for cell in cells if cell.id in latency_ms]
     unseen = predict(models, [cell for cell in known if cell.id in held_out], channels)
     left_out = {key: ms for model in models.values() for key, ms in zip(model.cells, model.left_out_ms, strict=True)}
@@ -82,7 +85,7 @@ def check(
 
 
 def validate(checks: Sequence[Check], cells: Sequence[Cell], repeatability_pct: float | None) -> Validation | None:
-    """Sum up the checks of the unseen cells; None where there are none. The baselines learn from the fitted cells."""
+    """Summarize the checks of held-out cells; None if there are none. Baselines are fitted to the fitted cells."""
     unseen = [c for c in checks if not c.fitted]
     if not unseen:
         return None
@@ -101,9 +104,10 @@ def validate(checks: Sequence[Check], cells: Sequence[Cell], repeatability_pct: 
 
 
 def repeatability_pct(records: Records, held_out: Collection[str]) -> float | None:
-    """Mean change (%) in the latencies of fitted cells between earlier rounds and those of the cells `held_out`.
+    """Mean change (%) in the latencies of fitted cells, from earlier rounds to the rounds that timed the `held_out` cells.
 
-    Relative to their geometric mean: a change in the machine's speed is no error of a model. None for fewer than two cells.
+    Changes are relative to their geometric mean, because a change in the machine's speed is not an error of the model.
+    None for fewer than two cells.
     """
     later = {process.number for process in records.processes if set(held_out) & set(process.cells)}
     before, again = (fit([b for b in records.blocks if (b.process in later) is which]).estimates for which in (False, True))
@@ -115,7 +119,7 @@ def repeatability_pct(records: Records, held_out: Collection[str]) -> float | No
 
 
 def _tau(checks: Sequence[Check]) -> float | None:
-    """Kendall's rank correlation; None where there is nothing to rank."""
+    """Kendall's rank correlation; None if there is nothing to rank."""
     if len(checks) < 2:
         return None
     tau = float(kendalltau([c.measured_ms for c in checks], [c.predicted_ms for c in checks]).statistic)
@@ -123,7 +127,7 @@ def _tau(checks: Sequence[Check]) -> float | None:
 
 
 def _baseline(count: str, checks: Sequence[Check], cells: Mapping[str, Cell]) -> Array:
-    """Relative errors on the unseen cells of a + b · count, fitted to the relative error in each deployment."""
+    """Relative errors of a + b · count on held-out cells; fitted in each deployment by least squares on the relative error."""
     errors = []
     for deployment in dict.fromkeys(cells[c.cell].deployment for c in checks):
         deployed = [c for c in checks if cells[c.cell].deployment == deployment]
@@ -137,5 +141,5 @@ def _baseline(count: str, checks: Sequence[Check], cells: Mapping[str, Cell]) ->
 
 
 def _share(holds: object) -> float:
-    """In percent."""
+    """Percentage of true values."""
     return 100 * float(np.mean(np.asarray(holds, dtype=float)))

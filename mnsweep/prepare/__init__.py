@@ -1,1 +1,1 @@
-"""From cells to files that run: offers, channel padding, int8 ranges."""
+"""From cells to ONNX files: runtime offers, channel padding, int8 ranges."""

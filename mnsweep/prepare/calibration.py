@@ -1,4 +1,4 @@
-"""The values that every feature map of an int8 design takes: what its scales are made from."""
+"""Calibration: value ranges of every feature map of an int8 design, from which its scales are computed."""
 
 from collections.abc import Sequence
 from functools import cache, partial
@@ -16,17 +16,17 @@ from mnsweep.worker.proxy import CellError, NewWorker
 
 
 def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, folder: Path | None = None) -> None:
-    """Find the ranges of the int8 designs among `cells`: over the pictures in `folder`, or over seeded synthetic images.
+    """Find the ranges of the int8 designs among `cells`, over the pictures in `folder` or over seeded synthetic images.
 
-    A fraction of a second for each design. A design that fails is noted in `prepared.failures`. Raises `MnsweepError`
-    where a picture cannot be read.
+    Takes a fraction of a second for each design. A cell that fails is recorded in `prepared.failures`. Raises `MnsweepError`
+    if a picture cannot be read.
     """
     wanted = [cell for cell in cells if PRECISIONS[cell.deployment.precision].quantized and cell.design not in prepared.ranges]
     wanted = [cell for cell in wanted if not prepared.obstacle(cell)]
     if not wanted:
         return
     images = cache(synthetic_images if folder is None else partial(read_images, folder))
-    first = images(wanted[0].design.resolution)  # what cannot be read is said before a process starts
+    first = images(wanted[0].design.resolution)  # an unreadable picture raises before a process starts
     prepared.calibration = SYNTHETIC if folder is None else f"{len(first)} images"
     with new_worker() as worker:
         worker.pin(1)

@@ -1,4 +1,4 @@
-"""Pictures as a network takes them: for calibration."""
+"""Images for calibration, preprocessed as network input."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from PIL import Image
 from mnsweep.errors import MnsweepError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-MOST_IMAGES = 200  # ranges hardly move beyond
+MOST_IMAGES = 200  # more hardly change the ranges
 CROP = 0.875  # of the shorter side, from the centre: TF-slim's evaluation preprocessing
-SYNTHETIC_IMAGES = 4  # random weights have no meaning to sample well: this is to fill the range of every map
+SYNTHETIC_IMAGES = 4  # enough to fill the range of every feature map: with random weights, sampling more means nothing
 COARSE_PX = 8
 
 
 def synthetic_images(resolution: int, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Seeded colour noise, coarse and fine, from −1 to 1, as images are scaled: (1, 3, resolution, resolution) each."""
+    """Seeded coarse and fine colour noise from −1 to 1, the input range: float32 (1, 3, resolution, resolution) each."""
     rng, images = np.random.default_rng(seed), []
     for _ in range(SYNTHETIC_IMAGES):
         coarse = rng.uniform(-1, 1, (1, 3, *[-(-resolution // COARSE_PX)] * 2)).repeat(COARSE_PX, 2).repeat(COARSE_PX, 3)
@@ -26,9 +26,9 @@ def synthetic_images(resolution: int, seed: int = 0) -> list[NDArray[np.float32]
 
 
 def read_images(folder: Path, resolution: int) -> list[NDArray[np.float32]]:
-    """The first pictures of a folder, by name: (1, 3, resolution, resolution) each, RGB, (x / 255 − 0.5) / 0.5.
+    """Read the first `MOST_IMAGES` pictures of a folder, by name: float32 RGB (1, 3, resolution, resolution) each.
 
-    Raises `MnsweepError` when there is none, or one can't be read.
+    Pixels are scaled to −1 to 1: (x / 255 − 0.5) / 0.5. Raises `MnsweepError` if there is no picture or one can't be read.
     """
     if not folder.is_dir():
         raise MnsweepError(f"--calibration {folder}: no such folder")

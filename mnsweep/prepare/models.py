@@ -1,4 +1,4 @@
-"""The ONNX file of a cell, from what was found out about it."""
+"""The ONNX file of a cell, built from its settings, resolved padding and calibration ranges."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,18 +16,19 @@ from mnsweep.names import PRECISIONS
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
-SEED = 0  # of the random weights and images
+SEED = 0  # for random weights and images
 Ranges: TypeAlias = Mapping[str, Range]  # by feature map
 
 
 @dataclass(slots=True, kw_only=True)
 class Prepared:
-    """What cells need beside their settings, found out before anything is timed.
+    """What cells need in addition to their settings, determined before anything is timed.
 
-    `weight_bits` is how many bits int8 weights take on this processor, `seed` that of the random weights, `calibration`
-    says on what images `ranges` (by design) were found. By cell id: `channels`, the resolved padding; with the reason,
-    what does not run here (`skipped`) and what failed meanwhile (`failures`); and `remarks`, what the user would want
-    to know of a setting. `offers` are those of the runtimes that were asked, `probes` what `auto` padding is resolved from.
+    `weight_bits` is the width of int8 weights on this processor, and `seed` is that of the random weights. `ranges` (by design)
+    are the feature map ranges, and `calibration` names the images that they come from. By cell id: `channels` is the resolved
+    padding; `skipped` and `failures` give the reason why a cell is unavailable here or failed during preparation; `remarks`
+    are notes for the user about a setting. `offers` are those of the runtimes asked. `probes` are the measurements that `auto`
+    padding is resolved from: milliseconds by channel count.
     """
 
     weight_bits: int
@@ -48,7 +49,7 @@ class Prepared:
         return {runtime: offer.version for runtime, offer in self.offers.items() if not offer.obstacle}
 
     def obstacle(self, cell: Cell) -> str | None:
-        """Why the cell cannot be built; None where it can."""
+        """Why the cell cannot be built; None if it can."""
         return self.failures.get(cell.id) or self.skipped.get(cell.id)
 
     def deployed_layers(self, cell: Cell) -> tuple[Layer, ...]:
@@ -56,9 +57,10 @@ class Prepared:
         return pad_channels(expand(cell.design), self.channels[cell.id])
 
     def model_of(self, cell: Cell, *, symbolic: bool = False) -> bytes:
-        """The ONNX file that is timed: the network with seeded random weights; with `symbolic`, for any batch.
+        """The ONNX file that is timed: the deployed network with seeded random weights.
 
-        Raises `CellError` for a cell that failed already, or does not run here.
+        With `symbolic`, its batch dimension is symbolic: it takes any batch. Raises `CellError` for a cell that has failed
+        already or is unavailable here.
         """
         if reason := self.obstacle(cell):
             raise CellError(reason)

@@ -1,7 +1,6 @@
-"""What only a runtime can tell: what it offers here, and which channel counts it prefers.
+"""What must be asked of a runtime: which precisions it offers here, and which channel counts are fast.
 
-It is asked of worker processes before anything is timed: one for each runtime, so that one that crashes takes nothing
-else with it.
+Worker processes answer before anything is timed. Each runtime has its own process, so that a crash affects no other runtime.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,9 +23,9 @@ from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
 
 def prepare(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker) -> None:
-    """Find out what is not known yet of `cells`; those with channels in `prepared` keep them, as do earlier probes.
+    """Complete `prepared` for `cells`: offers, resolved padding and int8 ranges. What it holds already is kept.
 
-    About a second for each runtime and precision with `auto` padding, and a fraction of one for each int8 design.
+    Takes about a second for each runtime and precision with channel padding, and a fraction of a second for each int8 design.
     """
     for runtime in dict.fromkeys(cell.deployment.runtime for cell in cells):
         _ask(prepared, runtime, [cell for cell in cells if cell.deployment.runtime == runtime], new_worker)
@@ -34,9 +33,9 @@ def prepare(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker) ->
 
 
 def prepare_export(prepared: Prepared, cell: Cell, new_worker: NewWorker, folder: Path | None = None) -> None:
-    """What the file of one cell needs; a runtime is asked only where its padding or its int8 scales need one.
+    """Complete `prepared` for exporting one cell. A runtime is started only for `auto` padding or int8 calibration.
 
-    `folder` holds pictures to calibrate on. Raises `UnavailableError` when the runtime cannot tell.
+    `folder` holds pictures to calibrate on. Raises `UnavailableError` if the cell cannot be prepared on this machine.
     """
     pad = cell.deployment.pad
     if cell.id not in prepared.channels and pad != "auto":
@@ -49,7 +48,7 @@ def prepare_export(prepared: Prepared, cell: Cell, new_worker: NewWorker, folder
 
 
 def not_offered(cells: Iterable[Cell], offer: Offer) -> dict[str, str]:
-    """The cells of one runtime that do not run here, by id, with the reason and the fix."""
+    """The cells of one runtime that are unavailable here, by id, with the reason and, where there is one, the fix."""
     if offer.obstacle:
         return {cell.id: offer.obstacle for cell in cells}
     has = ", ".join(offer.precisions)
@@ -61,7 +60,7 @@ def not_offered(cells: Iterable[Cell], offer: Offer) -> dict[str, str]:
 
 
 def chains(precision: str) -> dict[int, bytes]:
-    """The networks that a probe times, by their channel count."""
+    """The networks (serialized ONNX) that a probe times, by channel count."""
     return {count: _chain(chain(count), precision) for count in (*NARROW, *WIDE)}
 
 
@@ -71,7 +70,7 @@ def _chain(layers: Sequence[Layer], precision: str) -> bytes:
 
 
 def _ask(prepared: Prepared, runtime: str, cells: Sequence[Cell], new_worker: NewWorker) -> None:
-    """Ask one runtime what it offers, and its channel counts where a cell needs them; nothing is asked twice."""
+    """Ask one runtime for its offer, and probe channel counts if a cell needs them; nothing is asked twice."""
     unresolved = [cell for cell in cells if cell.id not in prepared.channels]
     if runtime not in prepared.offers or any(_lacks_probe(prepared, cell.deployment) for cell in unresolved):
         with new_worker() as worker:
@@ -91,7 +90,7 @@ def _ask(prepared: Prepared, runtime: str, cells: Sequence[Cell], new_worker: Ne
 def _offer(worker: Worker, runtime: str) -> Offer:
     try:
         return worker.offer(runtime)
-    except CellError as error:  # it raised, or ended the process that loaded it
+    except CellError as error:  # the runtime raised, or ended the process that loaded it
         return Offer(obstacle=f"{runtime} cannot be loaded: {error}")
 
 
@@ -101,7 +100,7 @@ def _lacks_probe(prepared: Prepared, deployment: Deployment) -> bool:
 
 
 def _probe(prepared: Prepared, deployment: Deployment, worker: Worker) -> None:
-    """Time the chains of one runtime and precision; a failure is said of every cell that needs it, and not tried again."""
+    """Time the chains of one runtime and precision; a failure is reported for every cell that needs it, and not retried."""
     key = runtime, precision = deployment.runtime, deployment.precision
     try:
         prepared.probes[key] = probe(worker, chains(precision), Deployment(precision, runtime))
@@ -110,7 +109,7 @@ def _probe(prepared: Prepared, deployment: Deployment, worker: Worker) -> None:
 
 
 def _resolve(prepared: Prepared, cell: Cell) -> None:
-    """The channels of a cell, or why they are unknown."""
+    """Record the channels of a cell, or why they are unknown."""
     deployment = cell.deployment
     key = deployment.runtime, deployment.precision
     if deployment.pad == "auto" and key in prepared.probe_failures:

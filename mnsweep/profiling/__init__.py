@@ -1,1 +1,1 @@
-"""Where the time of one cell goes."""
+"""Profile of one cell: time and rooflines by layer."""

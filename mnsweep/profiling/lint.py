@@ -1,8 +1,8 @@
-"""What the graph that really ran says: which layers left the runtime's fast path, and what to do about it.
+"""Checks of the executed graph: which layers left the runtime's fast path, and what to do about it.
 
-onnxruntime's fast fp32 convolutions work on blocks of 8 or 16 channels (operators on blocked feature maps are named `_nchwc`);
-a channel count that can't be blocked drops a convolution, and reorders its feature maps before and after. Quantize/dequantize
-pairs that do not fuse into a layer leave it in fp32. OpenVINO names the kernel, and in it the precision that it computes in.
+onnxruntime's fast fp32 convolutions work on blocks of 8 or 16 channels; operators on blocked feature maps are named `_nchwc`.
+A convolution whose channel count can't be blocked leaves this layout, and its feature maps are reordered before and after it.
+A layer whose quantize/dequantize pairs do not fuse stays in fp32. OpenVINO kernel names end in the precision.
 """
 
 import re
@@ -16,22 +16,22 @@ from mnsweep.wording import count_of
 
 BLOCKED = "blocked"
 LAYOUT_OPS = ("Reorder", "Transpose")
-ENDS = 2  # changes of layout that every network needs: one behind the image, one before the classifier
+ENDS = 2  # layout changes that every network needs: one after the image, one before the classifier
 CONVOLUTIONS = ("Conv", "FusedConv")  # onnxruntime's, in fp32
 FLOAT_OPS = (*CONVOLUTIONS, "Gemm", "MatMul", "FusedMatMul", "GlobalAveragePool")
 ACTIVATIONS = ("Clip", "Relu")
-ENDS_OF_TASKS = ("head", "boxes")  # what clips or squashes there is no activation of a convolution
+ENDS_OF_TASKS = ("head", "boxes")  # a clip or sigmoid in these is not the activation of a convolution
 PAIR_OPS = ("QuantizeLinear", "DequantizeLinear")
-OWN_PAIRS = ("image", "logits")  # are quantized or dequantized in any case
-SUFFIXES = {"fp32": "f32", "bf16": "bf16", "int8": "i8"}  # of OpenVINO's kernels
-SLOW_SHARE_PCT, FAR_BELOW_PCT = 5.0, 20.0  # of the time, of the roof: worth a word, and no noise
+OWN_PAIRS = ("image", "logits")  # these are always quantized or dequantized
+SUFFIXES = {"fp32": "f32", "bf16": "bf16", "int8": "i8"}  # of OpenVINO's kernel names
+SLOW_SHARE_PCT, FAR_BELOW_PCT = 5.0, 20.0  # report layers above this share of the time and below this share of the roof
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that the graph shows: `fix` says what to do, and is empty where nothing is to be done.
+    """One result of a rule. `fix` says what to do, and is empty if nothing needs to be done.
 
-    `layers` are those that it is about; `changes` are settings of the deployment that are worth a try, by name.
+    `layers` are the names of the affected layers. `changes` are deployment settings worth trying, as (name, value).
     """
 
     rule: str
@@ -42,7 +42,7 @@ class Finding:
 
 
 def lint(rows: Sequence[Row], deployment: Deployment, roof: Roof) -> tuple[Finding, ...]:
-    """All that a profiled graph shows, gravest first in each group; what is well is said too."""
+    """Run all rules on a profiled graph. Rules that find no problem report that too."""
     total_ms = sum(row.ms for row in rows) or 1.0
     findings = [finding for rule in _rules(deployment) if (finding := rule(rows, deployment, total_ms))]
     dropped = {name for finding in findings for name in finding.layers}
@@ -56,7 +56,7 @@ _Rule = Callable[[Sequence[Row], Deployment, float], Finding | None]
 
 
 def _rules(deployment: Deployment) -> Sequence[_Rule]:
-    """Those of the runtime; another execution provider has layouts of its own, and no rules here."""
+    """The rules for the runtime; other execution providers have other layouts, and no rules here."""
     return _RULES.get((deployment.runtime, PRECISIONS[deployment.precision].quantized), ())
 
 

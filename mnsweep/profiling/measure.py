@@ -1,8 +1,8 @@
-"""Where one cell's time goes, and what this machine could do: `mnsweep profile`.
+"""`mnsweep profile`: measure where the time of one cell goes, and the peak and bandwidth of this machine.
 
-The runtime's own profiler says what each operator takes; it disturbs what it watches, so the cell is timed without
-it as well, in blocks that take turns with matrix products. The fastest of those is the machine's peak: a roof is what a
-machine can do, where a latency is what it mostly does.
+The runtime's profiler times each operator, but slows the run down. The cell is therefore also timed without the profiler,
+in blocks interleaved with matrix products. The fastest product gives the machine's peak: a roof is the best that the machine
+can do, whereas a latency is typical.
 """
 
 from collections.abc import Sequence
@@ -26,17 +26,17 @@ from mnsweep.worker.proxy import CellError, NewWorker, Worker, WorkerLostError
 from mnsweep.worker.timing import Timing
 
 ROUNDS = 5
-CELL_RUNS, PRODUCT_RUNS, BLOCK_MS = 5, 1, 20.0  # at least, in a block; a product takes tens of milliseconds
-PROFILED_MS, PROFILED_RUNS = 100.0, (5, 200)  # of each round; at least and at most
-SECONDS = 10  # or so, of everything
+CELL_RUNS, PRODUCT_RUNS, BLOCK_MS = 5, 1, 20.0  # minimum runs and time of a block; a product takes tens of ms
+PROFILED_MS, PROFILED_RUNS = 100.0, (5, 200)  # in each round; (minimum, maximum) runs
+SECONDS = 10  # approximate total time
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A row for each deployed layer and one for the rest, the roofs above them, and what is worth changing.
+    """A row for each deployed layer and one for all other operators, the machine's roofs, and the findings.
 
-    `latency_ms` is without the profiler, per batch. `channels` are the deployed ones by logical ones, where they differ.
-    `disturbed_blocks` of all `blocks` were timed while something else took the CPU.
+    `latency_ms` is per batch and without the profiler. `channels` is the resolved padding: deployed channel counts by logical
+    ones, where they differ. `disturbed_blocks` of all `blocks` were timed while something else took the CPU.
     """
 
     cell: Cell
@@ -52,28 +52,28 @@ class Profile:
 
     @property
     def profiled_ms(self) -> float:
-        """All that the runtime's profiler accounts for."""
+        """Milliseconds of all operators, by the runtime's profiler."""
         return sum(row.ms for row in self.rows)
 
     @property
     def rate_unit(self) -> str:
-        """What its rates are in: integer operations are no floating-point ones."""
+        """The unit of rates: GOP/s for int8, because integer operations are not FLOPs, otherwise GFLOP/s."""
         return "GOP/s" if PRECISIONS[self.cell.deployment.precision].quantized else "GFLOP/s"
 
     @property
     def gflops(self) -> float:
-        """10⁹ operations in a second of all deployed mult-adds, at the latency without the profiler."""
+        """Overall rate of the deployed network in 10⁹ operations per second, at the latency without the profiler."""
         return sum(row.flops for row in self.rows) / (1e6 * self.latency_ms)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The rows by kind, with the shares of the logical network."""
+        """The rows summed by kind, with the shares of the logical network."""
         return kinds(self.rows, expand(self.cell.design))
 
 
 @dataclass(slots=True)
 class _Taken:
-    """What a worker measured: blocks of the cell and of each product, operators of each round, bytes per second."""
+    """Measurements of a worker: blocks of the cell and of each product, operators of each round, bytes per second."""
 
     cell: list[Timing]
     products: dict[str, list[Timing]]
@@ -82,9 +82,9 @@ class _Taken:
 
 
 def profile(cell: Cell, machine: Machine, new_worker: NewWorker) -> Profile:
-    """Measure where the time of `cell` goes on this `machine`; about ten seconds.
+    """Measure where the time of `cell` goes on this `machine`. Takes about ten seconds.
 
-    Raises `UnavailableError` where the cell does not run here.
+    Raises `UnavailableError` if the cell does not run here.
     """
     prepared = Prepared(weight_bits=machine.int8_weight_bits)
     prepare(prepared, [cell], new_worker)
@@ -120,7 +120,7 @@ def _profile_of(cell: Cell, machine: Machine, prepared: Prepared, taken: _Taken)
 def _measured(new_worker: NewWorker, cell: Cell, model: bytes) -> _Taken:
     try:
         return _measure(new_worker, cell, model, FORMS)
-    except WorkerLostError:  # a product that ends the process must not hide the cell
+    except WorkerLostError:  # a product may have crashed the process: profile the cell without products
         return _measure(new_worker, cell, model, ())
 
 
@@ -141,7 +141,7 @@ def _measure(new_worker: NewWorker, cell: Cell, model: bytes, forms: Sequence[st
 
 
 def _opens(worker: Worker, form: str, cell: Cell) -> bool:
-    """Whether the runtime takes the product: where it does not, the peak is another form's, or unknown."""
+    """Whether the runtime accepts the product; if not, the peak comes from the other form, or is unknown."""
     try:
         worker.open(form, build_product(form, PRECISIONS[cell.deployment.precision].quantized), cell.deployment)
     except WorkerLostError:
@@ -156,18 +156,18 @@ def _bandwidth(worker: Worker, threads: int) -> float | None:
         return worker.bandwidth(threads)
     except WorkerLostError:
         raise
-    except CellError:  # no memory for the copies
+    except CellError:  # not enough memory for the copies
         return None
 
 
 def _ms(blocks: Sequence[Timing]) -> float:
-    """The median of the blocks that nothing disturbed, where there are any."""
+    """Median in ms of the undisturbed blocks, or of all blocks if every one was disturbed."""
     quiet = [block for block in blocks if not block.disturbed] or blocks
     return median(median(block.samples_ns) for block in quiet) / 1e6
 
 
 def _typical(rounds: Sequence[Sequence[NodeTime]]) -> list[Operator]:
-    """Each operator once, with the median of its rounds: one that was disturbed leaves no trace."""
+    """Each operator once, with its median over rounds, so that one disturbed round has no effect."""
     times: dict[NodeTime, list[float]] = {}
     for node in (node for nodes in rounds for node in nodes):
         times.setdefault(replace(node, ns=0.0), []).append(node.ns)

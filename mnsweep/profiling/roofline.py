@@ -1,9 +1,8 @@
-"""Where the time of a run went, layer by layer, and how near each is to the machine's two roofs.
+"""Roofline model: the time of each layer, and how close its rate is to the machine's two roofs.
 
-No layer computes faster than the machine multiplies (peak), nor faster than memory brings what it multiplies (bandwidth ×
-operations per byte): the lower of the two is its roof. Source: Williams, Waterman and Patterson 2009, "Roofline". Bytes are
-each feature map that a layer reads or writes and its weights, once; one that a cache still holds costs less, so that a layer
-may reach more than its memory roof.
+A layer's rate is limited by the machine's peak rate, and by memory bandwidth × the layer's operations per byte. The lower of
+the two is the layer's roof. Source: Williams, Waterman and Patterson 2009, "Roofline". Bytes count the weights, and each
+feature map that a layer reads or writes, once. Data still in a cache costs less, so a layer may exceed its memory roof.
 """
 
 import re
@@ -16,66 +15,66 @@ from mnsweep.arch.cost import layer_mult_adds, layer_params
 from mnsweep.arch.expand import Layer
 from mnsweep.names import PRECISIONS
 
-OUTPUTS = ("logits", "probabilities", "embedding", "detections")  # what OpenVINO calls the operator that writes one
-OTHER = "other"  # a row of its own for what no layer does: changes of layout and of precision
+OUTPUTS = ("logits", "probabilities", "embedding", "detections")  # OpenVINO's names for operators that write an output
+OTHER = "other"  # the row for operators that belong to no layer: changes of layout and of precision
 _MOVES = ("Reorder", "Transpose", "Quantize", "Dequantize", "Flatten", "Reshape", "Convert", "Cast")
 _MOVED = re.compile(r"\.(flat|quantize|dequantize)\b")
 
 
 class Operator(Protocol):
-    """One operator that ran, in the runtime's own words, and nanoseconds a run: `mnsweep.worker.base.NodeTime`."""
+    """One operator that ran, as the runtime names it, with nanoseconds per run: `mnsweep.worker.base.NodeTime`."""
 
     @property
     def name(self) -> str:
-        """What the runtime calls this operator of the graph."""
+        """The runtime's name for this operator of the graph."""
         ...
 
     @property
     def op(self) -> str:
-        """What kind of operator it is."""
+        """The type of operator, e.g. `Conv`."""
         ...
 
     @property
     def implementation(self) -> str:
-        """Which kernel or layout ran; empty where the runtime does not tell."""
+        """The kernel or layout that ran; empty if the runtime does not report it."""
         ...
 
     @property
     def ns(self) -> float:
-        """Nanoseconds in a run."""
+        """Nanoseconds per run."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """What the machine can do: operations (2 for a mult-add) and bytes, 10⁹ in a second; None where it is not known."""
+    """The machine's limits: 10⁹ operations per second (2 for each mult-add) and GB per second; None if unknown."""
 
     peak_gflops: float | None
     bandwidth_gb_per_s: float | None
 
     @property
     def ridge(self) -> float | None:
-        """Operations per byte from which on the peak is the lower roof."""
+        """Operations per byte above which the peak is the lower roof; None if a limit is unknown."""
         if self.peak_gflops is None or self.bandwidth_gb_per_s is None:
             return None
         return self.peak_gflops / self.bandwidth_gb_per_s
 
     def gflops(self, intensity: float) -> float | None:
-        """The most that is possible at so many operations per byte."""
+        """The roof, in 10⁹ operations per second, at `intensity` operations per byte; None if a limit is unknown."""
         if self.peak_gflops is None or self.bandwidth_gb_per_s is None:
             return None
         return min(self.peak_gflops, self.bandwidth_gb_per_s * intensity)
 
     def bound(self, intensity: float) -> str | None:
-        """`compute` or `memory`, whichever is the lower roof there."""
+        """The lower roof at `intensity` operations per byte: `compute` or `memory`; None if a limit is unknown."""
         return None if self.ridge is None else "compute" if intensity >= self.ridge else "memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer as deployed, a row of the profile: what it takes in one run, and what it does in it.
+    """One row of the profile: a deployed layer, with its time and its work in one run.
 
-    `mult_adds` is per image; `flops` and `moved_bytes` are of the whole batch. The row `other` does no mult-adds.
+    `mult_adds` is per image; `ms`, `flops` and `moved_bytes` are for the whole batch. The row `other` has no mult-adds.
     """
 
     name: str
@@ -88,31 +87,31 @@ class Row:
 
     @property
     def gflops(self) -> float | None:
-        """10⁹ operations in a second; None for a row that multiplies nothing, or that no operator ran for."""
+        """Rate in 10⁹ operations per second; None for a row without mult-adds or without measured time."""
         return self.flops / (1e6 * self.ms) if self.flops and self.ms else None
 
     @property
     def intensity(self) -> float | None:
-        """Operations per byte; None for a row that multiplies nothing."""
+        """Operations per byte; None for a row without mult-adds."""
         return self.flops / self.moved_bytes if self.flops else None
 
     def bound(self, roof: Roof) -> str | None:
-        """What is the lower roof for this row: `compute` or `memory`."""
+        """The lower roof for this row: `compute` or `memory`; None if unknown or without mult-adds."""
         return None if self.intensity is None else roof.bound(self.intensity)
 
     def peak_pct(self, roof: Roof) -> float | None:
-        """Its rate, in % of the peak."""
+        """The row's rate, in % of the peak."""
         return None if self.gflops is None or not roof.peak_gflops else 100 * self.gflops / roof.peak_gflops
 
     def roof_pct(self, roof: Roof) -> float | None:
-        """Its rate, in % of its roof."""
+        """The row's rate, in % of the row's roof."""
         highest = None if self.intensity is None else roof.gflops(self.intensity)
         return None if self.gflops is None or not highest else 100 * self.gflops / highest
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """All rows of one kind: time as deployed, beside shares of the logical network as in the paper's Table 2."""
+    """All rows of one kind: time of the deployed layers, and shares of the logical network as in the paper's Table 2."""
 
     name: str
     ms: float
@@ -123,7 +122,7 @@ class Kind:
 
 
 def rows(layers: Sequence[Layer], operators: Sequence[Operator], precision: str, batch: int = 1) -> tuple[Row, ...]:
-    """A row for each of the deployed `layers`, in their order, and one for all operators that belong to none."""
+    """One row for each of the deployed `layers`, in their order, and one for all operators that belong to no layer."""
     names = [layer.name for layer in layers]
     of_layer: dict[str | None, list[Operator]] = {}
     for operator in operators:
@@ -134,9 +133,9 @@ def rows(layers: Sequence[Layer], operators: Sequence[Operator], precision: str,
 
 
 def layer_of(operator: Operator, names: Collection[str]) -> str | None:
-    """The layer that an operator belongs to: runtimes name it after the layer, and add to that what they did to it.
+    """The layer that an operator belongs to. Runtimes name an operator after its layer, sometimes with a suffix.
 
-    None for what only moves or converts feature maps, whatever layer it stands beside.
+    None for operators that only move or convert feature maps, whichever layer they are next to.
     """
     if operator.op.startswith(_MOVES) or _MOVED.search(operator.name):
         return None
@@ -147,14 +146,14 @@ def layer_of(operator: Operator, names: Collection[str]) -> str | None:
 
 
 def layer_bytes(layer: Layer, precision: str, batch: int) -> int:
-    """Bytes of the feature maps that a layer reads and writes, for the whole batch, and of its weights, without biases."""
-    read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it takes a few pixels here and there
+    """Bytes of the feature maps that a layer reads and writes, for the whole batch, plus its weights without biases."""
+    read = 0 if layer.op == "roi_align" else layer.in_channels * layer.in_size**2  # it reads only a few pixels
     values = layer.repeats * read + layer.values
     return PRECISIONS[precision].item_bytes * (batch * values + layer.weights)
 
 
 def kinds(timed: Sequence[Row], logical: Sequence[Layer]) -> tuple[Kind, ...]:
-    """The rows drawn together by kind, in the order in which kinds appear; shares of work are of the `logical` layers."""
+    """The rows summed by kind, in order of first appearance; shares of work are those of the `logical` layers."""
     names = dict.fromkeys(row.kind for row in timed)
     return tuple(_kind(name, timed, logical) for name in names)
 
@@ -174,7 +173,7 @@ def _kind(name: str, timed: Sequence[Row], logical: Sequence[Layer]) -> Kind:
 
 
 def in_words(names: Sequence[str]) -> str:
-    """Names with their numbers drawn together, each kind once.
+    """Layer names as text, with runs of numbers as ranges and each kind once.
 
     >>> in_words(["stem", "depthwise1", "pointwise1", "depthwise2", "depthwise3", "depthwise13"])
     'stem, depthwise1–3, depthwise13, pointwise1'
@@ -187,7 +186,7 @@ def in_words(names: Sequence[str]) -> str:
 
 
 def _spans(numbers: Sequence[str]) -> list[str]:
-    """`["1", "2", "3", "13"]` as `["1–3", "13"]`; what is no number stays."""
+    """`["1", "2", "3", "13"]` as `["1–3", "13"]`; unchanged if any name has no number."""
     if not all(numbers):
         return list(numbers)
     runs = groupby(enumerate(sorted(map(int, numbers))), key=lambda pair: pair[1] - pair[0])

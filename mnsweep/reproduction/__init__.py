@@ -1,1 +1,1 @@
-"""The paper's tables: as printed, as computed here, and the verdict."""
+"""The paper's tables: printed values, computed values and verdicts."""

@@ -1,8 +1,8 @@
-"""Every table of the paper beside ours: printed, computed, verdict.
+"""Compare every table of the paper with ours: printed value, computed value, verdict.
 
-A count matches when it rounds to the printed one, or to its neighbour by one unit of the last printed digit. Where it
-does not, the paper is wrong (erratum) or silent (assumption), and the row says by what arithmetic; such a row must
-still come to the value that its explanation names. Accuracies are quoted, never claimed. What is neither is a mismatch.
+A count matches if it rounds to the printed value, or differs from it by one unit of the last printed digit. Otherwise the
+paper is wrong (erratum) or does not specify something (assumption), and the row gives the arithmetic. The computed value
+must then match the value that the explanation names. Accuracies are quoted, never claimed. Any other row is a mismatch.
 """
 
 from dataclasses import dataclass
@@ -24,10 +24,9 @@ NO_SOFTMAX = "the network ends at the logits here: a softmax has no weights and 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One number of the paper beside ours, in `unit`; `computed` is None where nothing is computed.
+    """One value of the paper, `text` as printed, and our `computed` value in the same `unit`; None if not computed.
 
-    `text` is what was printed. `reason` says why a row is no match; `design` is the network that it is about, where it
-    is built here.
+    `reason` says why a row does not match. `design` is the row's network, or None if it is not built here.
     """
 
     table: int
@@ -42,12 +41,12 @@ class Row:
 
     @property
     def paper(self) -> float | str:
-        """What was printed, as a number where it is one."""
+        """The printed value, as a number if it is one."""
         return float(self.text) if self.unit else self.text
 
 
 def paper_tables(number: int | None = None) -> dict[int, list[Row]]:
-    """The rows of every table, or of one, by its number; raises `MnsweepError` for a table that does not exist."""
+    """The rows of every table, or of table `number`, by table number. Raises `MnsweepError` for a table that does not exist."""
     if number is not None and number not in TITLES:
         raise MnsweepError(f"`table` {number} is not in the paper", f"choose from {min(TITLES)} to {max(TITLES)}")
     wanted = TITLES if number is None else (number,)
@@ -59,7 +58,7 @@ def _note(row: Printed) -> Erratum | None:
 
 
 def judge(row: Printed, ours: float | str | None, note: Erratum | None) -> Row:
-    """A printed row with our value and the verdict; `note` is its explanation, where there is one."""
+    """Compare a printed row with our value; `note` explains a known difference, if there is one."""
     verdict, reason = _verdict(row, ours, note)
     return Row(
         table=row.table,
@@ -88,7 +87,7 @@ def _verdict(row: Printed, ours: float | str | None, note: Erratum | None) -> tu
 
 
 def matches(ours: float | str, text: str) -> bool:
-    """Whether a number rounds to the one in `text` within one unit of its last digit; a shape is equal.
+    """Whether a number rounds to that in `text` within one unit of its last digit; shapes must be equal.
 
     >>> matches(568.74, "569"), matches(1.3316, "1.32"), matches(106.1, "108")
     (True, True, False)
@@ -100,5 +99,5 @@ def matches(ours: float | str, text: str) -> bool:
 
 
 def decimals(text: str) -> int:
-    """Digits behind the point of a printed number."""
+    """Number of digits after the decimal point of a printed number."""
     return len(text.partition(".")[2])

@@ -1,8 +1,8 @@
-"""What the paper prints, row by row, and where it is wrong or silent: data that travels with the package.
+"""The paper's printed values, row by row, and their known errors and omissions: data files in the package.
 
 `data/paper_tables.csv` holds Tables 1 to 14 as printed, errors included (`11-text` is the paragraph beside Table 11).
-`data/paper_errata.csv` has a line for each number that our networks do not reproduce: `value` is what they have
-instead, `reason` the arithmetic that leads from it to the printed one, or says that nothing does.
+`data/paper_errata.csv` has a line for each number that our networks do not reproduce. `value` is our value; `reason` gives the
+arithmetic that explains the printed one, or says that none does.
 """
 
 import csv
@@ -44,7 +44,7 @@ class Printed:
 
 @dataclass(frozen=True, slots=True)
 class Erratum:
-    """Why a printed number is not ours: `verdict` is erratum or assumption, `value` what ours is, in the row's unit."""
+    """Why a printed value differs from ours: `verdict` is erratum or assumption, `value` is ours in the row's unit."""
 
     id: str
     verdict: str

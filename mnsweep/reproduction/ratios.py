@@ -1,4 +1,4 @@
-"""What the paper's ratios of work come to in measured time."""
+"""The paper's ratios of mult-adds, compared with ratios of measured latency."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mnsweep.result import Result
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """How many times less `model` takes than `against`: of mult-adds as printed and as counted, and of measured time."""
+    """`against` divided by `model`: mult-adds as printed, mult-adds as counted, and measured latency; None if unknown."""
 
     model: str
     against: str
@@ -24,19 +24,22 @@ class Ratio:
 
 
 def cells(rows: Iterable[Row]) -> tuple[Cell, ...]:
-    """Every network that the rows are about, once, the largest file first: fp32, on one thread."""
+    """A cell for every network in the rows, each once, most params first: fp32, one thread."""
     designs = dict.fromkeys(row.design for row in rows if row.design is not None)
     return tuple(Cell(design) for design in sorted(designs, key=lambda design: -deployed_cost(design).params))
 
 
 def by_design(rows: Iterable[Row], results: Iterable[Result]) -> dict[Design, Result]:
-    """What was measured of the networks of `rows`."""
+    """The measured results of the networks in `rows`."""
     by_cell = {result.cell: result for result in results if result.latency_p50_ms is not None}
     return {cell.design: by_cell[cell.id] for cell in cells(rows) if cell.id in by_cell}
 
 
 def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio]:
-    """Of one table: its MobileNets against each other network, or, where it has no other, all against the heaviest."""
+    """Ratios of one table: each MobileNet against each other network.
+
+    A table with only MobileNets, or without any, has each network against the one with the most mult-adds.
+    """
     counted = [
         _Counted(
             model=row.model,
@@ -61,7 +64,7 @@ def ratios(rows: Sequence[Row], measured: Mapping[Design, Result]) -> list[Ratio
 
 
 class _Counted(NamedTuple):
-    """One network of a table: its work as printed and as counted, and its latency."""
+    """One network of a table: mult-adds as printed and as counted, and latency in ms."""
 
     model: str
     printed: float | None
@@ -71,7 +74,7 @@ class _Counted(NamedTuple):
 
 
 def _printed(row: Row) -> float | None:
-    return float(row.text) * UNITS[row.unit] if row.unit in UNITS else None  # an erratum in the unit gives no ratio
+    return float(row.text) * UNITS[row.unit] if row.unit in UNITS else None  # a unit that the paper misprints gives no ratio
 
 
 def _latency_ms(result: Result | None) -> float | None:

@@ -1,1 +1,1 @@
-"""A sweep on disk, and everything that follows from it."""
+"""A sweep on disk, and everything derived from it."""

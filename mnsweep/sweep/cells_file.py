@@ -21,7 +21,7 @@ _REBUILD = "recreate it with 'mnsweep rebuild'"
 
 
 def to_csv(results: Iterable[Result]) -> str:
-    """`cells.csv`: the columns of `Result`, then the schema version; an unknown value is empty."""
+    """Write `cells.csv`: the columns of `Result`, then the schema version; an unknown value is empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*COLUMNS, _VERSION])
@@ -35,10 +35,10 @@ def _text(value: object) -> str:
 
 
 def from_csv(text: str, source: object) -> list[Result]:
-    """The results that `to_csv` wrote; columns that this version does not know are skipped.
+    """Read the results that `to_csv` wrote; columns that this version does not know are ignored.
 
-    Raises `StoreError`, which names `source` and the line: for a missing column or value, a value of another type, a number
-    that is not finite, settings that describe no cell, and a cell whose id is not the one of its settings.
+    Raises `StoreError`, which names `source` and the line, for a missing column or value, a value of the wrong type, a number
+    that is not finite, settings that describe no valid cell, and a cell id that does not match its settings.
     """
     rows = csv.reader(io.StringIO(text), strict=True)
     try:
@@ -103,6 +103,6 @@ def _check_cell(result: Result) -> None:
 
 
 def to_document(results: Iterable[Result], **about: object) -> str:
-    """One JSON document: schema version, what the caller says about the cells, and the cells."""
+    """One JSON document: the schema version, the caller's fields `about` the cells, and the cells."""
     document = {_VERSION: SCHEMA_VERSION, **about, "cells": [asdict(result) for result in results]}
     return json.dumps(document, indent=2, allow_nan=False)

@@ -1,4 +1,4 @@
-"""What paper says of a cell: counts, and published accuracies. Standard library alone: counting starts at once."""
+"""Counts and published accuracies of cells. Imports only the standard library, so that `count` starts fast."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,19 +11,19 @@ from mnsweep.cell import Cell
 from mnsweep.counting import deployed_cost
 from mnsweep.result import UNPADDED, Result
 
-PCT_DIGITS = 4  # a hundredth of the last digit that anyone quotes
+PCT_DIGITS = 4  # a hundredth of the last digit that is usually quoted
 
 
 def count_table(cells: Sequence[Cell], quality_source: str, channels: Mapping[str, Channels] | None = None) -> list[Result]:
-    """What paper says of every cell: counts, and the accuracy that `quality_source` printed.
+    """Results with the counts of every cell, and the accuracy that `quality_source` published.
 
-    `channels` says by cell id what padding came to; where `auto` is not found out, the unpadded network is counted.
+    `channels` is the resolved padding by cell id. If `auto` is unresolved for a cell, its unpadded network is counted.
     """
     return [_counted(cell, quality_source, (channels or {}).get(cell.id)) for cell in cells]
 
 
 def layer_rows(cell: Cell) -> list[dict[str, int | str]]:
-    """One design layer by layer: shapes in channels and pixels, counts per image, activations in fp32."""
+    """One row per layer of the logical network: channels, sizes in pixels, counts per image, activation bytes in fp32."""
     return [
         {
             "name": layer.name,
@@ -66,7 +66,7 @@ def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> Resu
 
 
 def quality_columns(known: tuple[Quality | None, float | None] | None) -> dict[str, Any]:
-    """The columns of a quality, with its standard deviation in points where it is predicted; none where it is unknown."""
+    """The columns for (quality, standard deviation in points if it is predicted); none if the quality is unknown."""
     quality, deviation = known or (None, None)
     if quality is None:
         return {}
@@ -80,5 +80,5 @@ def quality_columns(known: tuple[Quality | None, float | None] | None) -> dict[s
 
 
 def rounded(value: float | None, digits: int) -> float | None:
-    """The value with that many digits; None stays None."""
+    """The value rounded to `digits` decimal places; None stays None."""
     return None if value is None else round(value, digits)

@@ -1,6 +1,6 @@
-"""Everything that follows from what was measured: the table, the latency models and predictions, the plots.
+"""Everything derived from the measurements: the table, the latency models and predictions, and the plots.
 
-All of it can be made again from `blocks.jsonl`, `sweep.toml` and `machine.json`, byte for byte: `derive` is the only reader.
+All of it can be recreated byte for byte from `blocks.jsonl`, `sweep.toml` and `machine.json`: `derive` reads nothing else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,9 +29,10 @@ from mnsweep.sweep.table import measured_table, with_predictions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A sweep after a run: its results, where they are, and what is known of it.
+    """A sweep after a run: its folder, its results, and the knowledge from its records.
 
-    Where it predicts: each measured cell beside its prediction, and what that says of the models.
+    If the sweep predicts, `checks` compare measured cells with their predictions; `verification` and `validation` summarize
+    the errors on verified and on held-out cells.
     """
 
     folder: SweepFolder
@@ -43,22 +44,22 @@ class Outcome:
 
     @property
     def failures(self) -> Mapping[str, str]:
-        """The cells of the sweep that failed, with the reason."""
+        """The reason of each cell of the sweep that failed, by cell id."""
         return self.known.failures
 
     @property
     def errors(self) -> Errors:
-        """Leave-one-out errors of the models, all together; there must be one."""
+        """Leave-one-out errors of all models together; requires at least one model."""
         return Errors.of(np.expm1(-np.concatenate([model.missed for model in self.known.models.values()])))
 
 
 def read(folder: SweepFolder) -> Knowledge:
-    """What is known of the sweep in `folder`."""
+    """Read a sweep and its records from `folder`."""
     return understand(parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP), folder.read())
 
 
 def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
-    """The rows of `cells.csv`."""
+    """The rows of `cells.csv`, one for each cell."""
     sweep = known.sweep
     table = measured_table(sweep.cells, known.estimates, sweep.quality_source, known.channels)
     results = with_warnings(table, machine)
@@ -99,7 +100,7 @@ def derive(folder: SweepFolder) -> Outcome:
 
 
 def _plots(known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]) -> Mapping[str, bytes]:
-    """Every picture of the sweep, by the name of its file."""
+    """Every plot of the sweep, by file name."""
     text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots = pareto_plot(results, text) | mult_adds_plot(measured, text) | cliffs_plot(measured, text)

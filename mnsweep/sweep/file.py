@@ -1,12 +1,12 @@
-"""Sweep files: what to sweep, in TOML, with the names of the flags as keys.
+"""Sweep files: the cells of a sweep in TOML, with the names of the flags as keys.
 
 name = "paper"
 alpha = [0.25, 0.5, 0.75, 1.0]      # a list, a number, or a range as a string: "0.25:1.0:0.05"
 res = "128,160,192,224"
-designs = [[0.33, 200]]             # single designs beside the axes
+designs = [[0.33, 200]]             # single designs, in addition to the axes
 cells = ["a0.25_r96_t2"]            # single cells, by their ids
-[prediction]                        # predict what is not measured
-extrapolate = false                 # accuracies beyond the range of the source too
+[prediction]                        # predict unmeasured cells
+extrapolate = false                 # true: also predict accuracies beyond the range of the source
 """
 
 import re
@@ -32,8 +32,8 @@ SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Cells of the sweep that are not measured are predicted.
 
-    `extrapolate` predicts accuracies beyond the range of their source as well. Cells `verified` were measured because they
-    were predicted to be on the frontier. No model is fitted to the cells `held_out`, so that they can tell how good it is.
+    With `extrapolate`, accuracies beyond the range of their source are predicted too. Cells `verified` were measured because
+    they were predicted to be on the frontier. No model is fitted to cells `held_out`, so that they can validate the models.
     """
 
     extrapolate: bool = False
@@ -43,7 +43,7 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A named set of cells, in order, each once; with a `prediction`, not all of them need be measured."""
+    """A named set of cells, in order, each once; with a `prediction`, unmeasured cells are predicted."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -59,7 +59,7 @@ class Sweep:
 
 
 class _Beside(msgspec.Struct, frozen=True):
-    """What a sweep file may hold beside the settings of a `Space`."""
+    """Keys of a sweep file in addition to the settings of a `Space`."""
 
     schema_version: int = SCHEMA_VERSION
     name: str | None = None
@@ -72,14 +72,14 @@ class _Beside(msgspec.Struct, frozen=True):
 _SETTINGS: list[tuple[str, Any, Any]] = [
     (name, hint | msgspec.UnsetType, msgspec.UNSET) for name, hint in get_type_hints(Space).items() if name in SPACE_KEYS
 ]
-# The keys of a sweep file: a setting that is added to `Space` is a key as well.
+# The keys of a sweep file: any setting added to `Space` becomes a key.
 _File: Any = msgspec.defstruct("_File", _SETTINGS, bases=(_Beside,), frozen=True, kw_only=True, forbid_unknown_fields=True)
 KEYS = tuple(sorted(_File.__struct_fields__, key=lambda name: name in SPACE_KEYS))
 _OF_DESIGNS = tuple(f.name for f in fields(Design) if f.name not in ("alpha", "resolution"))
 
 
 def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
-    """The sweep in a file; raises `MnsweepError` that names the file, as `parse_sweep` does."""
+    """Read a sweep file. Raises `MnsweepError`, which names the file, as `parse_sweep` does."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -90,10 +90,9 @@ def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | N
 
 
 def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
-    """The sweep that `text` describes; its name is the file's unless it says otherwise.
+    """The sweep that `text` describes; the name defaults to the stem of `path`.
 
-    Raises `MnsweepError` that names `path` and the key on TOML that does not parse, an unknown key,
-    a wrong type or a bad value.
+    Raises `MnsweepError`, which names `path` and the key, for invalid TOML, an unknown key, a wrong type or a bad value.
     """
     try:
         content = tomllib.loads(text)
@@ -106,7 +105,7 @@ def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_thre
 
 
 def _checked(content: Mapping[str, Any]) -> Any:
-    """The content with known keys and the right types."""
+    """The content, checked to have only known keys and the right types."""
     if (version := content.get("schema_version", SCHEMA_VERSION)) != SCHEMA_VERSION:
         raise MnsweepError(f"schema_version {version!r} is not the {SCHEMA_VERSION} that this mnsweep reads", "upgrade mnsweep")
     if unknown := [key for key in content if key not in KEYS]:
@@ -136,7 +135,7 @@ def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], 
 
 
 def write_sweep(sweep: Sweep) -> str:
-    """The resolved sweep as TOML, cell by cell: a sweep file that reads back to the same sweep."""
+    """The resolved sweep as TOML, with every cell listed; `parse_sweep` reads back the same sweep."""
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": sweep.name,

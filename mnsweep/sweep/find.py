@@ -1,4 +1,4 @@
-"""Where things are: the results of a sweep on this machine, and sweep files."""
+"""Find the results of a sweep on this machine, and sweep files."""
 
 import os
 from collections.abc import Callable
@@ -18,8 +18,8 @@ def results_dir_or_default(results_dir: str | Path | None) -> Path:
 def find_results(results_dir: Path, machine_key: str, name: str | None = None) -> SweepFolder:
     """The folder of sweep `name` on this machine, or of its newest sweep.
 
-    `name` may be a path to the folder of any machine. Committed reference runs lie a level deeper and
-    are found by name alone. Raises `StoreError` that says what to run when there is none.
+    `name` may be a path to the folder of any machine. Committed reference runs are one level deeper, and are found only by
+    name. If there is no such folder, raises `StoreError`, which says what to run.
     """
     return _newest(results_dir, machine_key) if name is None else _named(results_dir, machine_key, name)
 
@@ -47,12 +47,12 @@ def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
 
 
 def is_file(path: Path) -> bool:
-    """Whether `path` is a file; a name that no file system takes is none."""
+    """Whether `path` is a file; False for a name that is not valid on the file system."""
     return _holds(path.is_file)
 
 
 def is_directory(path: Path) -> bool:
-    """Whether `path` is a folder; a name that no file system takes is none."""
+    """Whether `path` is a folder; False for a name that is not valid on the file system."""
     return _holds(path.is_dir)
 
 
@@ -64,9 +64,9 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def find_sweep_file(name: str, results_dir: Path) -> Path:
-    """The sweep file that `name` stands for: a path, or a name in ./sweeps, in the package or among the results.
+    """The sweep file for `name`: a path, or a name in ./sweeps, in the package or among the results.
 
-    Raises `MnsweepError` that says where it looked.
+    If there is none, raises `MnsweepError`, which says where it looked.
     """
     if name.endswith(".toml") or "/" in name or "\\" in name:
         if is_file(Path(name)):
@@ -84,6 +84,6 @@ def find_sweep_file(name: str, results_dir: Path) -> Path:
 
 
 def bundled_folders() -> list[Path]:
-    """Where the package's own sweep files are: inside an installed wheel, beside the package in a checkout."""
+    """Folders of the package's sweep files: inside the package in a wheel, next to it in a checkout."""
     package = Path(str(files("mnsweep")))
     return [folder for folder in (package / "sweeps", package.parent / "sweeps") if folder.is_dir()]

@@ -1,4 +1,4 @@
-"""What the records of a sweep say: latencies, failures, padding, latency models. Pure: nothing is read or written."""
+"""Latencies, failures, padding and latency models from the records of a sweep. Pure: reads and writes no files."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from mnsweep.sweep.file import Prediction, Sweep
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knowledge:
-    """What is known of a sweep.
+    """The current knowledge of a sweep.
 
-    `fit` has an estimate of every measured cell and how far the machine's speed moved. `failures` are the cells of the
-    sweep that failed, with the reason; `channels` the resolved padding of every cell, as far as it is known; `models`,
-    where the sweep predicts, a latency model of each deployment with enough measured cells.
+    `fit` has an estimate for every measured cell, and how far the machine's speed moved. By cell id, `failures` gives the
+    reason of each cell that failed, and `channels` the resolved padding of each cell where it is known. If the sweep
+    predicts, `models` has a latency model for each deployment with enough measured cells.
     """
 
     sweep: Sweep
@@ -31,7 +31,7 @@ class Knowledge:
 
     @property
     def estimates(self) -> Mapping[str, Estimate]:
-        """An estimate of every measured cell, by its id."""
+        """The estimate of every measured cell, by cell id."""
         return self.fit.estimates
 
     @property
@@ -41,12 +41,12 @@ class Knowledge:
 
     @property
     def latency_ms(self) -> dict[str, float]:
-        """Median latency of every measured cell, by its id."""
+        """Median latency of every measured cell, in milliseconds per batch, by cell id."""
         return {cell: estimate.p50_ms for cell, estimate in self.fit.estimates.items()}
 
     @property
     def prediction(self) -> Prediction:
-        """What the sweep says of predictions; the default where it says nothing."""
+        """The sweep's prediction settings, or the defaults if it has none."""
         return self.sweep.prediction or Prediction()
 
     def cells(self, ids: Collection[str]) -> list[Cell]:
@@ -55,11 +55,14 @@ class Knowledge:
         return [cell for cell in self.sweep.cells if cell.id in wanted]
 
     def was_tried(self, cell: Cell) -> bool:
-        """Whether it was measured, or could not be."""
+        """Whether the cell was measured or has failed."""
         return cell.id in self.estimates or cell.id in self.failures
 
     def verification(self, qualities: Mapping[str, float]) -> Verification | None:
-        """What was predicted of the cells that were verified, from the other cells, against what is known with them."""
+        """Compare predictions for the verified cells with what is known now; None if no verified cell can be compared.
+
+        The predictions come from models fitted without the verified and held-out cells. `qualities` are in percent, by cell id.
+        """
         apart = {*self.prediction.verified, *self.prediction.held_out}
         latency_ms = self.latency_ms
         of_others = {key: ms for key, ms in latency_ms.items() if key not in apart}
@@ -71,7 +74,7 @@ class Knowledge:
 
 
 def understand(sweep: Sweep, records: Records) -> Knowledge:
-    """What the records say of the sweep."""
+    """Estimate latencies, resolve padding, and fit the models, from the records of the sweep."""
     kept = {cell: from_text(text) for cell, text in records.padding.items()}
     channels = deployed_channels(sweep.cells, kept, records.probes)
     fitted = fit(records.blocks)

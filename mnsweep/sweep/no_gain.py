@@ -1,4 +1,4 @@
-"""Deployments that gain nothing, found among their twins in one sweep, with the likely reason."""
+"""Warnings for deployments that gain nothing over their twins in the same sweep, with the likely reason."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -14,9 +14,10 @@ _SETTINGS = [f.name for part in (Design, Deployment) for f in fields(part)]
 
 
 def with_warnings(results: Sequence[Result], machine: Machine) -> list[Result]:
-    """The results, each with a warning where a twin that differs in one setting alone is faster.
+    """The results, with a warning on each cell whose twin, which differs in only one setting, is faster.
 
-    An int8 cell is held against fp32, a padded one against the unpadded; within their intervals no one is faster.
+    An int8 cell is compared with fp32, and a padded cell with the unpadded one. A difference within the two intervals gives
+    no warning.
     """
     by_settings = {_key(r): r for r in results if r.latency_p50_ms is not None}
     return [replace(r, warning=_warning(r, by_settings, machine)) for r in results]
@@ -39,7 +40,7 @@ def _warning(result: Result, by_settings: dict[tuple[object, ...], Result], mach
 
 
 def _slower(result: Result, twin: Result | None) -> float | None:
-    """How many times as long as its twin, where that is beyond both intervals; None where it is not."""
+    """The ratio of latencies, result over twin, if the result is slower by more than both intervals; otherwise None."""
     if twin is None or result.latency_p50_ms is None or twin.latency_p50_ms is None:
         return None
     ratio = result.latency_p50_ms / twin.latency_p50_ms
@@ -48,7 +49,7 @@ def _slower(result: Result, twin: Result | None) -> float | None:
 
 
 def _has_uneven_channels(result: Result) -> bool:
-    """Whether a layer has a channel count that kernels can't block: no whole multiple of eight."""
+    """Whether any layer has a channel count that kernels can't block, i.e. not a multiple of eight."""
     layers = expand(result.design)
     return any(layer.out_channels % EVEN for layer in layers[:-1])
 

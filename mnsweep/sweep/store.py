@@ -1,7 +1,7 @@
-"""What was measured, on disk: one folder for each sweep and machine.
+"""Measurements on disk: one folder for each sweep and machine.
 
-`blocks.jsonl` is the truth. It is append-only, one fsynced line a record; all other files are derived from
-it, and replaced whole (write a temporary file, fsync, rename), so that no crash leaves half of one.
+`blocks.jsonl` is the source of truth: append-only, one line per record, each fsynced. All other files are replaced atomically
+(write a temporary file, fsync, rename), so that a crash never leaves a partial file.
 """
 
 import json
@@ -26,7 +26,7 @@ from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
-ASIDE = ".aside-"  # in the name of a folder that was set aside
+ASIDE = ".aside-"  # in the names of folders that were set aside
 
 
 class _MachineFile(msgspec.Struct):
@@ -38,14 +38,14 @@ class _MachineFile(msgspec.Struct):
     key: str = ""
 
 
-_NEEDED: dict[str, type] = {"cpu": str, "logical_cpus": int}  # of what is checked: every machine has them
+_NEEDED: dict[str, type] = {"cpu": str, "logical_cpus": int}  # checked facts that every machine has
 
 
 @dataclass(frozen=True, slots=True)
 class SweepFolder:
-    """`results/SWEEP/MACHINE`. Creates nothing until it writes.
+    """The folder `results/SWEEP/MACHINE`. It is not created before the first write.
 
-    Every method raises `StoreError`, in one line, when the disk refuses or a file is not what it should be.
+    Every method raises a one-line `StoreError` if the operating system reports an error or a file is not valid.
     """
 
     path: Path
@@ -65,7 +65,7 @@ class SweepFolder:
         return (self.path / name).exists()
 
     def read(self) -> Records:
-        """Everything recorded. A last line without its end was cut short by a crash: dropped, with a warning."""
+        """Read all records. A last line without a line end was cut short by a crash: it is left out, with a warning."""
         blocks, records, consistency = self.path / BLOCKS, Records(), Consistency()
         *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
         if torn:
@@ -81,11 +81,11 @@ class SweepFolder:
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[Record], None]]:
-        """A function that writes one record and returns when it is on the disk."""
+        """Yield a function that appends one record, and returns when it is on disk."""
         blocks = self.path / BLOCKS
         with _naming(blocks):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = open(blocks, "ab+", buffering=0, opener=_never_through_a_link)
+            file = FileIO(blocks, "a+", opener=_never_through_a_link)
         with file:
 
             def append(record: Record) -> None:
@@ -93,7 +93,7 @@ class SweepFolder:
                     if os.fstat(file.fileno()).st_nlink == 0:
                         raise StoreError(f"{blocks}: was removed during the sweep", "run the same command again")
                     line = to_line(record).encode()
-                    while line:  # a disk that fills up takes a part
+                    while line:  # a disk that is filling up may write only a part
                         line = line[file.write(line) :]
                     os.fsync(file.fileno())
 
@@ -102,7 +102,7 @@ class SweepFolder:
             yield append
 
     def read_text(self, name: str) -> str:
-        """The text of one file of the folder."""
+        """The text of one file in the folder."""
         try:
             return self._read_bytes(name).decode()
         except UnicodeDecodeError:
@@ -126,7 +126,7 @@ class SweepFolder:
         file.truncate(end)
 
     def replace(self, name: str, content: str | bytes) -> None:
-        """Put `content` in the place of one derived file, whole or not at all."""
+        """Replace one derived file with `content` atomically."""
         data = content.encode() if isinstance(content, str) else content
         with _naming(self.path / name):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ class SweepFolder:
                 raise
 
     def set_aside(self) -> Path | None:
-        """Rename the folder out of the way, with the time in its name; None where there is nothing."""
+        """Rename the folder, with the time in the new name. Returns the new path, or None if there is no folder."""
         if not self.path.exists():
             return None
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
@@ -153,14 +153,14 @@ class SweepFolder:
         return aside
 
     def check_machine(self, machine: Machine) -> None:
-        """Raise `StoreError` where the folder is another machine's."""
+        """Raise `StoreError` if the folder belongs to another machine."""
         if self.has(MACHINE) and (kept := self.read_machine()).checked != machine.checked:
             differing = [name for name in machine.checked if machine.checked[name] != kept.checked.get(name)]
             text = f"{self.path}: was measured on another machine (differs in {', '.join(differing)})"
             raise StoreError(text, "give this sweep another `name`")
 
     def write_machine(self, machine: Machine) -> None:
-        """Write `machine.json`; raise `StoreError` where the folder is another machine's."""
+        """Write `machine.json`. Raises `StoreError` if the folder belongs to another machine."""
         self.check_machine(machine)
         content: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "key": machine.key, **asdict(machine)}
         self.replace(MACHINE, json.dumps(content, indent=2) + "\n")
@@ -200,7 +200,7 @@ def _end_of_lines(file: FileIO) -> int:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what the operating system says into one line that names the path."""
+    """Turn an `OSError` into a one-line `StoreError` that names the path."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The tidy table: one result for each cell, from counts, measurements and published accuracies."""
+"""The tidy table: one result for each cell, from counts, measurements, predictions and published accuracies."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.result import MEASURED, PREDICTED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, count_table, quality_columns, rounded
 
-MS_DIGITS, RATE_DIGITS = 6, 3  # a nanosecond
+MS_DIGITS, RATE_DIGITS = 6, 3  # 1e-6 ms is a nanosecond
 
 
 def measured_table(
@@ -24,7 +24,10 @@ def measured_table(
     quality_source: str,
     channels: Mapping[str, Channels] | None = None,
 ) -> list[Result]:
-    """The same with what was measured beside it, and the frontier among the measured cells."""
+    """Results with counts, published accuracies, measured latencies, and the frontier among the measured cells.
+
+    `estimates` and `channels` (resolved padding) are keyed by cell id.
+    """
     counted = count_table(cells, quality_source, channels)
     results = [replace(r, **_latency(estimates[r.cell], r.batch)) if r.cell in estimates else r for r in counted]
     return with_frontier(results)
@@ -40,9 +43,10 @@ def with_predictions(
     quality_source: str,
     extrapolate: bool,
 ) -> list[Result]:
-    """The same with what was not measured or published predicted, for `cells`, and the frontier among all.
+    """The results, with missing latencies and accuracies of `cells` predicted, and the frontier among all results.
 
-    Like a measured one, a predicted interval has how far the machine's speed moved in it.
+    `channels` is the resolved padding by cell id. Like measured intervals, predicted ones include how far the machine's speed
+    moved. With `extrapolate`, accuracies beyond the range of `quality_source` are predicted too.
     """
     by_id = {cell.id: cell for cell in cells}
     predicted = predict(models, [by_id[r.cell] for r in results if r.latency_p50_ms is None and r.cell in by_id], channels)
@@ -67,7 +71,7 @@ def with_frontier(results: Iterable[Result]) -> list[Result]:
 
 
 def _frontier(results: Sequence[Result], counted: Sequence[bool]) -> list[bool]:
-    """Which of the counted results are on a frontier: each metric has its own, since two can't be compared."""
+    """Whether each result is on a frontier, among those `counted`. Each quality metric has a separate frontier."""
     on = [False] * len(results)
     for metric in dict.fromkeys(r.quality_metric for r in results):
         its = [r.latency_p50_ms if c and r.quality_metric == metric else None for r, c in zip(results, counted, strict=True)]

@@ -1,1 +1,1 @@
-"""The process that times, what it runs, and its parent's view of it."""
+"""The worker process that times models, the runtimes it loads, and its proxy in the parent process."""

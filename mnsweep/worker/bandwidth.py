@@ -1,18 +1,18 @@
-"""How fast memory is: a copy of arrays that no cache holds."""
+"""Measure memory bandwidth by copying arrays larger than the caches."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-COPY_BYTES = 2**27  # for each thread; several times the last cache of most machines
+COPY_BYTES = 2**27  # per thread; several times the last-level cache of most machines
 REPEATS = 5
 
 
 def bandwidth(threads: int) -> float:
-    """Bytes per second, read plus written, of the fastest of a few copies by `threads` threads at once.
+    """Bytes per second, read plus written, of the fastest of a few copies by `threads` concurrent threads.
 
-    The fastest, because a roof is what the machine can do (McCalpin's STREAM reports it in the same way).
+    The fastest copy counts, because a roof is the machine's limit (McCalpin's STREAM also reports the fastest).
     """
     sources = [np.ones(COPY_BYTES, np.uint8) for _ in range(threads)]
     targets = [np.ones(COPY_BYTES, np.uint8) for _ in range(threads)]

@@ -1,4 +1,4 @@
-"""What a runtime is: an offer, and models that run."""
+"""Interfaces of a runtime: what it offers on this machine, and sessions that run models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Run = Callable[[], None]
-PROFILED_RUNS = 3  # before and after the timed ones, so that an average is of warm runs
+PROFILED_RUNS = 3  # warm-up runs before profiling, so that averages are over warm runs
 
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """Version, and precisions that run on this machine; where there are none, `obstacle` says why and how to fix it."""
+    """A runtime's version and the precisions that run on this machine; if none do, `obstacle` says why and how to fix it."""
 
     version: str = ""
     precisions: tuple[str, ...] = ()
@@ -23,7 +23,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeTime:
-    """One operator that really runs: name, kind and implementation as the runtime calls them, and nanoseconds a run."""
+    """One operator that ran: name, type and implementation as the runtime reports them, and nanoseconds per run."""
 
     name: str
     op: str
@@ -32,50 +32,50 @@ class NodeTime:
 
 
 class Session(Protocol):
-    """A model that is ready to run, on image batches of `shape`."""
+    """A model that is ready to run on image batches of `shape`, (batch, 3, R, R)."""
 
     shape: tuple[int, ...]
 
     def outputs(self, images: Array) -> dict[str, Array]:
-        """The outputs for one batch of float32 images (batch, 3, R, R), by name."""
+        """The outputs by name for one batch of float32 images (batch, 3, R, R)."""
         ...
 
     def bound(self, images: Array) -> Run:
-        """A callable that runs this batch once and does as little else as possible: what is timed."""
+        """A callable, to be timed, that runs this batch (batch, 3, R, R) once with as little overhead as possible."""
         ...
 
     def node_times(self, images: Array, runs: int) -> list[NodeTime]:
-        """Every operator that ran, averaged over `runs`; only of a session opened with `profiled`."""
+        """The time of every operator that ran, averaged over `runs`; requires a session opened with `profiled`."""
         ...
 
 
 class Runtime(Protocol):
-    """A runtime, made with the part of its name after the colon, e.g. an execution provider; empty where there is none."""
+    """A runtime; `option` is the part of its name after the colon, e.g. an execution provider, or empty."""
 
     def __init__(self, option: str) -> None: ...
 
     def offer(self) -> Offer:
-        """Version and precisions that run on this machine."""
+        """The version, and the precisions that run on this machine."""
         ...
 
     def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> Session:
-        """Make an ONNX model ready to run with a pool of `threads`.
+        """Prepare an ONNX model to run on a pool of `threads` threads.
 
-        An int8 model carries its precision itself. Raises whatever the runtime raises on a model that it does
-        not accept, and `ValueError` where it would run at another precision than asked for.
+        An int8 model is already quantized. Raises the runtime's exception if it does not accept the model, and
+        `ValueError` if the model would run at a different precision or on a different execution provider.
         """
         ...
 
 
 def random_images(shape: Sequence[int]) -> Array:
-    """A fixed random float32 batch of this shape, standard normal."""
+    """A float32 batch of this shape: fixed random numbers with a standard normal distribution."""
     return np.random.default_rng(0).standard_normal(tuple(shape), dtype=np.float32)
 
 
 def ready(session: Session) -> Run:
-    """The callable that is timed.
+    """The callable to be timed, on one fixed random batch.
 
-    Raises `ValueError` when the output is not finite: it would be timed with numbers that no real network has.
+    Raises `ValueError` when an output is not finite: timing with values that no real network has would be misleading.
     """
     images = random_images(session.shape)
     if not all(np.isfinite(output).all() for output in session.outputs(images).values()):

@@ -1,4 +1,4 @@
-"""ONNX Runtime, on the CPU or on another of its execution providers: `onnxruntime`, `onnxruntime:CUDAExecutionProvider`."""
+"""ONNX Runtime on the CPU (`onnxruntime`) or on another execution provider, e.g. `onnxruntime:CUDAExecutionProvider`."""
 
 import json
 import tempfile
@@ -10,7 +10,7 @@ import onnxruntime as ort
 from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
 
 CPU = "CPUExecutionProvider"
-PACKAGES = {  # that bring a provider; one that is not listed has to be built
+PACKAGES = {  # by provider; a provider that is not listed requires a custom build
     "CUDAExecutionProvider": "onnxruntime-gpu",
     "TensorrtExecutionProvider": "onnxruntime-gpu",
     "OpenVINOExecutionProvider": "onnxruntime-openvino",
@@ -29,12 +29,12 @@ class OrtSession:
         self.shape: tuple[int, ...] = tuple(self.image.shape)
 
     def outputs(self, images: Array) -> dict[str, Array]:
-        """The outputs for one batch, by name."""
+        """The outputs by name for one batch (batch, 3, R, R)."""
         names = [output.name for output in self.session.get_outputs()]
         return dict(zip(names, self.session.run(names, {self.image.name: images}), strict=True))
 
     def bound(self, images: Array) -> Run:
-        """A callable that runs this batch once."""
+        """A callable that runs this batch (batch, 3, R, R) once."""
         session, feed = self.session, {self.image.name: images}
 
         def run() -> None:
@@ -43,7 +43,7 @@ class OrtSession:
         return run
 
     def node_times(self, images: Array, runs: int) -> list[NodeTime]:
-        """Averages of onnxruntime's own profile; it ends with this, and counts whole microseconds."""
+        """Averages from onnxruntime's profiler, which counts whole microseconds; this ends profiling for the session."""
         run = self.bound(images)
         for _ in range(PROFILED_RUNS + runs):
             run()
@@ -65,13 +65,13 @@ def _layout(name: str, op: str) -> str:
 
 
 class OnnxRuntime:
-    """ONNX Runtime with every graph optimization and one operator at a time."""
+    """ONNX Runtime with all graph optimizations and sequential execution."""
 
     def __init__(self, option: str = "") -> None:
         self.provider = option or CPU
 
     def offer(self) -> Offer:
-        """fp32 and int8 on the CPU; on another provider fp32, where this build of onnxruntime has it."""
+        """The precisions: fp32 and int8 on the CPU; fp32 on another provider, if this build of onnxruntime has it."""
         if self.provider in ort.get_available_providers():
             return Offer(ort.__version__, ("fp32", "int8") if self.provider == CPU else ("fp32",))
         package = PACKAGES.get(self.provider)
@@ -80,9 +80,10 @@ class OnnxRuntime:
         return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {fix}")
 
     def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OrtSession:
-        """A session with `threads` intra-op threads, denormals flushed, and no spinning between runs.
+        """A session with `threads` intra-op threads, denormals flushed to zero, and no spinning between runs.
 
-        Without the spinning one open session does not take the CPU from another.
+        Spinning is off so that open sessions do not take CPU time from each other. Raises `ValueError` if the
+        execution provider does not accept the model.
         """
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -92,7 +93,7 @@ class OnnxRuntime:
         options.log_severity_level = 3
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        if self.provider != CPU:  # what is timed must be what was asked for
+        if self.provider != CPU:  # time only the requested provider
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if profiled:
             options.enable_profiling = True

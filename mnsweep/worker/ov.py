@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the extra `mnsweep[openvino]`."""
+"""OpenVINO on the CPU; requires the extra `mnsweep[openvino]`."""
 
 import sys
 from collections import defaultdict
@@ -7,15 +7,15 @@ from typing import Any
 
 from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
 
-# Importing it would fork a process that calls home, and that holds the pipes of this one.
+# The telemetry package would fork a process that sends usage data and inherits the pipes of this process.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 import openvino  # noqa: E402
 import openvino.properties as properties  # noqa: E402
 import openvino.properties.hint as hint  # noqa: E402
 
 DEVICE = "CPU"
-CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's name: ours
-TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}  # of what is not quantized
+CAPABILITIES = {"FP32": "fp32", "BF16": "bf16", "INT8": "int8"}  # OpenVINO's name → our name
+TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}  # unquantized operators
 
 
 class OvSession:
@@ -27,22 +27,22 @@ class OvSession:
         self.request = compiled.create_infer_request()
 
     def outputs(self, images: Array) -> dict[str, Array]:
-        """The outputs for one batch, by name."""
+        """The outputs by name for one batch (batch, 3, R, R)."""
         self.bound(images)()
         return {port.get_any_name(): self.request.get_tensor(port).data.copy() for port in self.compiled.outputs}
 
     def bound(self, images: Array) -> Run:
-        """A callable that runs this batch once."""
+        """A callable that runs this batch (batch, 3, R, R) once."""
         self.request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         infer = self.request.infer
 
-        def run(kept: Array = images) -> None:  # the request reads these very numbers: they must live as long
+        def run(kept: Array = images) -> None:  # keeps the array alive: the request shares its memory
             infer()
 
         return run
 
     def node_times(self, images: Array, runs: int) -> list[NodeTime]:
-        """Averages of OpenVINO's own performance counters."""
+        """Averages of OpenVINO's performance counters."""
         run = self.bound(images)
         for _ in range(PROFILED_RUNS):
             run()
@@ -59,7 +59,7 @@ class OvSession:
 
 
 class OpenVino:
-    """OpenVINO's CPU plugin with one stream: the setting of least latency."""
+    """OpenVINO's CPU plugin with one stream, the setting for the lowest latency."""
 
     def __init__(self, option: str = "") -> None:
         if option:
@@ -67,12 +67,12 @@ class OpenVino:
         self.core = openvino.Core()
 
     def offer(self) -> Offer:
-        """The precisions in which this CPU runs a network."""
+        """The version, and the precisions that this CPU supports."""
         capabilities = self.core.get_property(DEVICE, properties.device.capabilities)
         return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in capabilities))
 
     def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OvSession:
-        """Compile with `threads` threads and one stream; raises `ValueError` when another precision would run."""
+        """Compile with `threads` threads and one stream; raises `ValueError` if a different precision would run."""
         settings: dict[Any, Any] = {
             hint.inference_precision: TYPES[precision],
             hint.enable_cpu_pinning: False,  # the worker process is pinned already

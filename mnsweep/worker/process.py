@@ -1,10 +1,10 @@
-"""The process that times, and does nothing else: `python -m mnsweep.worker.process`.
+"""The worker process, which only times models: `python -m mnsweep.worker.process`.
 
-It answers one request at a time over its standard input and output, pickled: `pin` keeps it on some CPUs, `open`
-makes a model ready to run, `time` times one block of it. Beside timing it answers what only a runtime knows: what
-runs on this machine, what values the feature maps of a network take, where the time of a run goes. When its parent
-is gone, in whatever way, its input ends and it leaves at once, even from inside a run that hangs. The parent's side
-is `proxy.py`.
+It answers one pickled request at a time over standard input and output. `pin` pins it to CPUs, `open`
+prepares a model, `time` times one block. Other requests need a loaded runtime: what runs on this machine (`offer`), the
+ranges of feature maps (`ranges`), the time of each operator (`node_times`); `bandwidth` measures memory bandwidth.
+When the parent exits for any reason, the input ends and the worker exits at once, even during a run that hangs.
+`proxy.py` is the parent's side.
 """
 
 import gc
@@ -30,7 +30,7 @@ from mnsweep.worker.timing import Timing, time_block
 
 
 def answer_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Answer (verb, *arguments) with ("done", value) or ("failed", reason), for ever."""
+    """Answer each request (verb, *arguments) with ("done", value) or ("failed", reason), until the input ends."""
     inbox: queue.SimpleQueue[tuple[Any, ...]] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox.put), daemon=True).start()
     bench = _Bench()
@@ -38,7 +38,7 @@ def answer_requests(requests: IO[bytes], answers: IO[bytes]) -> None:
         verb, *arguments = inbox.get()
         try:
             answer = ("done", getattr(bench, verb)(*arguments))
-        except Exception as error:  # whatever a runtime raises is one cell's reason, and no cause to die
+        except Exception as error:  # an error in a runtime fails only one cell; the worker goes on
             answer = ("failed", f"{type(error).__name__}: {error}".splitlines()[0])
         pickle.dump(answer, answers)
         answers.flush()
@@ -53,12 +53,12 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
 
 
 def open_ready(model: bytes, deployment: Deployment) -> Run:
-    """What is timed: `model` in its runtime, on one fixed random image batch."""
+    """The callable to be timed: runs `model` as `deployment` specifies, on one fixed random batch of images."""
     return ready(load(deployment.runtime).open(model, deployment.precision, deployment.threads))
 
 
 class _Bench:
-    """The open models, by key; its public methods are the verbs."""
+    """The open models by key; its public methods are the verbs of requests."""
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
@@ -97,5 +97,5 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     gc.disable()
     answers_to_parent = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever a runtime prints must not fall among the answers
+    os.dup2(2, 1)  # output printed by a runtime must not mix with the answers
     answer_requests(sys.stdin.buffer, answers_to_parent)

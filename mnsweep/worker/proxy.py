@@ -1,4 +1,4 @@
-"""A worker as whoever measures sees it, and the real one: a process of its own."""
+"""The interface of a worker, and its implementation as a separate process."""
 
 import contextlib
 import pickle
@@ -25,44 +25,44 @@ class CellError(Exception):
 
 
 class WorkerLostError(CellError):
-    """The worker died, or was ended because it gave no answer in time; the text says which."""
+    """The worker process died, or was killed because it did not answer in time; the text says which."""
 
 
 class NotStartedError(UnavailableError):
-    """The process that measures could not start."""
+    """The worker process could not start."""
 
 
 class Worker(Protocol):
-    """What can be asked of a worker, inside a `with` block. All methods raise `CellError` where one cell fails."""
+    """The requests that a worker answers, within a `with` block. All methods raise `CellError` when a cell fails."""
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *exc: object) -> None: ...
 
     def pin(self, threads: int) -> None:
-        """Keep the worker on as many CPUs as `threads`. Raises `NotStartedError` when the worker did not start."""
+        """Pin the worker to `threads` CPUs. Raises `NotStartedError` if the worker did not start."""
 
     def offer(self, runtime: str) -> Offer:
-        """The version of a runtime and the precisions that run on this machine; it is loaded, which may take a while."""
+        """The version of a runtime and the precisions that run on this machine; loads the runtime, which may be slow."""
         ...
 
     def open(self, key: str, model: bytes, deployment: Deployment) -> None:
-        """Make an ONNX `model` ready to run under `key`, at the precision, in the runtime and on the threads asked for."""
+        """Prepare an ONNX `model` under `key`, with the precision, runtime and threads of `deployment`."""
 
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
-        """Least and greatest value of every output of `model`, and of the images, over all `images` (1, 3, R, R)."""
+        """(minimum, maximum) of every output of `model`, and of `image`, over all `images` (1, 3, R, R) float32."""
         ...
 
     def node_times(self, model: bytes, deployment: Deployment, runs: int) -> list[NodeTime]:
-        """Nanoseconds of each operator by the runtime's own profiler, averaged over `runs`."""
+        """Nanoseconds per run of each operator, from the runtime's profiler, averaged over `runs`."""
         ...
 
     def bandwidth(self, threads: int) -> float:
-        """Bytes per second that `threads` threads read and write together, from and to memory."""
+        """Memory bandwidth in bytes per second, read plus written, of `threads` threads together."""
         ...
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        """Time one block of `key`: at least `min_runs` runs and `min_ms`, after one run that is dropped."""
+        """Time one block of `key`: one run that is dropped, then at least `min_runs` runs and `min_ms`."""
         ...
 
 
@@ -70,11 +70,11 @@ NewWorker: TypeAlias = Callable[[], Worker]
 
 
 class WorkerProcess:
-    """The `Worker` that really measures, as a context manager: leaving it ends the process.
+    """The `Worker` that runs in a separate process; a context manager that ends the process on exit.
 
-    Its methods block until the answer is there, without spinning: while the process times, its parent writes,
-    draws and computes nothing. They raise `CellError` when that one cell fails, and `WorkerLostError` when the
-    process is gone; an answer that takes longer than `timeout_s` ends it.
+    Methods block, without spinning, until the answer arrives: the parent does nothing while the process times.
+    They raise `CellError` when one cell fails, and `WorkerLostError` when the process is gone. The process is killed
+    if an answer takes longer than `timeout_s`.
     """
 
     def __init__(self, timeout_s: float = START_TIMEOUT_S, command: Sequence[str] = COMMAND) -> None:
@@ -158,7 +158,7 @@ class WorkerProcess:
         return value
 
     def _obituary(self) -> str:
-        """How the process ended, with the last thing it said on stderr: a native crash says why there."""
+        """The exit status of the process and its last line on stderr, which explains a native crash."""
         status = self._process.wait()
         self._listeners[1].join()
         last = "".join(f" ({line.decode(errors='replace').strip()})" for line in self._complaints)

@@ -1,4 +1,4 @@
-"""The values that the feature maps of a network take: int8 scales are made from them."""
+"""Measure the ranges of a network's feature maps, from which int8 scales are computed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from mnsweep.worker.runtimes import load
 
 
 def ranges(model: bytes, images: Sequence[Array]) -> dict[str, Range]:
-    """Least and greatest value of every output of an fp32 `model`, and of `image`, over `images` of (1, 3, R, R) float32."""
+    """(minimum, maximum) of every output of an fp32 `model`, and of `image`, over all `images` (1, 3, R, R) float32."""
     session = load("onnxruntime").open(model, "fp32", threads=1)
     extremes: dict[str, Range] = {}
     for image in images:

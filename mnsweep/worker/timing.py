@@ -1,4 +1,4 @@
-"""One block: a few back-to-back runs, timed one by one."""
+"""Time one block: a few back-to-back runs, each timed separately."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """What one block gave: the first run, which is dropped, and the samples, in nanoseconds.
+    """The times of one block in nanoseconds: the first run, which is not a sample, and the samples.
 
-    `disturbed` says in words what disturbed the machine meanwhile; empty where nothing is known to have.
+    `disturbed` describes what disturbed the machine during the block; empty if no disturbance is known.
     """
 
     first_ns: int
@@ -17,9 +17,9 @@ class Timing:
 
 
 def time_block(run: Callable[[], None], min_runs: int, min_ms: float, clock: Callable[[], int]) -> Timing:
-    """Run once, then back to back until at least `min_runs` runs and `min_ms` have passed.
+    """Run once, then back to back for at least `min_runs` runs and `min_ms`.
 
-    `clock` is monotonic, in nanoseconds; a run that takes no time on it marks the block as disturbed.
+    `clock` is monotonic and returns nanoseconds; a run that takes no time on it marks the block as disturbed.
     """
     first_ns = _time(run, clock)
     samples: list[int] = []
