@@ -33,7 +33,8 @@ from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import has_settled
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
-from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
+from mnsweep.sweep.file import Prediction, Sweep, write_sweep
+from mnsweep.sweep.kept import kept_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.wording import count_of
@@ -73,7 +74,7 @@ class Session:
         self.folder.check_machine(self.machine)
         self.records = self.folder.read()
         self.asked = self.sweep.cells
-        self.sweep = merged(self.sweep, self.folder)
+        self.sweep = merged(self.sweep, kept_sweep(self.folder, self.records))
         self.prepared = Prepared(
             weight_bits=self.machine.int8_weight_bits,
             channels={cell: from_text(text) for cell, text in self.records.padding.items()},
@@ -232,11 +233,10 @@ def open_session(
         )
 
 
-def merged(sweep: Sweep, folder: SweepFolder) -> Sweep:
-    """The sweep with the cells of its folder in front; a folder that has predictions keeps them."""
-    if not folder.has(SWEEP):
+def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
+    """The sweep with the cells in front that its folder has `kept`; a folder that has predictions keeps them."""
+    if kept is None:
         return sweep
-    kept = parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
     return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction))
 

@@ -189,9 +189,16 @@ def test_padding_is_as_it_is_asked_for() -> None:
     assert padding(layers, "auto", chain_ms) == where_it_pays(layers, chain_ms) == multiples_of(8, layers)
 
 
-@given(st.dictionaries(st.integers(1, 5000), st.integers(1, 5000)))
-def test_channels_survive_a_trip_through_text(channels: Mapping[int, int]) -> None:
+@given(st.dictionaries(st.integers(1, 5000), st.integers(1, 255)))
+def test_channels_survive_a_trip_through_text(added: Mapping[int, int]) -> None:
+    channels = {logical: logical + more for logical, more in added.items()}
     assert from_text(to_text(channels)) == channels
+
+
+@pytest.mark.parametrize("text", ["8>4", "8>8", "8>-4", "8>0", "0>8", "-8>8", "8>1000000000"])
+def test_channels_that_padding_never_makes_are_refused(text: str) -> None:
+    with pytest.raises(MnsweepError, match=f"{text} is not one that mnsweep makes"):
+        from_text(text)
 
 
 def test_channels_are_written_in_order() -> None:

@@ -24,18 +24,28 @@ quality_metric, quality_pct, quality_sd_pct, quality_source, top5_pct, on_fronti
 """.replace("\n", " ").strip()
 COLUMNS = PROMISED.replace(",", " ").split()
 
-NUMBER = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+NUMBER = st.none() | st.floats(0, allow_nan=False, allow_infinity=False)
 COUNT = st.none() | st.integers(0, 2**70)
 TEXT = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1)
 OPTIONAL: dict[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(["latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "relative_ci_pct"], NUMBER),
-    **dict.fromkeys(["latency_p90_ms", "latency_p99_ms", "quality_pct", "quality_sd_pct", "top5_pct"], NUMBER),
+    **dict.fromkeys(["relative_ci_pct", "latency_p90_ms", "latency_p99_ms", "quality_sd_pct", "top5_pct"], NUMBER),
+    "quality_pct": st.none() | st.floats(0, 100),
     **dict.fromkeys(["samples", "rounds"], COUNT),
     **dict.fromkeys(["stability", "latency_source", "quality_metric", "quality_source"], TEXT),
     "on_frontier": st.none() | st.booleans(),
 }
 CELLS = st.sampled_from(["a0.25_r128", "a0.33_r200_t2_b4", "a1.0_r224_c10_keras_relu", "a1e-05_r32_round8"])
-RESULTS = st.lists(st.builds(make_result, CELLS, **OPTIONAL), max_size=4)
+LATENCIES = st.none() | st.lists(st.floats(1e-6, 1e9), min_size=3, max_size=3).map(sorted)
+INTERVAL = ("latency_ci_low_ms", "latency_p50_ms", "latency_ci_high_ms")
+RESULTS = st.lists(
+    st.builds(
+        lambda cell, ms, **others: make_result(cell, **others, **dict(zip(INTERVAL, ms or [None] * 3, strict=True))),
+        CELLS,
+        LATENCIES,
+        **OPTIONAL,
+    ),
+    max_size=4,
+)
 KNOWN = make_result(latency_p50_ms=1.5, samples=100, quality_pct=41.5, quality_source="published: paper", on_frontier=True)
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.record import Block, Failure, Process, Record, from_line, to_line
+from mnsweep.measure.record import LONGEST_NS, LONGEST_S, Block, Failure, Process, Record, from_line, to_line
 from mnsweep.sweep.find import find_results, results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
 
@@ -64,7 +64,7 @@ def assert_one_line(error: pytest.ExceptionInfo[StoreError], *parts: object) -> 
 
 
 WORDS = st.text(min_size=1, max_size=8)
-TIMES = st.lists(st.integers(0, 2**63), min_size=1, max_size=4).map(tuple)
+TIMES = st.lists(st.integers(1, LONGEST_NS), min_size=1, max_size=4).map(tuple)
 RECORDS = st.one_of(
     st.builds(
         Process,
@@ -78,8 +78,8 @@ RECORDS = st.one_of(
         cell=WORDS,
         process=st.integers(1),
         round=st.integers(1),
-        at_s=st.floats(0, 1e9),
-        first_ns=st.integers(0),
+        at_s=st.floats(0, LONGEST_S),
+        first_ns=st.integers(0, LONGEST_NS),
         samples_ns=TIMES,
         disturbed=st.lists(WORDS).map(tuple),
     ),

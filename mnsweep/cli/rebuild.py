@@ -13,6 +13,9 @@ EXAMPLE = "Example: mnsweep rebuild results/grid"
 
 def rebuild(
     folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps, or any folder above them.")],
+    forget: Annotated[
+        str, typer.Option("--forget", metavar="CELLS", help="Remove these cells first, e.g. a0.25_r64; a copy is set aside.")
+    ] = "",
     json: o.Json = False,
     quiet: o.Quiet = False,
 ) -> None:
@@ -25,7 +28,7 @@ def rebuild(
     from mnsweep.cli.show import advise, print_json
 
     rebuilt = []
-    for outcome in rebuild_folders(folders):
+    for outcome in rebuild_folders(folders, list(filter(None, forget.split(",")))):
         rebuilt.append(str(outcome.folder.path))
         advise(f"{outcome.folder.path}: {count_of(len(outcome.results), 'cell')}", quiet or json)
     if json:

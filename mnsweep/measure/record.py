@@ -5,7 +5,7 @@ everything that the blocks share. Files may come from untrusted sources, so ever
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
@@ -38,6 +38,12 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
     padding: Mapping[str, str] = {}
     schema_version: int = SCHEMA_VERSION
 
+    def without(self, ids: Collection[str]) -> "Process":
+        """The same process, as if it had not opened some cells."""
+        cells = tuple(cell for cell in self.cells if cell not in ids)
+        padding = {cell: text for cell, text in self.padding.items() if cell not in ids}
+        return msgspec.structs.replace(self, cells=cells, padding=padding)
+
 
 class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
     """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is not a sample, since the caches held another cell.
@@ -63,6 +69,10 @@ class Mark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_fi
     round: Count
     cells: tuple[str, ...]
     disturbed: str
+
+    def without(self, ids: Collection[str]) -> "Mark":
+        """The same mark, but not on some cells."""
+        return msgspec.structs.replace(self, cells=tuple(cell for cell in self.cells if cell not in ids))
 
 
 class Failure(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="failure"):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnsweep.choice.verification import Verification
+from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.plots.caption import caption
 from mnsweep.plots.cliffs import cliffs_plot
@@ -20,10 +21,10 @@ from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import to_csv
-from mnsweep.sweep.file import parse_sweep
+from mnsweep.sweep.kept import kept_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.no_gain import with_warnings
-from mnsweep.sweep.store import CELLS, MODEL, SWEEP, SweepFolder
+from mnsweep.sweep.store import CELLS, MODEL, SweepFolder
 from mnsweep.sweep.table import measured_table, with_predictions
 
 
@@ -55,7 +56,11 @@ class Outcome:
 
 def read(folder: SweepFolder) -> Knowledge:
     """Read a sweep and its records from `folder`."""
-    return understand(parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP), folder.read())
+    records = folder.read()
+    sweep = kept_sweep(folder, records)
+    if sweep is None:
+        raise StoreError(f"{folder.path}: holds no sweep", "run 'mnsweep grid' first")
+    return understand(sweep, records)
 
 
 def tabulate(known: Knowledge, machine: Machine) -> list[Result]:

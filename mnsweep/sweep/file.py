@@ -11,8 +11,8 @@ extrapolate = false                 # true: also predict accuracies beyond the r
 
 import re
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -56,6 +56,10 @@ class Sweep:
         if self.quality_source not in sources():
             text = f"`quality_source` {self.quality_source}: is unknown"
             raise MnsweepError(text, f"choose from {', '.join(sources())}")
+
+    def without(self, ids: Collection[str]) -> "Sweep":
+        """The sweep less some of its cells."""
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids))
 
 
 class _Beside(msgspec.Struct, frozen=True):

@@ -6,9 +6,10 @@
 
 import json
 import os
+import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -66,7 +67,14 @@ class SweepFolder:
 
     def read(self) -> Records:
         """Read all records. A last line without a line end was cut short by a crash: it is left out, with a warning."""
-        blocks, records, consistency = self.path / BLOCKS, Records(), Consistency()
+        records = Records()
+        for record in self.records():
+            records.add(record)
+        return records
+
+    def records(self) -> Iterator[Record]:
+        """Yield each record, checked against those before it, as `read` does."""
+        blocks, consistency = self.path / BLOCKS, Consistency()
         *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
         if torn:
             warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
@@ -74,10 +82,9 @@ class SweepFolder:
             try:
                 record = from_line(line)
                 consistency.check(record)
-                records.add(record)
             except DamagedError as error:
                 raise StoreError(f"{blocks}: line {number}: {error}", "nothing was changed") from None
-        return records
+            yield record
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[Record], None]]:
@@ -121,8 +128,7 @@ class SweepFolder:
         if end == total:
             return
         file.seek(end)
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.replace(f"{BLOCKS}{ASIDE}{stamp}", file.read(total - end))
+        self.replace(f"{BLOCKS}{ASIDE}{_stamp()}", file.read(total - end))
         file.truncate(end)
 
     def replace(self, name: str, content: str | bytes) -> None:
@@ -146,11 +152,24 @@ class SweepFolder:
         """Rename the folder, with the time in the new name. Returns the new path, or None if there is no folder."""
         if not self.path.exists():
             return None
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        aside = self.path.with_name(f"{self.path.name}{ASIDE}{stamp}")
+        aside = self._aside()
         with _naming(self.path):
             self.path.rename(aside)
         return aside
+
+    def copy_aside(self) -> Path:
+        """Copy the folder to where `set_aside` would move it; return the path of the copy."""
+        aside = self._aside()
+        with _naming(aside):
+            shutil.copytree(self.path, aside)
+        return aside
+
+    def replace_records(self, records: Iterable[Record]) -> None:
+        """Replace all records atomically; copy the folder aside before."""
+        self.replace(BLOCKS, "".join(map(to_line, records)))
+
+    def _aside(self) -> Path:
+        return self.path.with_name(f"{self.path.name}{ASIDE}{_stamp()}")
 
     def check_machine(self, machine: Machine) -> None:
         """Raise `StoreError` if the folder belongs to another machine."""
@@ -178,6 +197,11 @@ class SweepFolder:
             if not isinstance(content.checked.get(name), kind):
                 raise StoreError(f"{path}: checked.{name}: expected {kind.__name__}", "nothing was changed")
         return Machine(content.checked, content.informative)
+
+
+def _stamp() -> str:
+    """The time, as part of the name of what is set aside."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
 
 
 def _never_through_a_link(path: str, flags: int) -> int:

@@ -1,0 +1,56 @@
+"""The sweep that a folder holds: as its `sweep.toml` says, or else its records."""
+
+import warnings
+from collections.abc import Collection
+
+from mnsweep.cell import parse_cell
+from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.measure.record import Block, Failure, Mark, Process, Record, Records
+from mnsweep.sweep.file import Sweep, parse_sweep, write_sweep
+from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
+from mnsweep.wording import count_of
+
+
+def kept_sweep(folder: SweepFolder, records: Records) -> Sweep | None:
+    """The sweep that `folder` holds; None if it holds none.
+
+    Without a `sweep.toml` the cells are those of the records, with a warning. Raises `MnsweepError` if a file is not valid.
+    """
+    if folder.has(SWEEP):
+        return parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
+    ids = dict.fromkeys(cell for process in records.processes for cell in process.cells)
+    if not ids:
+        return None
+    warnings.warn(f"{folder.path}: has no {SWEEP}; {BLOCKS} names its {count_of(len(ids), 'cell')}", stacklevel=2)
+    try:
+        return Sweep(folder.sweep, cells=tuple(map(parse_cell, ids)))
+    except MnsweepError as error:
+        raise StoreError(f"{folder.path / BLOCKS}: {error.what}", f"put a {SWEEP} beside it") from None
+
+
+def forget(folder: SweepFolder, ids: Collection[str]) -> None:
+    """Remove cells and their records from the folder; a copy of the whole folder is set aside first.
+
+    Raises `MnsweepError` where the sweep does not hold one of the cells.
+    """
+    sweep = kept_sweep(folder, folder.read())
+    known = {cell.id for cell in sweep.cells} if sweep else set()
+    if unknown := [cell for cell in ids if cell not in known]:
+        raise MnsweepError(f"`forget` {unknown[0]}: no such cell in {folder.path}", "cells.csv lists them")
+    if sweep is None:
+        return
+    records = [left for record in folder.records() if (left := _without(record, ids))]
+    folder.copy_aside()
+    folder.replace_records(records)
+    folder.replace(SWEEP, write_sweep(sweep.without(ids)))
+
+
+def _without(record: Record, ids: Collection[str]) -> Record | None:
+    """The record less what it says of some cells; None where it says nothing else."""
+    match record:
+        case Block() | Failure():
+            return None if record.cell in ids else record
+        case Process() | Mark():
+            return record.without(ids)
+        case _:
+            return record
