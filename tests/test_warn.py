@@ -10,7 +10,7 @@ from tests.conftest import make_result
 VNNI = Machine({"instruction_sets": "AVX2, AVX-512, AVX-512 VNNI"}, {})
 AVX2 = Machine({"instruction_sets": "AVX2"}, {})
 NO_DOT_PRODUCTS = "this CPU has no 8-bit dot products"
-COUNTS = "channel counts that are no whole multiples"
+COUNTS = "unaligned channel counts"
 SMALL = "in a network this small"
 
 
