@@ -42,4 +42,5 @@ def _reason(error: Exception) -> str:
     if match is None:
         return str(error)
     what = match["what"].replace("`", "")
-    return f"{match['path']}: {what[:1].lower()}{what[1:]}" if match["path"] else what[:1].lower() + what[1:]
+    what = what if what[1:2].isupper() else what[:1].lower() + what[1:]  # JSON stays as it is
+    return f"{match['path']}: {what}" if match["path"] else what

@@ -16,6 +16,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any, TypeVar, get_type_hints
 
+from mnsweep.errors import MnsweepError
+
 T = TypeVar("T")
 AXES, MEASURING, NETWORK, CONSTRAINTS, OUTPUT = (
     "Axes", "Measuring", "Network and deployment", "Constraints (any combination)", "Output",
@@ -28,7 +30,8 @@ class Option:
     """The description of a setting for users.
 
     `panel` is its group in the help, `low` its lowest value, `environment` the environment variable that sets it, and `flag`
-    the command-line option if it differs from the setting's name.
+    the command-line option if it differs from the setting's name. It does nothing without the setting that it `requires`,
+    or with the one that it `excludes`: such combinations are refused.
     """
 
     help: str
@@ -36,6 +39,8 @@ class Option:
     low: float | None = None
     environment: str | None = None
     flag: str | None = None
+    requires: str | None = None
+    excludes: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +97,26 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 
 
 def build(request: type[T], values: Mapping[str, Any]) -> T:
-    """The request with these settings, by name; a missing setting has its default."""
+    """The request with these settings, by name; a missing setting has its default.
+
+    Raises `MnsweepError` for a setting that would do nothing, or contradicts another.
+    """
+    built = _build(request, values)
+    _check_combination(built)
+    return built
+
+
+def _check_combination(request: object) -> None:
+    given = changed(request)
+    for setting in settings_of(type(request)):
+        name, about = setting.name, setting.option
+        if name in given and about.requires and about.requires not in given:
+            raise MnsweepError(f"`{name}` {given[name]} requires `{about.requires}`", "add it, or leave both out")
+        if name in given and about.excludes in given:
+            raise MnsweepError(f"`{name}` and `{about.excludes}` contradict each other", "leave one of them out")
+
+
+def _build(request: type[T], values: Mapping[str, Any]) -> T:
     own: dict[str, Any] = {}
     for f in fields(request):  # type: ignore[arg-type]
         if _GROUP in f.metadata:
@@ -104,7 +128,7 @@ def build(request: type[T], values: Mapping[str, Any]) -> T:
 
 def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:
     defaults = {name: changed.default for name, changed in nested.changes.items() if changed.default is not MISSING}
-    return build(nested.kind, {**defaults, **{name: value for name, value in values.items() if name not in nested.without}})
+    return _build(nested.kind, {**defaults, **{name: value for name, value in values.items() if name not in nested.without}})
 
 
 def changed(request: object) -> dict[str, Any]:

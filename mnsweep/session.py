@@ -30,11 +30,11 @@ from mnsweep.measure.fit import Estimate
 from mnsweep.measure.plan import Plan, groups, seconds
 from mnsweep.measure.record import Probe, Records
 from mnsweep.measure.rounds import Rules
-from mnsweep.measure.stop_rule import has_settled
+from mnsweep.measure.stop_rule import is_done
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
 from mnsweep.sweep.file import Prediction, Sweep, write_sweep
-from mnsweep.sweep.kept import kept_sweep
+from mnsweep.sweep.kept import kept_sweep, merged
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.wording import count_of
@@ -65,12 +65,12 @@ class Session:
     skipped: dict[str, str] = field(init=False, default_factory=dict)
     records: Records = field(init=False)
     prepared: Prepared = field(init=False)
-    began: float = field(init=False)
+    began: float | None = None
     _known: Knowledge | None = field(init=False, default=None)
     _revision: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        self.began = self.clock() if self.began is None else self.began
         self.folder.check_machine(self.machine)
         self.records = self.folder.read()
         self.asked = self.sweep.cells
@@ -91,7 +91,7 @@ class Session:
         """Plan the cells that have not settled, with an estimate of the time; cells `beside` them are timed again with them."""
         rules, estimates = rules or self.rules, self.known().estimates
         targets = self._targets(cells, rules, estimates)
-        pending = [cell for cell in cells if not has_settled(estimates.get(cell.id), targets[cell.id], rules)]
+        pending = [cell for cell in cells if not is_done(estimates.get(cell.id), targets[cell.id], rules)]
         wanted = set(cells)
         comparable = [cell for cell in self.sweep.cells if cell.id in estimates or cell in wanted]
         left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
@@ -100,6 +100,7 @@ class Session:
             groups=tuple(groups(pending, comparable, measured=estimates, memory_bytes=self._memory_bytes(), beside=beside)),
             seconds=min(left_s, self._time_left_s(rules)),
             kept=len(cells) - len(pending),
+            begun=sum(cell.id in estimates for cell in pending),
             began_at=self.records.processes[0].started_at if self.records.processes else None,
         )
 
@@ -117,10 +118,14 @@ class Session:
         if not plan.pending:
             return
         if why:
-            self.listener.stage(f"{count_of(len(plan.pending), 'cell')} {why}, about {plan.seconds:.0f} s at least")
+            time_s = f"about {plan.seconds:.0f} s at least" if plan.seconds else "but no time is left for them"
+            self.listener.stage(f"{count_of(len(plan.pending), 'cell')} {why}, {time_s}")
         self._prepare(list(dict.fromkeys(chain.from_iterable(group.all for group in plan.groups))))
         cells, beside = ([cell for cell in some if cell.id not in self.skipped] for some in (cells, beside))
         self._time(self.plan(cells, beside=beside, rules=rules), cells, rules or self.rules)
+        left = sum(not self.known().was_tried(cell) for cell in cells)
+        if why and plan.seconds and left:
+            self.listener.stage(f"the time ended before {left} of them were measured")
 
     def note(self, **cells: tuple[str, ...]) -> None:
         """Record which cell ids are `held_out` or `verified`, before those cells are measured."""
@@ -137,7 +142,7 @@ class Session:
         )
 
     def _time_left_s(self, rules: Rules) -> float:
-        return max(0.0, rules.time_budget_s - (self.clock() - self.began))
+        return max(0.0, rules.time_budget_s - (self.clock() - (self.began or 0.0)))
 
     def _memory_bytes(self) -> float:
         limit_bytes = (self.machine.memory_limit_gib or float("inf")) * 2**30
@@ -213,13 +218,16 @@ def open_session(
     max_latency_ms: float | None = None,
     listener: Listener = SILENT,
     new_worker: NewWorker | None = None,
+    began: float | None = None,
 ) -> Iterator[Session]:
     """Open a session that holds the machine's lock; with `fresh`, earlier results of the sweep are set aside first.
 
     Raises `UnavailableError` if another process is measuring here, unless `wait` is set.
     """
     folder = SweepFolder(results_dir / sweep.name / machine.key)
+    asked_at = time.monotonic()
     with measuring(wait):
+        waited_s = time.monotonic() - asked_at
         if fresh and (aside := folder.set_aside()):
             listener.set_aside(aside)
         yield Session(
@@ -230,18 +238,5 @@ def open_session(
             max_latency_ms=max_latency_ms,
             listener=listener,
             new_worker=new_worker,
+            began=None if began is None else began + waited_s,
         )
-
-
-def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
-    """The sweep with the cells in front that its folder has `kept`; a folder that has predictions keeps them."""
-    if kept is None:
-        return sweep
-    cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
-    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction))
-
-
-def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
-    if kept is None or asked is None:
-        return kept or asked
-    return msgspec.structs.replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)

@@ -210,7 +210,9 @@ def test_status_tells_what_has_settled(folder: SweepFolder) -> None:
     listener = Statuses()
     measure(folder, listener=listener)
     assert [(s.process, s.round) for s in listener.seen] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert listener.seen[-1].settled == listener.seen[-1].cells == len(SMALL)
+    assert listener.seen[-1].done == listener.seen[-1].cells == len(SMALL)
+    assert [s.done for s in listener.seen] == [0, 0, 0, len(SMALL)]
+    assert all(s.fixed for s in listener.seen), "rounds that are fixed promise no width"
     assert listener.seen[-1].left_s == 0
 
 

@@ -20,6 +20,7 @@ from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
 
+MOST_TO_MEASURE = 10_000  # of anything: hours
 RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 STEP = 4  # designs between two fits
@@ -43,9 +44,11 @@ class Aims:
     def __post_init__(self) -> None:
         if self.measure < FEWEST:
             raise MnsweepError(f"`measure` {self.measure}: a model needs at least {FEWEST} measured designs")
+        if self.measure > MOST_TO_MEASURE:
+            raise MnsweepError(f"`measure` {self.measure}: at most {MOST_TO_MEASURE:,} designs", "use fewer")
         for name, value in (("verify", self.verify), ("validate", self.validate)):
-            if value < 0:
-                raise MnsweepError(f"`{name}` {value}: needs a whole number of at least 0")
+            if not 0 <= value <= MOST_TO_MEASURE:
+                raise MnsweepError(f"`{name}` {value}: a whole number from 0 to {MOST_TO_MEASURE:,}")
 
 
 def explore(session: Session, aims: Aims) -> None:

@@ -10,12 +10,15 @@ from mnsweep.app.grid import rules_of
 from mnsweep.app.requests import ExploreRequest
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
+from mnsweep.measure.plan import seconds
 from mnsweep.measure.rounds import Rules
 from mnsweep.session import open_session
 from mnsweep.sweep.derive import Outcome, derive
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.worker.proxy import NewWorker
+
+TYPICAL = 100  # cells that stand for all of a space when its time is estimated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +29,32 @@ class ExploreOutcome:
     skipped: Mapping[str, str]
 
 
-def plan_exploration(request: ExploreRequest) -> tuple[Sweep, Aims]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplorationPlan:
+    """The space that would be explored, how much of it would be measured, and about how long that takes in seconds."""
+
+    sweep: Sweep
+    aims: Aims
+    measure: int
+    seconds: float
+
+
+def plan_exploration(request: ExploreRequest) -> ExplorationPlan:
     """What would be explored, and how much of it would be measured; nothing is measured."""
-    aims = _aims(request)
-    return asked_space(request, read_machine()), aims
+    aims, sweep = _aims(request), asked_space(request, read_machine())
+    measure = aims.measure * len({cell.deployment for cell in sweep.cells})
+    sample = sweep.cells[:: 1 + len(sweep.cells) // TYPICAL]
+    cell_s = sum(seconds(cell, RULES.least_rounds, RULES) for cell in sample) / len(sample)
+    total = measure + aims.verify + aims.validate
+    return ExplorationPlan(sweep=sweep, aims=aims, measure=measure, seconds=total * cell_s)
 
 
 def explore(
-    request: ExploreRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
+    request: ExploreRequest,
+    listener: Listener = SILENT,
+    new_worker: NewWorker | None = None,
+    rules: Rules | None = None,
+    began: float | None = None,
 ) -> ExploreOutcome:
     """Measure, fit, verify and validate, except what was done before, then write all derived files."""
     aims, machine = _aims(request), read_machine()
@@ -46,6 +67,7 @@ def explore(
         fresh=request.measuring.fresh,
         listener=listener,
         new_worker=new_worker,
+        began=began,
     ) as session:
         explore_space(session, aims)
         return ExploreOutcome(derived=derive(session.folder), skipped=session.skipped)

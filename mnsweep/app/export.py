@@ -17,6 +17,7 @@ from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
+ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
 SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
@@ -50,6 +51,9 @@ class FileRequest:
 def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
     """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or if the file can't be written."""
     symbolic, machine = request.batch == SYMBOLIC, read_machine()
+    if (rounded := PRECISIONS.get(str(request.space.precision))) and rounded.file != rounded.name:
+        text = f"`precision` {rounded.name}: no file holds it, the runtime rounds when it loads {rounded.file}"
+        raise MnsweepError(text, f"export `precision` {rounded.file}")
     if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
     cell = the_cell(replace(request.space, batch="1" if symbolic else request.batch), machine)
@@ -67,6 +71,7 @@ def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker | 
 
 def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker | None = None) -> Exported:
     """Write the network of a cell with seeded random weights."""
+    file = PRECISIONS[cell.deployment.precision].file
     int8 = PRECISIONS[cell.deployment.precision].quantized
     if wanted.calibration and not int8:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
@@ -79,5 +84,7 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
     notes = [RANDOM_WEIGHTS]
+    if file != cell.deployment.precision:
+        notes.append(ROUNDED.format(path=path, file=file, precision=cell.deployment.precision))
     notes += [SEVEN_BITS] * (int8 and prepared.weight_bits == 7) + [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
     return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(path=path) for note in notes))

@@ -10,7 +10,7 @@ from mnsweep.cell import Cell
 from mnsweep.choice.targets import settling_targets, unsettled
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.plan import Plan
+from mnsweep.measure.plan import Plan, seconds
 from mnsweep.measure.rounds import Rules, quick
 from mnsweep.result import Result
 from mnsweep.session import Session, open_session
@@ -33,7 +33,7 @@ class GridOutcome:
     """A measured sweep: `results` of the requested cells, `others` of cells that the sweep held before.
 
     By cell id, with the reason: cells that do not run here (`skipped`), that failed (`failures`), that have not settled
-    (`unsettled`).
+    (`unsettled`). `needed_s` is about how long the fewest rounds of those that have no interval take, in seconds.
     """
 
     derived: Outcome
@@ -41,6 +41,7 @@ class GridOutcome:
     others: tuple[Result, ...]
     skipped: Mapping[str, str]
     unsettled: Mapping[str, str]
+    needed_s: float
 
     @property
     def failures(self) -> dict[str, str]:
@@ -59,22 +60,28 @@ def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
     """Plan a run; nothing is measured or written."""
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
     sweep = asked_sweep(request, directory, machine)
+    folder = SweepFolder(directory / sweep.name / machine.key)
     session = Session(
         sweep=sweep,
-        folder=SweepFolder(directory / sweep.name / machine.key),
+        folder=SweepFolder(folder.path / "fresh") if request.measuring.fresh else folder,  # as if nothing were there
         machine=machine,
         rules=_rules(request, rules),
         max_latency_ms=request.measuring.max_latency_ms,
     )
-    return GridPlan(folder=session.folder.path, plan=session.plan(_wanted(request, session)))
+    return GridPlan(folder=folder.path, plan=session.plan(_wanted(request, session)))
 
 
 def grid(
-    request: GridRequest, listener: Listener = SILENT, new_worker: NewWorker | None = None, rules: Rules | None = None
+    request: GridRequest,
+    listener: Listener = SILENT,
+    new_worker: NewWorker | None = None,
+    rules: Rules | None = None,
+    began: float | None = None,
 ) -> GridOutcome:
     """Measure the requested cells, except what was measured before, then write all derived files.
 
-    The request's settings override `rules`. Raises `UnavailableError` where no cell runs here.
+    The request's settings override `rules`; its time budget counts from `began` (a monotonic time in s). Raises
+    `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
     session_rules = _rules(request, rules)
@@ -88,6 +95,7 @@ def grid(
         max_latency_ms=request.measuring.max_latency_ms,
         listener=listener,
         new_worker=new_worker,
+        began=began,
     ) as session:
         session.measure(_wanted(request, session))
         derived = derive(session.folder)
@@ -113,7 +121,9 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         quality_source=session.sweep.quality_source,
         max_latency_ms=session.max_latency_ms,
     )
+    without = {r.cell for r in derived.results if r.interval_ms is None} - set(derived.failures)
     return GridOutcome(
+        needed_s=sum(seconds(cell, session.rules.least_rounds, session.rules) for cell in wanted if cell.id in without),
         derived=derived,
         results=tuple(r for r in derived.results if r.cell in asked),
         others=tuple(r for r in derived.results if r.cell not in asked),

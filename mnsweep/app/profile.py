@@ -46,9 +46,10 @@ def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> Pro
     """
     machine = read_machine()
     cell = the_cell(request.space, machine)
-    with measuring(request.turn.wait):
-        measured = profile_cell(cell, machine, new_worker or WorkerProcess)
     folder = SweepFolder(results_dir_or_default(request.place.results_dir) / FOLDER / machine.key)
+    with measuring(request.turn.wait):
+        folder.check_writable()
+        measured = profile_cell(cell, machine, new_worker or WorkerProcess)
     return ProfileOutcome(profile=measured, folder=folder, files=tuple(write(measured, folder)))
 
 

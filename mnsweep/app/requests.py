@@ -67,10 +67,10 @@ class GridRequest:
     space: Space = group(Space)
     sweep: str | None = option(None, "Sweep file, or the name of one, instead of axes.")
     name: str | None = option(None, "Name of the sweep; cells add up under one name. Default: grid.")
-    all_cells: bool = option(False, "All cells of the sweep, not only those asked for now.", flag="--all")
+    all_cells: bool = option(False, "All cells of the sweep, not only those asked for now.", flag="--all", excludes="fresh")
     measuring: Measuring = group(Measuring)
     turn: Turn = group(Turn)
-    quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING)
+    quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING, excludes="ci_pct")
     sustain_s: float = option(0.0, "Load the cores for this long first, on machines that throttle.", panel=MEASURING, low=0.0)
     accuracies: Accuracies = group(Accuracies)
     place: Place = group(Place)
@@ -116,10 +116,12 @@ class PickRequest:
     """A choice among the cells of a sweep; predicted cells are measured first, unless `no_verify`."""
 
     constraints: Constraints = group(Constraints)
-    no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.")
+    no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.", excludes="wait")
     sweep: str | None = option(None, "Name or folder of the sweep. Default: newest of this machine.")
     export: Path | None = option(None, "Also write the choice as an ONNX file.")
-    calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
+    calibration: Path | None = option(
+        None, "Folder of pictures to calibrate int8 with. Default: synthetic images.", requires="export"
+    )
     turn: Turn = group(Turn)
     place: Place = group(Place)
 
@@ -130,7 +132,7 @@ class ExportRequest:
 
     space: Space = group(
         Space,
-        without=("threads", "batch"),
+        without=("threads", "batch", "max_designs"),
         alpha=option(None, "Width multiplier.", panel=AXES),
         res=option(None, "Input resolution in pixels.", panel=AXES),
         precision=option("fp32", "fp32, or int8: quantize/dequantize pairs.", panel=AXES),
@@ -149,6 +151,7 @@ class ProfileRequest:
 
     space: Space = group(
         Space,
+        without=("max_designs",),
         alpha=option(None, "Width multiplier.", panel=AXES),
         res=option(None, "Input resolution in pixels.", panel=AXES),
     )

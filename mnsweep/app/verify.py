@@ -38,7 +38,7 @@ def verified(
 
         def measured(ids: Sequence[str]) -> Sequence[Result]:
             if machine.key != read_machine().key:
-                text = f"{folder.path}: is another machine's"
+                text = f"{folder.path}: was measured on another machine"
                 raise UnavailableError(text, "add `no_verify` to choose from its predictions")
             session.measure(space.cells(ids), why="to verify the choice")
             return tabulate(session.known(), machine)

@@ -26,7 +26,12 @@ class Constraints:
     """
 
     max_latency_ms: float | None = option(None, "Budget for the upper end of the latency interval.", panel=CONSTRAINTS)
-    margin_pct: float = option(0.0, "Keep this much below the latency budget.", panel=CONSTRAINTS)
+    margin_pct: float = option(
+        0.0,
+        "Add this much to each latency before it is held against the budget, in %.",
+        panel=CONSTRAINTS,
+        requires="max_latency_ms",
+    )
     min_top1: float | None = option(None, "Minimum top-1 accuracy in %, or the task's own metric.", panel=CONSTRAINTS)
     max_params_m: float | None = option(None, "Maximum parameters, in millions.", panel=CONSTRAINTS)
     max_mult_adds_m: float | None = option(None, "Maximum mult-adds, in millions.", panel=CONSTRAINTS)

@@ -39,11 +39,17 @@ def why_none(results: Sequence[Result], candidates: Sequence[Result], constraint
     return "; ".join((*parts, *_extremes(timed)))
 
 
-def as_typed(ms: float, works: Callable[[float], bool]) -> str:
-    """The shortest decimal of at least `ms`, in three digits or more, that works when it is typed."""
-    for digits in range(3, 17):
-        step = 10.0 ** (floor(log10(ms)) + 1 - digits) if ms > 0 else 1.0
-        for text in (f"{ms:.{digits}g}", f"{ms + step:.{digits}g}"):
+def budget_to_suggest(results: Iterable[Result]) -> str | None:
+    """A latency budget in milliseconds, as typed, that about half of the cells with a quality meet; None where none does."""
+    high_ms = sorted(r.interval_ms[1] for r in results if r.interval_ms and r.quality_pct is not None)
+    return as_typed(high_ms[len(high_ms) // 2], lambda _: True, digits=2) if high_ms else None
+
+
+def as_typed(ms: float, works: Callable[[float], bool], digits: int = 3) -> str:
+    """The shortest decimal of at least `ms`, in so many `digits` or more, that works when it is typed."""
+    for shown in range(digits, 17):
+        step = 10.0 ** (floor(log10(ms)) + 1 - shown) if ms > 0 else 1.0
+        for text in (f"{ms:.{shown}g}", f"{ms + step:.{shown}g}"):
             if float(text) >= ms and works(float(text)):
                 return text if "e" not in text else f"{float(text):.0f}"
     return repr(ms)

@@ -34,6 +34,7 @@ def count(
     from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
     from mnsweep.sweep.cells_file import to_csv
 
+    o.check_exclusive(csv=csv, json=json)
     if layers:
         _print_layers(request, json, csv)
         return

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mnsweep.app.requests import ExploreRequest
+from mnsweep.cli import STARTED
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -37,11 +38,12 @@ def explore(
     from mnsweep.cli.progress import Narrator
     from mnsweep.cli.show import advise_files, warn
 
+    o.check_exclusive(quiet=quiet, verbose=verbose)
     if dry_run:
         _print_plan(request, json)
         return
     with Narrator(quiet) as listener:
-        outcome = explore_space(request, listener)
+        outcome = explore_space(request, listener, began=STARTED)
     if json:
         _print_document(outcome)
     else:
@@ -57,16 +59,17 @@ def _print_plan(request: ExploreRequest, json: bool) -> None:
     from mnsweep.app.explore import plan_exploration
     from mnsweep.cli.show import print_json
 
-    space, aims = plan_exploration(request)
-    designs, deployments = ({getattr(cell, name) for cell in space.cells} for name in ("design", "deployment"))
-    measure = aims.measure * len(deployments)
+    plan = plan_exploration(request)
+    aims, measure, cells = plan.aims, plan.measure, plan.sweep.cells
+    designs, deployments = ({getattr(cell, name) for cell in cells} for name in ("design", "deployment"))
     if json:
         sizes = {"designs": len(designs), "deployments": len(deployments), "measure": measure}
-        print_json({"sweep": space.name, **sizes, "verify": aims.verify, "validate": aims.validate})
+        more = {"verify": aims.verify, "validate": aims.validate, "seconds": round(plan.seconds, 1)}
+        print_json({"sweep": plan.sweep.name, **sizes, **more})
         return
     head = f"{count_of(len(designs), 'design')} in {count_of(len(deployments), 'deployment')}"
     to_do = f"{count_of(measure, 'cell')} to learn from, {aims.verify} to verify, {aims.validate} to validate"
-    typer.echo(f"{head}: {to_do}; the others are predicted")
+    typer.echo(f"{head}: {to_do}, about {plan.seconds:.0f} s; the others are predicted")
 
 
 def _print_document(outcome: "ExploreOutcome") -> None:

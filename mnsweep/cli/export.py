@@ -34,7 +34,7 @@ def export(request: ExportRequest, json: o.Json = False, quiet: o.Quiet = False)
         typer.echo(f"{exported.path}: {exported.cell.id}, {exported.onnx_bytes / 1e6:.2f} MB")
     warn_of(exported)
     path, asked = exported.path, o.as_flags(_measurable(request))
-    advise(f"next: load it with onnxruntime.InferenceSession('{path}'), or measure it: mnsweep grid {asked}", quiet)
+    advise(f"next: load it with onnxruntime.InferenceSession({str(path)!r}), or measure it: mnsweep grid {asked}", quiet)
 
 
 def _measurable(request: ExportRequest) -> dict[str, object]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mnsweep.app.requests import GridRequest
+from mnsweep.cli import STARTED
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -30,11 +31,12 @@ def grid(
     from mnsweep.app.grid import plan_grid
     from mnsweep.cli.progress import GridNarrator
 
+    o.check_exclusive(quiet=quiet, verbose=verbose)
     if dry_run:
         _print_plan(plan_grid(request), json)
         return
     with GridNarrator(quiet) as listener:
-        outcome = measure_grid(request, listener)
+        outcome = measure_grid(request, listener, began=STARTED)
     _print(outcome, json)
     _comment(outcome, quiet, verbose)
     if all(r.latency_p50_ms is None for r in outcome.results):
@@ -72,7 +74,8 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
     for cell, reason in outcome.failures.items():
         warn(f"{cell} failed: {reason}")
     shown = None if verbose else SHOWN
-    unsettled = [f"{cell} did not settle: {reason}" for cell, reason in outcome.unsettled.items()]
+    timed = {r.cell for r in outcome.results if r.latency_p50_ms is not None}
+    unsettled = [f"{cell} did not settle: {reason}" for cell, reason in outcome.unsettled.items() if cell in timed]
     advise_list(unsettled, shown, "more cells did not settle; -v names them", quiet)
     if unsettled:
         advise("to continue: the same command with a larger --ci-pct, or with more time (--time-budget-s)", quiet)
@@ -82,5 +85,22 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
         advise(f"{unknown} of {count_of(len(outcome.results), 'cell')} without a published accuracy", quiet)
     if outcome.others:
         advise(f"{count_of(len(outcome.others), 'more cell')} of this sweep: --all shows them", quiet)
+    if lacking := _lacking(outcome):
+        advise(lacking, quiet)
     advise_speed(outcome.derived, quiet)
     advise_files(outcome.derived, quiet)
+
+
+def _lacking(outcome: "GridOutcome") -> str:
+    """What is missing where cells have no interval, and what would be enough."""
+    tried = [r for r in outcome.results if r.cell not in outcome.failures]
+    lacking = sum(r.interval_ms is None for r in tried)
+    if not lacking:
+        return ""
+    enough = f"about {max(1.0, outcome.needed_s):.0f} s more are needed: rerun the same command without --time-budget-s"
+    if all(r.latency_p50_ms is None for r in tried):
+        return f"nothing was measured; {enough}"
+    untimed = sum(r.latency_p50_ms is None for r in tried)
+    missing = {"not measured": untimed, "with too few rounds for an interval": lacking - untimed}
+    said = ", ".join(f"{count_of(number, 'cell')} {what}" for what, number in missing.items() if number)
+    return f"{said}; {enough}"

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Optional, get_args
 
 import typer
 
+from mnsweep.errors import MnsweepError
 from mnsweep.options import OUTPUT, Setting, build, settings_of
 
 _PLAIN = (bool, int, float, str, Path)
@@ -54,6 +55,12 @@ def _cli_type(hint: Any) -> Any:
     inner = [kind for kind in get_args(hint) if kind is not type(None)]
     kind = inner[0] if len(inner) == 1 and inner[0] in _PLAIN else str
     return Optional[kind] if type(None) in get_args(hint) else kind
+
+
+def check_exclusive(**given: bool) -> None:
+    """Raise `MnsweepError` where more than one of the settings is given: one of them would do nothing."""
+    if len(names := [name for name, is_given in given.items() if is_given]) > 1:
+        raise MnsweepError(f"`{names[0]}` and `{names[1]}` contradict each other", "leave one of them out")
 
 
 def flag(name: str) -> str:

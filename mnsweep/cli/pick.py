@@ -51,6 +51,7 @@ def pick(request: PickRequest, json: o.Json = False, quiet: o.Quiet = False, ver
 
         return export_choice(choice, request)
 
+    o.check_exclusive(quiet=quiet, verbose=verbose)
     outcome = pick_cell(request, verify, write)
     _print(outcome, json)
     if outcome.exported:

@@ -20,7 +20,10 @@ from mnsweep.wording import count_of
 
 def describe(status: Status) -> str:
     """A status as text."""
-    settled = f"{status.settled} of {count_of(status.cells, 'cell')} settled"
+    done = status.done if status.fixed else status.settled
+    settled = f"{done} of {count_of(status.cells, 'cell')} {'done' if status.fixed else 'settled'}"
+    if limited := status.done - done:
+        settled += f", {limited} at the limit of rounds"
     widest = "" if status.widest_pct is None else f", widest ± {status.widest_pct:.1f} %"
     return f"process {status.process}, round {status.round}: {settled}{widest}, about {status.left_s:.0f} s left"
 
@@ -69,7 +72,7 @@ class Narrator(Listener):
             self.bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
             self.bar.start()
             self.task = self.bar.add_task("")
-        self.bar.update(self.task, description=describe(status), completed=status.settled, total=status.cells)
+        self.bar.update(self.task, description=describe(status), completed=status.done, total=status.cells)
         self.bar.refresh()
 
     def _advise(self, text: str) -> None:
@@ -91,8 +94,9 @@ class GridNarrator(Narrator):
             there = f"sweep {plan.sweep} has {count_of(plan.kept, 'cell')} already, measured since {plan.began_at}"
             self._advise(f"{there}; to measure afresh: --fresh")
             return
-        kept = f", {plan.kept} measured earlier" if plan.kept else ""
-        begun = f" (begun {plan.began_at})" if plan.began_at else ""
+        earlier = {"measured": plan.kept, "begun": plan.begun}
+        kept = "".join(f", {number} {word} earlier" for word, number in earlier.items() if number)
+        begun = f" (since {plan.began_at})" if plan.began_at else ""
         left = f"{count_of(len(plan.pending), 'cell')} to measure{kept}{begun}"
         self._advise(f"sweep {plan.sweep}: {left}, about {plan.seconds:.0f} s at least")
 

@@ -6,13 +6,16 @@ from typing import Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.result import Result
 from mnsweep.wording import count_of
 
 EXAMPLE = "Example: mnsweep rebuild results/grid"
 
 
 def rebuild(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of sweeps, or any folder above them.")],
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of sweeps, or any folder above them. Default: all results.")
+    ] = None,
     forget: Annotated[
         str, typer.Option("--forget", metavar="CELLS", help="Remove these cells first, e.g. a0.25_r64; a copy is set aside.")
     ] = "",
@@ -25,12 +28,15 @@ def rebuild(
     versions of the plotting library and fonts.
     """
     from mnsweep.app.rebuild import rebuild as rebuild_folders
-    from mnsweep.cli.show import advise, print_json
+    from mnsweep.cli.show import advise, advise_pick, print_json
+    from mnsweep.sweep.find import results_dir_or_default
 
-    rebuilt = []
-    for outcome in rebuild_folders(folders, list(filter(None, forget.split(",")))):
+    rebuilt: list[str] = []
+    results: tuple[Result, ...] = ()
+    for outcome in rebuild_folders(folders or [results_dir_or_default(None)], list(filter(None, forget.split(",")))):
         rebuilt.append(str(outcome.folder.path))
+        results = results or outcome.results
         advise(f"{outcome.folder.path}: {count_of(len(outcome.results), 'cell')}", quiet or json)
     if json:
         print_json({"rebuilt": rebuilt})
-    advise(f"next: mnsweep pick --sweep {rebuilt[0]} --max-latency-ms 10", quiet)
+    advise_pick(rebuilt[0], results, quiet)

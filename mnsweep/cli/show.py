@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnsweep.accuracy.metrics import metric_of
+from mnsweep.choice.reasons import budget_to_suggest
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 from mnsweep.wording import STABLE
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from mnsweep.sweep.derive import Outcome
 
 SCHEMA_VERSION = 1
+ROUNDS_THAT_TELL = 6  # how the machine's speed moves is unknown after fewer
 PIPED_WIDTH = 140  # columns, when stdout is not a terminal
 
 
@@ -53,7 +55,9 @@ def advise_list(lines: Sequence[str], shown: int | None, more: str, quiet: bool)
 
 
 def advise_speed(derived: "Outcome", quiet: bool) -> None:
-    """Print how much the machine's speed varied."""
+    """Print how much the machine's speed varied; nothing after too few rounds to tell."""
+    if derived.known.rounds < ROUNDS_THAT_TELL:
+        return
     movement = derived.known.movement
     moved = f"from {movement.faster_pct:.1f} % faster to {movement.slower_pct:.1f} % slower than typical"
     advise(f"the machine's own speed moved {moved} in 95 % of the rounds", quiet)
@@ -65,7 +69,13 @@ def advise_files(derived: "Outcome", quiet: bool) -> None:
     model = ", model.json" * bool(derived.known.sweep.prediction)
     pictures = ", ".join(sorted(path.name for path in folder.path.glob("*.png")))
     advise(f"files are in {folder.path}: cells.csv{model}, {pictures}", quiet)
-    advise(f"next: mnsweep pick --sweep {folder.sweep} --max-latency-ms 10", quiet)
+    advise_pick(folder.sweep, derived.results, quiet)
+
+
+def advise_pick(sweep: str, results: Sequence[Result], quiet: bool) -> None:
+    """Print a command that picks a cell of the sweep, with a budget that some cell meets; nothing where none can be picked."""
+    if budget := budget_to_suggest(results):
+        advise(f"next: mnsweep pick --sweep {sweep} --max-latency-ms {budget}", quiet)
 
 
 def print_json(content: Mapping[str, Any]) -> None:
@@ -92,8 +102,12 @@ def cells_of(results: Iterable[Result]) -> list[dict[str, Any]]:
 def results_table(results: Sequence[Result], measured: bool) -> Table:
     """A table with a row per cell; latency columns only if `measured`."""
     predicted = any(r.latency_source == PREDICTED for r in results)
-    believed = "   ○ on the predicted frontier, not measured" * predicted
-    marks = "● on the frontier" + believed + "   ▲ gains nothing: see below" * any(r.warning for r in results)
+    marked = {
+        "● on the frontier": any(r.on_frontier for r in results),
+        "○ on the predicted frontier, not measured": predicted,
+        "▲ gains nothing: see below": any(r.warning for r in results),
+    }
+    marks = "   ".join(mark for mark, is_shown in marked.items() if is_shown)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, caption=marks if measured else None, caption_justify="left")
     table.add_column("cell", no_wrap=True)
     for name, _ in (columns := _columns(results, measured)):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import accumulate
 from random import Random
 from typing import TypeAlias
 
@@ -12,10 +13,10 @@ from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
 from mnsweep.measure.consistency import difference
 from mnsweep.measure.fit import Estimate, fit
-from mnsweep.measure.plan import Group
+from mnsweep.measure.plan import Group, process_seconds
 from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
-from mnsweep.measure.stop_rule import has_settled, rounds_left
+from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 
 Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell id: half width in % to settle at
@@ -23,15 +24,19 @@ Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """Progress of a campaign after a round: settled cells, all cells, the widest interval of the others, time left.
+    """Progress of a campaign after a round.
 
-    `widest_pct` is a relative half width in percent, None if unknown; `left_s` is an estimate in seconds.
+    `done` cells are timed no more: those that `settled`, and those at the limit of rounds. With `fixed`, that is a fixed number
+    of rounds. `widest_pct` is the widest relative half width of the others in percent, None if unknown; `left_s` is an
+    estimate in seconds.
     """
 
     process: int
     round: int
+    done: int
     settled: int
     cells: int
+    fixed: bool
     widest_pct: float | None
     left_s: float
 
@@ -55,6 +60,7 @@ class Campaign:
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     padding: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
+    done: set[str] = field(default_factory=set)  # settled, or at the limit of rounds
     settled: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     widest_pct: float | None = None
@@ -78,28 +84,53 @@ class Campaign:
                 self._in_one_process(group)
 
     def _open_cells(self, group: Group) -> set[str]:
-        return {cell.id for cell in group.cells} - self.settled - self.failed
+        return {cell.id for cell in group.cells} - self.done - self.failed
 
     def _out_of_time(self) -> bool:
-        return self.clock() - self.began >= self.rules.time_budget_s
+        return self._left_s() <= 0
 
     def _in_one_process(self, group: Group) -> None:
         number = 1 + max((p.number for p in self.records.processes), default=0)
         wanted = self._open_cells(group)
         references = {cell.id for cell in group.references}
         cells = [cell for cell in group.all if cell.id in wanted | references and cell.id not in self.failed]
+        cells, canary = self._affordable(cells, group.canary)
         with self.new_worker() as worker:
             worker.pin(max(cell.deployment.threads for cell in cells))
             self._begin(number, cells)
-            rounds = self._rounds(number, worker, canary=group.canary.id)
+            rounds = self._rounds(number, worker, canary=canary.id)
             try:
-                for cell in cells:
-                    rounds.attempt(cell.id, partial(self._open, worker, cell))
-                self._sustain(worker, cells, rounds)
-                keys = [cell.id for cell in cells]
-                rounds.run(keys, partial(self._visits, group, keys, number))
+                opened = self._open_all(cells, rounds, worker)
+                self._sustain(worker, opened, rounds)
+                keys = [cell.id for cell in opened]
+                rounds.run(keys, partial(self._visits, group, keys, number), warm_s=self._left_s() / 2)
             except WorkerLostError:
                 pass  # recorded as the failure of that cell; the other cells continue in a new process
+
+    def _left_s(self) -> float:
+        return self.rules.time_budget_s - (self.clock() - self.began)
+
+    def _open_all(self, cells: Sequence[Cell], rounds: Rounds, worker: Worker) -> list[Cell]:
+        """Open the cells in order, for a third of the time that is left; return those tried, at least one."""
+        until = self.clock() + self._left_s() / 3
+        tried: list[Cell] = []
+        for cell in cells:
+            if tried and self.clock() >= until:
+                break
+            rounds.attempt(cell.id, partial(self._open, worker, cell))
+            tried.append(cell)
+        return tried
+
+    def _affordable(self, cells: Sequence[Cell], canary: Cell) -> tuple[list[Cell], Cell]:
+        """The cells that a process has time for, and the canary among them; with a time budget those that take least first."""
+        left_s = self._left_s()
+        if left_s == float("inf"):
+            return list(cells), canary
+        by_cost = sorted(cells, key=lambda cell: process_seconds(cell, self.rules))
+        spent_s = accumulate(process_seconds(cell, self.rules) for cell in by_cost)
+        kept = [cell for cell, until_s in zip(by_cost, spent_s, strict=True) if until_s <= left_s] or by_cost[:1]
+        canary = canary if len(kept) == len(cells) else kept[0]
+        return [canary, *(cell for cell in kept if cell != canary)], canary
 
     def _rounds(self, process: int, worker: Worker, canary: str) -> Rounds:
         return Rounds(
@@ -162,8 +193,8 @@ class Campaign:
         for key in (cell.id for cell in group.cells):
             estimate, target_pct = estimates.get(key), targets.get(key, self.rules.ci_pct)
             self.left[key] = rounds_left(estimate, target_pct, self.rules)
-            settled = has_settled(estimate, target_pct, self.rules)
-            (self.settled.add if settled else self.settled.discard)(key)  # later rounds may reveal more spread
+            for cells, holds in ((self.settled, has_settled), (self.done, is_done)):  # later rounds may reveal more spread
+                (cells.add if holds(estimate, target_pct, self.rules) else cells.discard)(key)
         still_open = self._open_cells(group)
         widths = (e.relative_ci_pct for key, e in estimates.items() if key in still_open and e.relative_ci_pct)
         self.widest_pct = max(widths, default=None)
@@ -171,13 +202,14 @@ class Campaign:
     def _status(self, process: int, number: int) -> Status:
         taken = len(self.records.blocks) - self.blocks_before
         block_s = (self.clock() - self.began) / max(1, taken)
-        left_s = block_s * sum(left for key, left in self.left.items() if key not in self.settled | self.failed)
-        in_time_s = self.rules.time_budget_s - (self.clock() - self.began)
+        left_s = block_s * sum(left for key, left in self.left.items() if key not in self.done | self.failed)
         return Status(
             process=process,
             round=number,
+            done=len(self.done),
             settled=len(self.settled),
             cells=len(self.left),
+            fixed=self.rules.least_rounds == self.rules.most_rounds,
             widest_pct=self.widest_pct,
-            left_s=max(0.0, min(left_s, in_time_s)),
+            left_s=max(0.0, min(left_s, self._left_s())),
         )

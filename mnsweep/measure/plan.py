@@ -76,23 +76,33 @@ def session_bytes(cell: Cell) -> int:
 
 def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
     """Estimated time of `rounds` rounds of a cell in seconds, from its mult-adds before anything is timed."""
+    return rounds * _block_s(cell, rules) + rules.least_processes * (rules.warmup_ms / 1e3 + OPEN_S)
+
+
+def process_seconds(cell: Cell, rules: Rules) -> float:
+    """The same of a cell's share in one process that times as many rounds as a process does."""
+    return rules.process_rounds * _block_s(cell, rules) + rules.warmup_ms / 1e3 + OPEN_S
+
+
+def _block_s(cell: Cell, rules: Rules) -> float:
     mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
     run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
-    block_s = run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
-    return rounds * block_s + rules.least_processes * (rules.warmup_ms / 1e3 + OPEN_S)
+    return run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a run of a `sweep` would do: groups of cells that are open together, and the estimated time in seconds.
 
-    `kept` is the number of cells that settled earlier; `began_at` is the time of the first block (UTC), None if there is none.
+    `kept` is the number of cells that were done before, `begun` of those that have some rounds. `began_at` is the time of the
+    first block (UTC), None if there is none.
     """
 
     sweep: str
     groups: tuple[Group, ...]
     seconds: float
     kept: int
+    begun: int
     began_at: str | None
 
     @property

@@ -95,12 +95,18 @@ class Rounds:
     def __post_init__(self) -> None:
         self.began = self.clock()
 
-    def run(self, keys: Sequence[str], visits: Callable[[int], Collection[str]]) -> None:
-        """Warm up `keys`, then time rounds of the keys that `visits(rounds done)` returns, until it returns none."""
+    def run(self, keys: Sequence[str], visits: Callable[[int], Collection[str]], warm_s: float = float("inf")) -> None:
+        """Warm up `keys`, then time rounds of the keys that `visits(rounds done)` returns, until it returns none.
+
+        After `warm_s` seconds no further key is warmed up; those left cold are not timed.
+        """
+        warm, until = set[str](), self.clock() + warm_s
         for key in keys:
-            self._warm_up(key)
+            if not warm or self.clock() < until:
+                self._warm_up(key)
+                warm.add(key)
         for number in count(1):
-            visited = sorted(set(visits(number - 1)) - self.failed)
+            visited = sorted(warm.intersection(visits(number - 1)) - self.failed)
             if not visited:
                 return
             self._round(number, visited)

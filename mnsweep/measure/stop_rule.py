@@ -5,17 +5,20 @@ from mnsweep.measure.rounds import Rules
 
 
 def has_settled(estimate: Estimate | None, target_pct: float, rules: Rules) -> bool:
-    """Whether the relative interval is narrow enough after enough rounds and processes, or the rounds are used up.
+    """Whether the relative interval is narrow enough, after enough rounds and processes.
 
-    `target_pct` is a half width in percent. A cell without an estimate has not settled.
+    `target_pct` is a half width in percent. A cell without an interval has not settled.
     """
-    if estimate is None or estimate.rounds < rules.least_rounds:
+    if estimate is None or estimate.relative_ci_pct is None:
         return False
-    if estimate.rounds >= rules.most_rounds:
-        return True
-    if estimate.processes < rules.least_processes or estimate.relative_ci_pct is None:
-        return False
-    return estimate.relative_ci_pct <= target_pct
+    enough = estimate.rounds >= rules.least_rounds and estimate.processes >= rules.least_processes
+    return enough and estimate.relative_ci_pct <= target_pct
+
+
+def is_done(estimate: Estimate | None, target_pct: float, rules: Rules) -> bool:
+    """Whether a cell is timed no more: it has settled, or its rounds are used up."""
+    used_up = estimate is not None and estimate.rounds >= max(rules.least_rounds, rules.most_rounds)
+    return used_up or has_settled(estimate, target_pct, rules)
 
 
 def rounds_left(estimate: Estimate | None, target_pct: float, rules: Rules) -> float:

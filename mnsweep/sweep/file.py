@@ -67,8 +67,8 @@ class _Beside(msgspec.Struct, frozen=True):
 
     schema_version: int = SCHEMA_VERSION
     name: str | None = None
-    designs: tuple[tuple[float, int], ...] = ()
-    cells: tuple[str, ...] = ()
+    designs: tuple[tuple[float, int], ...] | None = None
+    cells: tuple[str, ...] | None = None
     quality_source: str = DEFAULT_SOURCE
     prediction: Prediction | None = None
 
@@ -123,7 +123,9 @@ def _checked(content: Mapping[str, Any]) -> Any:
 def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) -> Sweep:
     settings = {key: value for key in SPACE_KEYS if (value := getattr(content, key)) is not msgspec.UNSET}
     space = Space(**settings, max_designs=max_designs, auto_threads=auto_threads)
-    listed = [*_designs(content.designs, settings, space), *map(parse_cell, content.cells)]
+    if () in (content.designs, content.cells):
+        raise MnsweepError("the list of designs or cells is empty", "leave it out to span the axes")
+    listed = [*_designs(content.designs or (), settings, space), *map(parse_cell, content.cells or ())]
     spans_axes = not listed or not {"alpha", "res"}.isdisjoint(settings)
     cells = tuple(dict.fromkeys([*(space.cells() if spans_axes else ()), *listed]))
     for cell in (*content.prediction.held_out, *content.prediction.verified) if content.prediction else ():

@@ -29,8 +29,7 @@ def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
     if finished:
         return SweepFolder(max(finished, key=lambda path: (path / CELLS).stat().st_mtime))
     for blocks in sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")):
-        fix = f"run the same 'mnsweep grid' again to continue, or 'mnsweep rebuild {blocks.parent}' to use what is there"
-        raise StoreError(f"{blocks.parent}: was interrupted before its table was written", fix)
+        raise _unfinished(blocks.parent)
     raise StoreError(f"no sweep of this machine in {results_dir}", "run 'mnsweep grid' first, or name one with `sweep`")
 
 
@@ -39,11 +38,22 @@ def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
         if name and is_file(path / CELLS):
             return SweepFolder(path)
     roots = [root for root in (Path(name), results_dir / name) if name and is_directory(root)]
-    elsewhere = sorted(path.parent for root in roots for path in root.glob(f"*/{CELLS}") if ASIDE not in path.parent.name)
+    tables = [path for root in roots for path in root.glob(f"*/{CELLS}") if is_file(path) and ASIDE not in path.parent.name]
+    elsewhere = sorted(path.parent for path in tables if path.parent.name != machine_key)
     if elsewhere:
         fix = f"to choose for that one: `sweep` {elsewhere[0]}"
         raise StoreError(f"sweep {name} was measured on another machine only", fix)
-    raise StoreError(f"no results of a sweep {name!r} in {results_dir}", f"run 'mnsweep grid --name {Path(name).name}' first")
+    for path in (Path(name), results_dir / name / machine_key):
+        if name and is_file(path / BLOCKS):
+            raise _unfinished(path)
+    names = sorted({path.parent.parent.name for path in results_dir.glob(f"*/{machine_key}/{CELLS}")})
+    fix = f"choose from {', '.join(names)}" if names else "run 'mnsweep grid' first"
+    raise StoreError(f"no results of a sweep {name!r} in {results_dir}", fix)
+
+
+def _unfinished(folder: Path) -> StoreError:
+    fix = f"run the same 'mnsweep grid' again to continue, or 'mnsweep rebuild {folder}' to use what is there"
+    return StoreError(f"{folder}: has no table yet", fix)
 
 
 def is_file(path: Path) -> bool:
@@ -71,7 +81,7 @@ def find_sweep_file(name: str, results_dir: Path) -> Path:
     if name.endswith(".toml") or "/" in name or "\\" in name:
         if is_file(Path(name)):
             return Path(name)
-        raise MnsweepError(f"`sweep` {name}: no such file")
+        raise MnsweepError(f"`sweep` {name}: no such file, or not a file")
     folders = [Path("sweeps"), *bundled_folders()]
     if SWEEP_NAME.fullmatch(name):
         kept = sorted((results_dir / name).glob(f"*/{SWEEP}"))

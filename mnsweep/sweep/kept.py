@@ -2,11 +2,14 @@
 
 import warnings
 from collections.abc import Collection
+from dataclasses import replace
+
+import msgspec
 
 from mnsweep.cell import parse_cell
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.measure.record import Block, Failure, Mark, Process, Record, Records
-from mnsweep.sweep.file import Sweep, parse_sweep, write_sweep
+from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
 from mnsweep.wording import count_of
 
@@ -26,6 +29,20 @@ def kept_sweep(folder: SweepFolder, records: Records) -> Sweep | None:
         return Sweep(folder.sweep, cells=tuple(map(parse_cell, ids)))
     except MnsweepError as error:
         raise StoreError(f"{folder.path / BLOCKS}: {error.what}", f"put a {SWEEP} beside it") from None
+
+
+def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
+    """The sweep with the cells in front that its folder has `kept`; a folder that has predictions keeps them."""
+    if kept is None:
+        return sweep
+    cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
+    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction))
+
+
+def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
+    if kept is None or asked is None:
+        return kept or asked
+    return msgspec.structs.replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)
 
 
 def forget(folder: SweepFolder, ids: Collection[str]) -> None:

@@ -40,6 +40,11 @@ class Knowledge:
         return self.fit.movement
 
     @property
+    def rounds(self) -> int:
+        """How many rounds were timed, over all processes."""
+        return len({(block.process, block.round) for block in self.records.blocks})
+
+    @property
     def latency_ms(self) -> dict[str, float]:
         """Median latency of every measured cell, in milliseconds per batch, by cell id."""
         return {cell: estimate.p50_ms for cell, estimate in self.fit.estimates.items()}

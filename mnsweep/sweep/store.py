@@ -4,6 +4,7 @@
 (write a temporary file, fsync, rename), so that a crash never leaves a partial file.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,13 @@ from mnsweep.measure.record import Record, Records, from_line, to_line
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
+FIXES = {  # what to do about an error of the operating system
+    errno.ENOENT: "put the file back, or measure the sweep again",
+    errno.ENOSPC: "free some space and run the same command again: nothing that was measured is lost",
+    errno.EACCES: "make it readable and writable, or copy the results elsewhere",
+    errno.EROFS: "copy the results to where they can be written",
+    errno.ELOOP: "put the file itself there: nothing is written through a link",
+}
 ASIDE = ".aside-"  # in the names of folders that were set aside
 
 
@@ -76,8 +84,6 @@ class SweepFolder:
         """Yield each record, checked against those before it, as `read` does."""
         blocks, consistency = self.path / BLOCKS, Consistency()
         *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
-        if torn:
-            warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
         for number, line in enumerate(lines, 1):
             try:
                 record = from_line(line)
@@ -85,6 +91,8 @@ class SweepFolder:
             except DamagedError as error:
                 raise StoreError(f"{blocks}: line {number}: {error}", "nothing was changed") from None
             yield record
+        if torn:
+            warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[Record], None]]:
@@ -157,6 +165,13 @@ class SweepFolder:
             self.path.rename(aside)
         return aside
 
+    def check_writable(self) -> None:
+        """Raise `StoreError` where nothing can be written into the folder, before time is spent on what belongs there."""
+        with _naming(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
     def copy_aside(self) -> Path:
         """Copy the folder to where `set_aside` would move it; return the path of the copy."""
         aside = self._aside()
@@ -228,5 +243,6 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fix = "nothing measured so far is lost; use `results_dir` for another place"
-        raise StoreError(f"{path}: {error.strerror}", fix) from None
+        raise StoreError(
+            f"{path}: {error.strerror}", FIXES.get(error.errno or 0, "nothing that was measured is lost")
+        ) from None
