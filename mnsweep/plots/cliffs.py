@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnsweep.plots.deployments import SETTINGS, differing, in_words
-from mnsweep.plots.figure import STYLE, blank_figure, files
+from mnsweep.plots.figure import blank_figure, files, own_style
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result, ms_text
 
@@ -83,7 +82,7 @@ def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     if not panels:
         return {}
     shown = panels[:PANELS]
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, foot = blank_figure(caption)
         figure.text(0.085, 0.955, _TITLE, fontsize=11, fontweight="bold")
         label = latency_label([written for cliffs in shown for written, _ in cliffs.pairs])

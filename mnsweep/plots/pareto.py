@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.plots.deployments import differing, in_words
-from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend
 from mnsweep.plots.markers import Points, scatter
@@ -33,7 +32,7 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     results, left_out = _of_one_metric(results)
     caption = f"{caption}\n{left_out}" if left_out else caption
     points = Points.of(results, "latency_p50_ms", "quality_pct")
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
         axes.set_ylabel(metric_of(points.results).label)
         axes.set_xlabel(latency_label(points.results))
@@ -65,7 +64,7 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     The line is the median milliseconds per mult-add: cells above it run slower than the median rate.
     """
     points = Points.of(results, "latency_p50_ms")
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
         axes.set_xlabel("mult-adds per image (millions)")
         axes.set_ylabel(latency_label(points.results))
