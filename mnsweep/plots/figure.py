@@ -72,13 +72,16 @@ def say_empty(axes: Axes, text: str) -> None:
     axes.set_yticks([])
 
 
-def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """Make one axis logarithmic, with room around `values` (all above 0) and plain numbers as tick labels."""
+def log_axis(axes: Axes, which: Literal["x", "y"], values: Sequence[float], ends: Sequence[float] = ()) -> None:
+    """Make one axis logarithmic, with room around `values` (all above 0) and plain numbers as tick labels.
+
+    `ends` of intervals are within the limits too.
+    """
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    low, high = min(values), max(values)
-    (axes.set_xlim if which == "x" else axes.set_ylim)(low / 1.35, high * 1.5)
-    decades = high / low > 60
+    limits = (min([min(values) / 1.35, *(end / 1.1 for end in ends)]), max([max(values) * 1.5, *(end * 1.1 for end in ends)]))
+    (axes.set_xlim if which == "x" else axes.set_ylim)(*limits)
+    decades = limits[1] / limits[0] > 120
     axis.set_major_locator(LogLocator(subs=(1, 3) if decades else (1, 2, 3, 5, 7), numticks=30))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
