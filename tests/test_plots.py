@@ -199,10 +199,58 @@ def test_intervals_of_a_crowd_are_those_of_the_frontier(count: int) -> None:
     assert ("(of the frontier)" in " ".join(texts)) is crowd
 
 
-def test_an_unknown_interval_is_not_drawn_to_the_edge() -> None:
-    bare = [replace(r, latency_ci_low_ms=None, latency_ci_high_ms=None) for r in deployed(Deployment())]
-    lines = [line for line in figure_of(pareto_plot, bare).axes[0].lines if line.get_marker() == "|"]
-    assert all(len(set(np.asarray(line.get_xdata()))) == 1 and min(np.asarray(line.get_xdata())) > 0 for line in lines)
+ABOUT_INTERVALS = re.compile("interval")
+
+
+def test_without_intervals_none_is_drawn_and_none_is_spoken_of() -> None:
+    some = deployed(Deployment())
+    bare = [replace(r, latency_ci_low_ms=None, latency_ci_high_ms=None) for r in some]
+    assert not [line for line in figure_of(pareto_plot, bare).axes[0].lines if line.get_marker() == "|"]
+    for draw, results, expected in (
+        (pareto_plot, some, True),
+        (pareto_plot, [*bare[1:], some[0]], True),
+        (pareto_plot, bare, False),
+        (mult_adds_plot, some, False),
+    ):
+        (svg,) = (content for name, content in draw(results, "c").items() if name.endswith("svg"))
+        assert bool(ABOUT_INTERVALS.search(" ".join(text_of(svg)))) is expected
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 25.0])
+@pytest.mark.parametrize("count", [1, 3])
+def test_ends_of_intervals_are_within_the_axes(share: float, count: int) -> None:
+    designs = [(0.25 * (i + 1), 128) for i in range(count)]
+    wide = [
+        replace(r, latency_ci_low_ms=ms / (1 + share), latency_ci_high_ms=ms * (1 + share))
+        for r in deployed(Deployment(), designs=designs)
+        if (ms := r.latency_p50_ms)
+    ]
+    axes = figure_of(pareto_plot, wide).axes[0]
+    left, right = axes.get_xlim()
+    ends = [x for line in axes.lines if line.get_marker() == "|" for x in np.asarray(line.get_xdata())]
+    assert len(ends) == 2 * count and left < min(ends) and max(ends) < right
+
+
+def test_predicted_cells_alone_and_outside_the_measured_ones_are_within_the_axes() -> None:
+    results = deployed(Deployment())
+    for measured_ones in (0, 1):
+        mixed = [replace(r, latency_source="predicted", on_frontier=None) for r in results[measured_ones:]]
+        axes = figure_of(pareto_plot, [*results[:measured_ones], *mixed]).axes[0]
+        left, right = axes.get_xlim()
+        assert all(left < (r.latency_p50_ms or 0) < right for r in results)
+
+
+@pytest.mark.parametrize("batches", [(1, 8), (8,)])
+def test_mult_adds_and_latency_are_both_per_image(batches: Sequence[int]) -> None:
+    """Cells with the same work and time per image lie at one place and on the line, whatever their batch."""
+    results = [
+        measured(f"a0.5_r128{f'_b{batch}' if batch > 1 else ''}", 2.0 * batch, mult_adds=50_000_000) for batch in batches
+    ]
+    axes = figure_of(mult_adds_plot, results).axes[0]
+    assert axes.get_ylabel() == "latency per image (ms)"
+    assert {at for at, *_ in drawn_paths(axes)} == {(50.0, 2.0)}
+    (line,) = axes.lines
+    assert np.allclose(np.asarray(line.get_ydata()), 2.0) and "25 G mult-adds/s" in str(line.get_label())
 
 
 # Names

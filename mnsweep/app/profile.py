@@ -11,6 +11,7 @@ from mnsweep.arch.channel_padding import to_text
 from mnsweep.cell import Cell
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
+from mnsweep.plots.figure import drawn
 from mnsweep.plots.roofline import collect, draw
 from mnsweep.profiling.lint import Finding
 from mnsweep.profiling.measure import Profile
@@ -56,10 +57,11 @@ def profile(request: ProfileRequest, new_worker: NewWorker | None = None) -> Pro
 def write(found: Profile, folder: SweepFolder) -> list[str]:
     """Write `CELL.json`, and the roofline plot as `CELL_roofline.png` and `.svg`; return their names."""
     flagged = {name for finding in found.findings for name in finding.layers}
-    drawn = draw(collect(found.rows, flagged), found.roof, _caption(found), f"{found.cell.id}_roofline", found.rate_unit)
-    names = [f"{found.cell.id}.json", *drawn]
+    name = f"{found.cell.id}_roofline"
+    plots = drawn(name, lambda: draw(collect(found.rows, flagged), found.roof, _caption(found), name, found.rate_unit))
+    names = [f"{found.cell.id}.json", *plots]
     text = json.dumps(to_document(found, names), indent=2, allow_nan=False) + "\n"
-    for name, content in {names[0]: text.encode(), **drawn}.items():
+    for name, content in {names[0]: text.encode(), **plots}.items():
         folder.replace(name, content)
     return names
 

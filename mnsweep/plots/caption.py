@@ -1,6 +1,9 @@
-"""The caption of every plot: the machine, the software, the number of samples, and the source of accuracies."""
+"""The caption of every plot: the machine, the software, the number of samples, and the source of accuracies.
 
-from collections.abc import Mapping, Sequence
+A plot that draws intervals adds a sentence about them with `with_intervals`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.fit import Movement
@@ -9,18 +12,29 @@ from mnsweep.result import PREDICTED, Result
 
 
 def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
-    """Three lines: the machine and the measurement, how much the machine's speed varied, and the source of accuracies."""
+    """Lines on the machine and the measurement, how much the machine's speed varied, and the source of accuracies.
+
+    The line on the machine's speed is left out if nothing was measured.
+    """
     settings = {name: value for process in records.processes for name, value in process.settings.items()}
     samples = sorted(r.samples for r in results if r.samples)
     sources = sorted({r.quality_source for r in results if r.quality_source})
     sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""
+    speed = (
+        f"Latencies are at the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % "
+        f"slower and {movement.faster_pct:.1f} % faster.\n"
+    )
     return (
         f"Latency: {machine.title}; {_runtimes(results, settings)}; {_threads(results)}; {_precisions(results)}{sustained}; "
         f"{len(samples)} of {len(results)} cells measured in interleaved rounds{_samples_each(samples)}{_predicted(results)}.\n"
-        f"Latencies are at the machine's typical speed; in 95 % of the rounds it was at most {movement.slower_pct:.1f} % "
-        f"slower and {movement.faster_pct:.1f} % faster; the intervals include that.\n"
-        f"Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
+        f"{speed if samples else ''}Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
     )
+
+
+def with_intervals(caption: str, results: Iterable[Result]) -> str:
+    """The caption, with a sentence about the 95 % intervals if any of the drawn `results` has one."""
+    drawn = any(r.interval_ms for r in results)
+    return f"{caption} The 95 % intervals include the changes in the machine's speed." if drawn else caption
 
 
 def _samples_each(samples: Sequence[int]) -> str:

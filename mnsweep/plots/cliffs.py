@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import SETTINGS, differing, in_words
-from mnsweep.plots.figure import STYLE, blank_figure, files
+from mnsweep.plots.figure import blank_figure, files, own_style
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result, ms_text
 
@@ -83,17 +84,17 @@ def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     if not panels:
         return {}
     shown = panels[:PANELS]
-    with mpl.rc_context(STYLE):
-        figure, foot = blank_figure(caption)
+    cells = [r for cliffs in shown for pair in cliffs.pairs for r in pair]
+    with own_style():
+        figure, foot = blank_figure(with_intervals(caption, cells))
         figure.text(0.085, 0.955, _TITLE, fontsize=11, fontweight="bold")
-        label = latency_label([written for cliffs in shown for written, _ in cliffs.pairs])
-        grid = _panels(figure, foot=foot, count=len(shown), ylabel=label)
+        grid = _panels(figure, foot=foot, count=len(shown), ylabel=latency_label(cells))
         for axes, cliffs, name in zip(grid, shown, _names(shown, results), strict=True):
             axes.set_title(name, loc="left", fontsize=9)
             _draw(axes, cliffs)
             _explain(axes, cliffs)
         figure.align_ylabels()
-        _legend(figure, shown=len(shown), of=len(panels))
+        _legend(figure, notes=[*_about_bars(cells), *_about_panels(len(shown), of=len(panels))])
         return files(figure, "cliffs")
 
 
@@ -134,7 +135,8 @@ def _have_paper_widths(results: Sequence[Result]) -> bool:
 
 
 def _line(axes: Axes, results: Sequence[Result], **look: str) -> None:
-    below, above = ([abs(_ends(r)[which] - _ms(r)) for r in results] for which in (0, 1))
+    # a result without an interval has no bar
+    below, above = ([abs(r.interval_ms[which] - _ms(r)) if r.interval_ms else nan for r in results] for which in (0, 1))
     axes.errorbar(
         [r.alpha for r in results],
         [_ms(r) for r in results],
@@ -168,9 +170,16 @@ def _explain(axes: Axes, cliffs: Cliffs) -> None:
     )
 
 
-def _legend(figure: Figure, shown: int, of: int) -> None:
+def _about_bars(cells: Sequence[Result]) -> list[str]:
+    return ["bars: 95 % intervals"] if any(r.interval_ms for r in cells) else []
+
+
+def _about_panels(shown: int, of: int) -> list[str]:
+    return [f"{shown} of {of} settings\nare shown"] if of > shown else []
+
+
+def _legend(figure: Figure, notes: Sequence[str]) -> None:
     waste, *lines = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
-    notes = ["bars: 95 % intervals"] + ([f"{shown} of {of} settings\nare shown"] if of > shown else [])
     figure.legend(
         *zip(*lines, waste, *((Line2D([], [], linestyle=""), note) for note in notes), strict=True),
         loc="upper left",

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import metric_of
+from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import differing, in_words
-from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend
 from mnsweep.plots.markers import Points, scatter
@@ -31,51 +31,54 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     If qualities have several metrics, only the most common one is drawn, and the caption says so.
     """
     results, left_out = _of_one_metric(results)
-    caption = f"{caption}\n{left_out}" if left_out else caption
     points = Points.of(results, "latency_p50_ms", "quality_pct")
-    with mpl.rc_context(STYLE):
+    measured = replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
+    caption = "\n".join(filter(None, (with_intervals(caption, _with_bars(measured)), left_out)))
+    with own_style():
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
         axes.set_ylabel(metric_of(points.results).label)
         axes.set_xlabel(latency_label(points.results))
         if not points.results:
             say_empty(axes, "no cell has both a latency and a published accuracy")
             return files(figure, "pareto")
-        points, predicted_key = _draw_predicted(axes, points)
-        frontier = _draw_measured(axes, points)
-        add_legend(figure, axes, points, others=[*_frontier_key(points, frontier), *predicted_key])
+        predicted_key = _draw_predicted(axes, points)
+        frontier = _draw_measured(axes, measured)
+        ends = [end for r in _with_bars(measured) for end in r.interval_ms or ()]
+        log_axis(axes, "x", [_latency(r) for r in points.results], ends)
+        add_legend(figure, axes, measured, others=[*_frontier_key(measured, frontier), *predicted_key])
         axes.margins(y=0.09)
         axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
-        _label_frontier(axes, points, frontier)
+        _label_frontier(axes, measured, frontier)
         return files(figure, "pareto")
 
 
 def _draw_measured(axes: Axes, points: Points) -> list[Result]:
-    """Draw measured cells, intervals and the frontier on a logarithmic axis; return the frontier sorted by latency."""
+    """Draw measured cells, intervals and the frontier; return the frontier sorted by latency."""
     frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
     axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
     scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
-    _intervals(axes, frontier if points.crowded else points.results)
-    log_axis(axes, "x", [_latency(r) for r in points.results])
+    _intervals(axes, _with_bars(points))
     return frontier
 
 
 def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
-    """`latency_mult_adds.png` and `.svg`: measured latency (ms) against mult-adds (millions per image), both logarithmic.
+    """`latency_mult_adds.png` and `.svg`: measured latency (ms) against mult-adds (millions), logarithmic.
 
-    The line is the median milliseconds per mult-add: cells above it run slower than the median rate.
+    Both are per image, whatever the batch. The line is the median milliseconds per mult-add: cells above it run slower than
+    the median rate.
     """
     points = Points.of(results, "latency_p50_ms")
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
         axes.set_xlabel("mult-adds per image (millions)")
-        axes.set_ylabel(latency_label(points.results))
+        axes.set_ylabel("latency per image (ms)")
         if not points.results:
             say_empty(axes, "no cell was measured")
             return files(figure, "latency_mult_adds")
-        scatter(axes, points, lambda r: (r.mult_adds / 1e6, _latency(r)))
+        scatter(axes, points, lambda r: (r.mult_adds / 1e6, _per_image(r)))
         line = _proportional_line(axes, points.results)
         log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
-        log_axis(axes, "y", [_latency(r) for r in points.results])
+        log_axis(axes, "y", [_per_image(r) for r in points.results])
         add_legend(figure, axes, points, others=[line])
         return files(figure, "latency_mult_adds")
 
@@ -91,18 +94,17 @@ def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
     return kept, f"Not shown: {count_of(count, 'measured cell')} with another quality metric."
 
 
-def _draw_predicted(axes: Axes, points: Points) -> tuple[Points, list[Line2D]]:
-    """Draw predicted cells (small dots at the bottom layer) and their frontier; return the other points and legend entries."""
+def _draw_predicted(axes: Axes, points: Points) -> list[Line2D]:
+    """Draw predicted cells (small dots at the bottom layer) and the frontier of all; return legend entries."""
     predicted = [r for r in points.results if r.latency_source == PREDICTED]
     if not predicted:
-        return points, []
+        return []
     colours = [points.colour(r.alpha) for r in predicted]
     x, y = zip(*map(_place, predicted), strict=True)
     axes.scatter(x, y, c=colours, s=5, alpha=0.45, linewidths=0, zorder=1.5)
     believed = sorted((r for r in points.results if r.predicted_on_frontier), key=_latency)
     axes.plot(*zip(*_steps(believed), strict=True), color=_FRONTIER, linewidth=0.8, linestyle=":", zorder=1.8)
-    measured = replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
-    return measured, [
+    return [
         Line2D([], [], color=_FRONTIER, linewidth=0.8, linestyle=":", label="predicted frontier"),
         Line2D([], [], color="#999999", linestyle="", marker=".", markersize=4, label="predicted only"),
     ]
@@ -112,7 +114,7 @@ def _label_frontier(axes: Axes, points: Points, frontier: Sequence[Result]) -> N
     labels = [(*_place(r), point_name(r, differing(frontier))) for r in frontier]
     dominated = [_place(r) for r in points.results if not r.on_frontier]
     large = [_place(r) for r in frontier] + ([] if points.crowded else dominated)
-    bars = [(*_ends(r), _place(r)[1]) for r in (frontier if points.crowded else points.results)]
+    bars = [(*r.interval_ms, _place(r)[1]) for r in _with_bars(points) if r.interval_ms]
     small = dominated if points.crowded else []
     place_labels(axes, labels, large, line=_steps(frontier), small=small, bars=bars)
 
@@ -131,20 +133,23 @@ def _latency(result: Result) -> float:
     return result.latency_p50_ms or 0.0
 
 
+def _per_image(result: Result) -> float:
+    return _latency(result) / result.batch
+
+
 def _place(result: Result) -> tuple[float, float]:
     return _latency(result), result.quality_pct or 0.0
 
 
-def _frontier_key(points: Points, frontier: Sequence[Result]) -> tuple[Line2D, Line2D]:
+def _frontier_key(points: Points, frontier: Sequence[Result]) -> list[Line2D]:
     """Legend entries of the lines; they also name the settings shared by the whole frontier, which the labels omit."""
     shared = [name for name in points.fills.differ if name not in differing(frontier)]
     several = frontier and len(points.fills.names) > 1
     every = f"frontier: all {in_words(frontier[0], shared)}" if shared and several else "frontier"
     whose = "\n(of the frontier)" if points.crowded else ""
-    return (
-        Line2D([], [], color=_FRONTIER, linewidth=1.4, label=every),
-        Line2D([], [], color=_INTERVAL, linewidth=1.0, marker="|", markersize=5, label=f"95 % interval{whose}"),
-    )
+    steps = Line2D([], [], color=_FRONTIER, linewidth=1.4, label=every)
+    bar = Line2D([], [], color=_INTERVAL, linewidth=1.0, marker="|", markersize=5, label=f"95 % interval{whose}")
+    return [steps, bar] if _with_bars(points) else [steps]
 
 
 def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
@@ -156,19 +161,20 @@ def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
     return corners
 
 
-def _ends(result: Result) -> tuple[float, float]:
-    return result.interval_ms or (_latency(result), _latency(result))
+def _with_bars(points: Points) -> list[Result]:
+    """The results whose interval is drawn: those that have one, in a crowd only those on the frontier."""
+    return [r for r in points.results if r.interval_ms and (r.on_frontier or not points.crowded)]
 
 
 def _intervals(axes: Axes, results: Sequence[Result]) -> None:
     for r in results:
         alpha, y = 1.0 if r.on_frontier else 0.4, _place(r)[1]
-        axes.plot(_ends(r), (y, y), "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
+        axes.plot(r.interval_ms or (0, 0), (y, y), "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
 
 
 def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:
-    rate = median((r.latency_p50_ms or 0) / r.mult_adds for r in results)  # ms per batch, per mult-add per image
-    per_second = 1e3 * median(r.batch * r.mult_adds / (r.latency_p50_ms or 1) for r in results)
+    rate = median(_per_image(r) / r.mult_adds for r in results)  # ms per mult-add
+    per_second = 1e3 * median(r.mult_adds / _per_image(r) for r in results)
     ends = [min(r.mult_adds for r in results), max(r.mult_adds for r in results)]
     (line,) = axes.plot([e / 1e6 for e in ends], [e * rate for e in ends], "--", color="#777777", linewidth=1, zorder=2)
     line.set_label(f"{per_second / 1e9:.0f} G mult-adds/s,\nthe median here")

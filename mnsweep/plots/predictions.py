@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 
-from mnsweep.plots.figure import STYLE, blank_figure, files, log_axis
+from mnsweep.plots.figure import blank_figure, files, log_axis, own_style
 from mnsweep.plots.pareto import latency_label
 from mnsweep.prediction.validation import Check
 from mnsweep.result import Result
@@ -24,7 +23,7 @@ def prediction_plot(checks: Sequence[Check], results: Sequence[Result], caption:
     """
     if not checks:
         return {}
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, foot = blank_figure(caption)
         height = 0.94 - foot - _GAP
         above = figure.add_axes((_LEFT, foot + _GAP + 0.38 * height, _WIDTH, 0.62 * height))

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,7 +16,7 @@ from mnsweep.accuracy.metrics import METRICS
 from mnsweep.accuracy.published import DEFAULT_SOURCE, PAPER, Quality, published
 from mnsweep.cell import Cell
 from mnsweep.names import VARIANTS, choices
-from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend
 from mnsweep.plots.markers import Points, scatter
@@ -86,7 +85,7 @@ def paper_figures(results: Sequence[Result], caption: str) -> dict[str, bytes]:
 
 def _figure(question: _Question, ours: Sequence[Result], others: Sequence[Result], *, caption: str) -> dict[str, bytes]:
     points = Points.of(ours, "quality_pct")
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, axes = new_figure(question.title, caption)
         axes.set_ylabel(METRICS["imagenet_top1"].label)
         axes.set_xlabel(question.label)

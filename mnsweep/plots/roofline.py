@@ -8,12 +8,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
+from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import Label, place_labels
 from mnsweep.profiling.roofline import Roof, Row, in_words
 
@@ -66,7 +65,7 @@ def collect(rows: Sequence[Row], flagged: Collection[str] = ()) -> tuple[Point, 
 
 def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str = "GFLOP/s") -> dict[str, bytes]:
     """`name.png` and `name.svg`: rate (in `unit`) against operations per byte on logarithmic axes, with the known roofs."""
-    with mpl.rc_context(STYLE):
+    with own_style():
         figure, axes = new_figure("How close is each layer to the limits of this machine?", caption)
         axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
         axes.set_ylabel(unit)

@@ -3,7 +3,7 @@
 All of it can be recreated byte for byte from `blocks.jsonl`, `sweep.toml` and `machine.json`: `derive` reads nothing else.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.plots.caption import caption
 from mnsweep.plots.cliffs import cliffs_plot
+from mnsweep.plots.figure import drawn
 from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.plots.predictions import prediction_plot
 from mnsweep.plots.reproduction import paper_figures
@@ -83,7 +84,7 @@ def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
 
 
 def derive(folder: SweepFolder) -> Outcome:
-    """Write `cells.csv` and the plots, and `model.json` where cells are predicted."""
+    """Write `cells.csv`, `model.json` where cells are predicted, and then the plots; a plot that fails is a warning."""
     known, machine = read(folder), folder.read_machine()
     results = tabulate(known, machine)
     held_out = known.prediction.held_out
@@ -91,7 +92,7 @@ def derive(folder: SweepFolder) -> Outcome:
     if known.sweep.prediction:
         folder.replace(MODEL, to_json(known.models))
     folder.replace(CELLS, to_csv(results))
-    for name, content in _plots(known, machine, results, checks).items():
+    for name, content in _plots(known, machine, results, checks):
         folder.replace(name, content)
     qualities = {r.cell: r.quality_pct for r in results if r.quality_pct is not None}
     return Outcome(
@@ -104,9 +105,18 @@ def derive(folder: SweepFolder) -> Outcome:
     )
 
 
-def _plots(known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]) -> Mapping[str, bytes]:
-    """Every plot of the sweep, by file name."""
+def _plots(
+    known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]
+) -> Iterator[tuple[str, bytes]]:
+    """Every plot of the sweep that can be drawn: file name and content."""
     text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
-    plots = pareto_plot(results, text) | mult_adds_plot(measured, text) | cliffs_plot(measured, text)
-    return plots | prediction_plot(checks, results, text) | paper_figures(results, text)
+    plots: dict[str, Callable[[], Mapping[str, bytes]]] = {
+        "pareto": lambda: pareto_plot(results, text),
+        "latency_mult_adds": lambda: mult_adds_plot(measured, text),
+        "cliffs": lambda: cliffs_plot(measured, text),
+        "prediction": lambda: prediction_plot(checks, results, text),
+        "figures of the paper": lambda: paper_figures(results, text),
+    }
+    for name, draw in plots.items():
+        yield from drawn(name, draw).items()
