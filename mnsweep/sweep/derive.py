@@ -11,11 +11,6 @@ import numpy as np
 from mnsweep.choice.verification import Verification
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.plots.caption import caption
-from mnsweep.plots.cliffs import cliffs_plot
-from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
-from mnsweep.plots.predictions import prediction_plot
-from mnsweep.plots.reproduction import paper_figures
 from mnsweep.prediction.latency_model import Errors
 from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
@@ -106,6 +101,12 @@ def derive(folder: SweepFolder) -> Outcome:
 
 def _plots(known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]) -> Mapping[str, bytes]:
     """Every plot of the sweep, by file name."""
+    from mnsweep.plots.caption import caption
+    from mnsweep.plots.cliffs import cliffs_plot
+    from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
+    from mnsweep.plots.predictions import prediction_plot
+    from mnsweep.plots.reproduction import paper_figures
+
     text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots = pareto_plot(results, text) | mult_adds_plot(measured, text) | cliffs_plot(measured, text)
