@@ -12,6 +12,7 @@ True
 import math
 import re
 from dataclasses import KW_ONLY, dataclass, field, fields
+from operator import attrgetter
 
 from mnsweep.errors import MnsweepError
 from mnsweep.names import SETTINGS, TASKS, VARIANTS, choices, is_choice
@@ -191,7 +192,7 @@ class Cell:
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""
-        return {f.name: getattr(part, f.name) for part in (self.design, self.deployment) for f in fields(part)}
+        return dict(zip(_SETTINGS, _values_of(self), strict=True))
 
 
 _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<rest>(_[^_]+)*)")
@@ -200,6 +201,8 @@ _SETTING_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
 # Computed once: a large grid needs hundreds of thousands of ids.
 _DESIGN_SETTINGS = tuple(f.name for f in fields(Design))[2:]
 _DEPLOYMENT_SETTINGS = tuple(f.name for f in fields(Deployment))
+_SETTINGS = tuple(f.name for part in (Design, Deployment) for f in fields(part))
+_values_of = attrgetter(*[f"{part.__name__.lower()}.{f.name}" for part in (Design, Deployment) for f in fields(part)])
 _DEFAULTS: dict[str, object] = {setting: choices(setting)[0] for setting in SETTINGS} | {
     "threads": 1,
     "batch": 1,

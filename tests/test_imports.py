@@ -11,23 +11,31 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 TORCH, RUNTIME = "torch", "onnxruntime"
+SLOW_TO_LOAD = ("scipy", "pandas", "matplotlib")  # a third of a second each
 
 
 def imported(folder: Path, *arguments: str) -> set[str]:
-    """Top-level packages that a Python process imported, by its own account."""
+    """Packages and modules that a Python process imported, by its own account."""
     command = [sys.executable, "-X", "importtime", *arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
     assert "Traceback" not in ran.stderr, ran.stderr[-2000:]
-    return {name.partition(".")[0] for name in re.findall(r"^import time: .*\| +(\S+)$", ran.stderr, re.MULTILINE)}
+    return {part for name in re.findall(r"^import time: .*\| +(\S+)$", ran.stderr, re.MULTILINE) for part in prefixes(name)}
+
+
+def prefixes(name: str) -> set[str]:
+    parts = name.split(".")
+    return {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
 
 
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [
         (["-m", "mnsweep", "--help"], {TORCH, RUNTIME, "onnx", "numpy", "pandas", "matplotlib"}),
-        (["-m", "mnsweep", "count", "--alpha", "0.33", "--res", "200"], {TORCH, RUNTIME}),
-        (["-m", "mnsweep", "pick", "--max-latency-ms", "10"], {TORCH, RUNTIME}),
-        (["-m", "mnsweep", "grid", "--dry-run"], {TORCH, RUNTIME}),
+        (["-m", "mnsweep", "count", "--alpha", "0.33", "--res", "200"], {TORCH, RUNTIME, *SLOW_TO_LOAD, "msgspec"}),
+        (["-m", "mnsweep", "pick", "--max-latency-ms", "10"], {TORCH, RUNTIME, "pandas"}),
+        (["-m", "mnsweep", "grid", "--dry-run"], {TORCH, RUNTIME, "pandas", "matplotlib", "scipy.optimize", "scipy.stats"}),
+        (["-m", "mnsweep", "rebuild", "."], {TORCH, RUNTIME, "pandas", "scipy.optimize", "scipy.stats"}),
+        (["-c", "import mnsweep; mnsweep.count(0.33, 200)"], {TORCH, RUNTIME, "scipy", "matplotlib"}),
         (["-m", "mnsweep", "paper"], {TORCH, RUNTIME, "onnx", "pandas", "matplotlib"}),
         (["-c", "import mnsweep.session"], {TORCH, RUNTIME}),
         (["-c", "import mnsweep.api"], {TORCH, RUNTIME}),

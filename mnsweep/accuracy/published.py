@@ -58,7 +58,7 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     _check(source)
     design, precision = cell.design, cell.deployment.precision
     # At every published α, both width rules give the same channels.
-    network = replace(design, width_rule=PLAIN_WIDTHS)
+    network = design if design.width_rule == PLAIN_WIDTHS else replace(design, width_rule=PLAIN_WIDTHS)
     printed = _published()[source if design.task in _tasks(source) else PAPER]
     quality = printed.get((PRECISIONS[precision].quality_of, network))
     return quality and replace(quality, precision=precision)
@@ -87,7 +87,7 @@ def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
 
 
 def _check(source: str) -> None:
-    if source not in sources():
+    if source not in _published():
         raise MnsweepError(f"`quality_source` {source!r} is unknown", f"choose from {', '.join(sources())}")
 
 

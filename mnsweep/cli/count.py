@@ -31,18 +31,21 @@ def count(
     --pad and --precision.
     """
     from mnsweep.app.count import count as count_cells
+    from mnsweep.app.count import count_columns
     from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
-    from mnsweep.sweep.cells_file import to_csv
 
     o.check_exclusive(csv=csv, json=json)
     if layers:
         _print_layers(request, json, csv)
         return
+    if csv and not json:
+        from mnsweep.sweep.cells_file import counts_to_csv
+
+        typer.echo(counts_to_csv(count_columns(request)), nl=False)
+        return
     results = count_cells(request)
     if json:
         print_json({**ABOUT, "cells": cells_of(results)})
-    elif csv:
-        typer.echo(to_csv(results), nl=False)
     else:
         console().print(results_table(results, measured=False))
         advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}".rstrip(), quiet)

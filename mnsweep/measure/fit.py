@@ -18,7 +18,6 @@ from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
-from scipy.special import stdtrit
 
 from mnsweep.measure.polish import Array, Polished, join, polish
 from mnsweep.measure.record import Block
@@ -140,6 +139,8 @@ def _percentile_ms(samples: list[int], percent: int, fewest: int) -> float | Non
 
 
 def _effects(blocks: Sequence[Block]) -> _Effects:
+    from scipy.special import stdtrit  # takes a tenth of a second to load
+
     by_process = sorted(_undisturbed(blocks), key=attrgetter("process"))
     polished = [polish(list(group)) for _, group in groupby(by_process, key=attrgetter("process"))]
     cells = sorted({b.cell for b in blocks})

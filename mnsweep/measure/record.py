@@ -5,6 +5,7 @@ everything that the blocks share. Files may come from untrusted sources, so ever
 """
 
 import json
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
@@ -45,7 +46,7 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         return msgspec.structs.replace(self, cells=cells, padding=padding)
 
 
-class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block"):
+class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block", gc=False):
     """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is not a sample, since the caches held another cell.
 
     `at_s` is the time in seconds since the process began, on a monotonic clock. `disturbed` lists what disturbed the machine
@@ -98,6 +99,9 @@ Record: TypeAlias = Probe | Process | Block | Mark | Failure
 Probes: TypeAlias = dict[tuple[str, str], Mapping[int, float]]  # by runtime and precision
 
 
+_DECODER: msgspec.json.Decoder[Record] = msgspec.json.Decoder(Record)  # once: sweeps may have a million lines
+
+
 class _Version(Struct):
     schema_version: int = SCHEMA_VERSION
 
@@ -110,10 +114,10 @@ def to_line(record: Record) -> str:
 def from_line(line: str | bytes) -> Record:
     """Parse a line of `to_line`; raises `DamagedError` with the reason if it is invalid or has a newer schema version."""
     try:
-        record: Record = from_json(line, Record)  # type: ignore[arg-type]  # a union is a type to msgspec
-    except DamagedError:
+        record = _DECODER.decode(line)
+    except (ValueError, RecursionError):
         _check_version(line)
-        raise
+        record = from_json(line, Record)  # type: ignore[arg-type]  # raises, with the reason; a union is a type to msgspec
     if isinstance(record, Process) and record.schema_version != SCHEMA_VERSION:
         _check_version(line)
         raise DamagedError(f"schema version {record.schema_version} was never written by mnsweep")
@@ -122,10 +126,12 @@ def from_line(line: str | bytes) -> Record:
 
 
 def _check_values(record: Record) -> None:
-    """Raise `DamagedError` for values of the right type that nobody can have measured."""
+    """Raise `DamagedError` for values of the right type that nobody can have measured; keep one copy of each cell's name."""
     match record:
-        case Block(samples_ns=samples, disturbed=()) if min(samples) <= 0:
-            raise DamagedError(f"samples_ns: {min(samples)} ns is no time, and nothing disturbed the clock")
+        case Block():
+            if not record.disturbed and min(record.samples_ns) <= 0:
+                raise DamagedError(f"samples_ns: {min(record.samples_ns)} ns is no time, and nothing disturbed the clock")
+            msgspec.structs.force_setattr(record, "cell", sys.intern(record.cell))  # a few names, in all the lines
         case Probe(chain_ms=chain_ms):
             if chain_ms.keys() != {*NARROW, *WIDE}:
                 raise DamagedError("chain_ms: these are not the channel counts that a probe times")

@@ -12,7 +12,6 @@ from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
@@ -133,6 +132,8 @@ def _leave_one_out(ids: tuple[str, ...], samples: _Samples, shrinkage: float | N
 
 
 def _fit(samples: _Samples, shrinkage: float | None) -> Terms:
+    from scipy.optimize import nnls  # takes a third of a second to load
+
     amounts, shape, ns = samples.amounts, samples.shape, np.exp(samples.log_ms) * NS_PER_MS
     per_ns = amounts / ns[:, None]
     scale = np.maximum(per_ns.max(axis=0), np.finfo(float).tiny)  # terms differ by nine orders of magnitude

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau
 
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
@@ -122,6 +121,8 @@ def _tau(checks: Sequence[Check]) -> float | None:
     """Kendall's rank correlation; None if there is nothing to rank."""
     if len(checks) < 2:
         return None
+    from scipy.stats import kendalltau  # takes a third of a second to load
+
     tau = float(kendalltau([c.measured_ms for c in checks], [c.predicted_ms for c in checks]).statistic)
     return None if np.isnan(tau) else tau
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import attrgetter
 from typing import get_type_hints
 
 import msgspec
@@ -22,16 +23,24 @@ _REBUILD = "recreate it with 'mnsweep rebuild'"
 
 def to_csv(results: Iterable[Result]) -> str:
     """Write `cells.csv`: the columns of `Result`, then the schema version; an unknown value is empty."""
+    text_of_bools = {True: "true", False: "false"}
+    rows = map(attrgetter(*COLUMNS), results)
+    return _csv([text_of_bools[value] if isinstance(value, bool) else value for value in row] for row in rows)
+
+
+def counts_to_csv(rows: Iterable[Mapping[str, object]]) -> str:
+    """What `to_csv` writes of results with these columns alone, none of them true or false."""
+    return _csv(list(map(row.get, COLUMNS)) for row in rows)
+
+
+def _csv(rows: Iterable[list[object]]) -> str:
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = csv.writer(out, lineterminator="\n")  # writes None as nothing, and a number as `str` does
     writer.writerow([*COLUMNS, _VERSION])
-    for result in results:
-        writer.writerow([_text(value) for value in asdict(result).values()] + [SCHEMA_VERSION])
+    for row in rows:
+        row.append(SCHEMA_VERSION)
+        writer.writerow(row)
     return out.getvalue()
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def from_csv(text: str, source: object) -> list[Result]:

@@ -11,12 +11,6 @@ import numpy as np
 from mnsweep.choice.verification import Verification
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.plots.caption import caption
-from mnsweep.plots.cliffs import cliffs_plot
-from mnsweep.plots.figure import drawn
-from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
-from mnsweep.plots.predictions import prediction_plot
-from mnsweep.plots.reproduction import paper_figures
 from mnsweep.prediction.latency_model import Errors
 from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
@@ -109,6 +103,13 @@ def _plots(
     known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]
 ) -> Iterator[tuple[str, bytes]]:
     """Every plot of the sweep that can be drawn: file name and content."""
+    from mnsweep.plots.caption import caption
+    from mnsweep.plots.cliffs import cliffs_plot
+    from mnsweep.plots.figure import drawn
+    from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
+    from mnsweep.plots.predictions import prediction_plot
+    from mnsweep.plots.reproduction import paper_figures
+
     text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots: dict[str, Callable[[], Mapping[str, bytes]]] = {

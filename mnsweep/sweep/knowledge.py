@@ -68,6 +68,8 @@ class Knowledge:
 
         The predictions come from models fitted without the verified and held-out cells. `qualities` are in percent, by cell id.
         """
+        if not self.prediction.verified:
+            return None
         apart = {*self.prediction.verified, *self.prediction.held_out}
         latency_ms = self.latency_ms
         of_others = {key: ms for key, ms in latency_ms.items() if key not in apart}

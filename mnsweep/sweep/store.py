@@ -83,16 +83,16 @@ class SweepFolder:
     def records(self) -> Iterator[Record]:
         """Yield each record, checked against those before it, as `read` does."""
         blocks, consistency = self.path / BLOCKS, Consistency()
-        *lines, torn = self._read_bytes(BLOCKS).split(b"\n") if self.has(BLOCKS) else [b""]
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self._lines(BLOCKS) if self.has(BLOCKS) else (), 1):
+            if not line.endswith(b"\n"):
+                warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
+                return
             try:
-                record = from_line(line)
+                record = from_line(line[:-1])
                 consistency.check(record)
             except DamagedError as error:
                 raise StoreError(f"{blocks}: line {number}: {error}", "nothing was changed") from None
             yield record
-        if torn:
-            warnings.warn(f"{blocks}: the last line was cut short by a crash and is left out", stacklevel=2)
 
     @contextmanager
     def appending(self) -> Iterator[Callable[[Record], None]]:
@@ -124,11 +124,16 @@ class SweepFolder:
             raise StoreError(f"{self.path / name}: is not text", "nothing was changed") from None
 
     def _read_bytes(self, name: str) -> bytes:
+        return b"".join(self._lines(name))
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        """The lines of one file, with their ends; one at a time, since a file may be larger than what is kept of it."""
         path = self.path / name
         with _naming(path):
             if path.exists() and not path.is_file():
                 raise StoreError(f"{path}: is not a file", "nothing was changed")
-            return path.read_bytes()
+            with path.open("rb") as file:
+                yield from file
 
     def _set_torn_line_aside(self, file: FileIO) -> None:
         """End the file behind its last line end; what stands behind that moves to a file of its own."""
