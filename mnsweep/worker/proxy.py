@@ -160,8 +160,7 @@ class WorkerProcess:
 
     def _ask(self, timeout_s: float, *request: object) -> Any:
         try:
-            pickle.dump(request, self._process.stdin)  # type: ignore[arg-type]
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            self._send(request)
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             self._process.kill()
@@ -174,6 +173,14 @@ class WorkerProcess:
         if outcome == "failed":
             raise CellError(value)
         return value
+
+    def _send(self, request: tuple[object, ...]) -> None:
+        try:
+            pickle.dump(request, self._process.stdin)  # type: ignore[arg-type]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except MemoryError:  # half of the request may have been sent
+            self._process.kill()
+            raise WorkerLostError("there is too little memory to send the model to the worker process") from None
 
     def _obituary(self) -> str:
         """The exit status of the process and its last line on stderr, which explains a native crash."""
