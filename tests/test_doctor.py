@@ -238,7 +238,7 @@ def test_a_runtime_that_breaks_on_import_is_quoted(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     obstacle = runtime_obstacle()
     assert obstacle and "ImportError: made up" in obstacle.what and "pip install" in obstacle.fix
-    (tmp_path / "onnxruntime.py").write_text("")
+    (tmp_path / "onnxruntime.py").write_text("InferenceSession = None\n")
     assert runtime_obstacle() is None
 
 

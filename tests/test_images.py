@@ -1,5 +1,6 @@
 """What a network is calibrated on: pictures as it takes them, synthetic ones, and the values its maps take."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -107,19 +108,77 @@ def broken_png() -> bytes:
     return data[:second] + b"\0DAT" + data[second + 4 :]
 
 
-@pytest.mark.parametrize("content", ["nothing", "text", "cut", "broken chunk", "folder"])
+@pytest.mark.parametrize("content", ["nothing", "text", "cut", "broken chunk", "floats", "32 bits", "forbidden"])
 def test_a_picture_that_can_not_be_read_is_named(tmp_path: Path, content: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     whole = saved(tmp_path, NOISE) / "picture.png"
     cut = whole.read_bytes()[:2000]
     whole.unlink()
-    if content == "folder":
-        whole.mkdir()
+    if content in ("floats", "32 bits"):
+        Image.fromarray(np.full((9, 9), 1e5, {"floats": np.float32, "32 bits": np.int32}[content])).save(whole, "TIFF")
+    elif content == "forbidden":
+        monkeypatch.setattr(Image, "open", forbid)
+        whole.write_bytes(b"")
     else:
         whole.write_bytes({"nothing": b"", "text": b"Hello", "cut": cut, "broken chunk": broken_png()}[content])
-    with pytest.raises(MnsweepError, match=r"--calibration .*picture\.png: is not a picture that can be read") as caught:
+    with pytest.raises(MnsweepError, match=r"`calibration` .*picture\.png: is not a picture that can be read") as caught:
         read_images(tmp_path, 32)
     assert "\n" not in str(caught.value)
+
+
+def forbid(path: Path) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
+@pytest.mark.parametrize("error", [IndexError("x"), KeyError(1), TypeError(), RecursionError(), MemoryError(), EOFError()])
+def test_whatever_pillow_raises_it_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(path: Path) -> None:
+        raise error
+
+    saved(tmp_path, NOISE)
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(MnsweepError, match=r"picture\.png: is not a picture"):
+        only(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM", "big-endian TIFF", "32-bit TIFF"])
+def test_grey_of_16_bits_is_scaled(tmp_path: Path, kind: str) -> None:
+    """From black over 40 % grey to white: Pillow itself would make all but black white."""
+    pixels = np.zeros((48, 48), np.uint16)
+    pixels[:, 16:32], pixels[:, 32:] = 0.4 * 65535, 65535
+    picture = Image.fromarray(pixels)
+    if kind == "32-bit TIFF":  # mode I, as older versions of Pillow open 16-bit pictures
+        picture = Image.fromarray(pixels.astype(np.int32))
+    if kind == "big-endian TIFF":
+        picture = Image.frombytes("I;16B", (48, 48), pixels.astype(">u2").tobytes())
+    picture.save(tmp_path / "grey.png", "PNG" if "PNG" in kind else "TIFF" if "TIFF" in kind else "PPM")
+    image = only(tmp_path, 48)
+    assert (image[:, :1] == image).all()
+    assert [image[0, 0, 24, x] for x in (5, 24, 42)] == pytest.approx([-1, -0.2, 1], abs=0.01)
+
+
+def test_what_only_looks_like_a_picture_is_left_out(tmp_path: Path) -> None:
+    """A folder, a pipe (which would never end), hidden files of macOS, links to nothing and to a device."""
+    saved(tmp_path, np.full((40, 40, 3), 255, np.uint8), "cat.png")
+    (tmp_path / "a.jpg").mkdir()
+    (tmp_path / "._cat.jpg").write_bytes(b"\0\5\x16\7Mac OS X")
+    (tmp_path / ".hidden.png").write_bytes(b"")
+    (tmp_path / "lost.png").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.png")
+    assert only(tmp_path).min() == 1
+
+
+def test_a_folder_that_cannot_be_read_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MnsweepError, match="File name too long"):
+        read_images(tmp_path / ("x" * 300), 32)
+    monkeypatch.setattr(Path, "iterdir", forbid)
+    with pytest.raises(MnsweepError, match="Permission denied"):
+        read_images(tmp_path, 32)
 
 
 @pytest.mark.parametrize("damage", range(8))
@@ -138,12 +197,12 @@ def test_whatever_is_wrong_with_a_picture_it_is_said_in_one_line(tmp_path: Path,
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MnsweepError, match=rf"--calibration {tmp_path}: holds no pictures \(\.jpg, "):
+    with pytest.raises(MnsweepError, match=rf"`calibration` {tmp_path}: holds no pictures \(\.jpg, "):
         read_images(tmp_path, 32)
-    with pytest.raises(MnsweepError, match=r"--calibration .*/nowhere: no such folder"):
+    with pytest.raises(MnsweepError, match=r"`calibration` .*/nowhere: no such folder"):
         read_images(tmp_path / "nowhere", 32)
     (tmp_path / "file.png").write_bytes(b"")
-    with pytest.raises(MnsweepError, match=r"--calibration .*/file\.png: no such folder"):
+    with pytest.raises(MnsweepError, match=r"`calibration` .*/file\.png: no such folder"):
         read_images(tmp_path / "file.png", 32)
 
 

@@ -1,7 +1,6 @@
 """`mnsweep doctor`: what this machine is, what may disturb timing on it, and how repeatable a sweep would be."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from mnsweep.machine.lock import LockedError, measuring
 from mnsweep.machine.readings import Readings, read_conditions
 from mnsweep.measure.repeatability import SWEEP_ROUNDS, Repeatability, ThreadCount, measure_repeatability
 from mnsweep.prepare.models import SEED
+from mnsweep.worker.isolated import isolated
 from mnsweep.worker.proxy import NewWorker, NotStartedError, WorkerProcess
 
 NETWORK, COMPANIONS = Design.of(0.5, 128), (Design.of(0.25, 128), Design.of(0.75, 128))  # about 1 ms each
@@ -53,7 +53,7 @@ class Diagnosis:
 
 def runtime_obstacle() -> UnavailableError | None:
     """Why onnxruntime can't be imported, as reported by a process that tries it; None where it can."""
-    command = [sys.executable, "-c", "import onnxruntime"]
+    command = isolated("mnsweep.worker.ort")  # imports it, as the process that measures does
     tried = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
     if tried.returncode == 0:
         return None

@@ -13,13 +13,15 @@ from mnsweep.names import PRECISIONS
 from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import Result
-from mnsweep.worker.proxy import NewWorker, WorkerProcess
+from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
 ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
 SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
+
+SMALLER = "choose fewer `classes` or a smaller `alpha`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,8 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     path = wanted.path
     try:
         size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic))
+    except CellError as error:
+        raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
     notes = [RANDOM_WEIGHTS]

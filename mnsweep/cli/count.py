@@ -1,12 +1,17 @@
 """`mnsweep count`: counts and sizes by arithmetic alone."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnsweep.app.requests import CountRequest
 from mnsweep.cli import options as o
 from mnsweep.options import OUTPUT, changed
+from mnsweep.wording import count_of
+
+if TYPE_CHECKING:
+    from mnsweep.result import Result
 
 EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
 ABOUT = {"sweep": None, "machine": None, "results_dir": None}
@@ -44,6 +49,7 @@ def count(
         typer.echo(counts_to_csv(count_columns(request)), nl=False)
         return
     results = count_cells(request)
+    _warn_of_sizes(results)
     if json:
         print_json({**ABOUT, "cells": cells_of(results)})
     else:
@@ -51,11 +57,23 @@ def count(
         advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}".rstrip(), quiet)
 
 
+def _warn_of_sizes(results: "Sequence[Result]") -> None:
+    """Say which cells have an ONNX file that cannot exist."""
+    from mnsweep.cli.show import warn
+    from mnsweep.graph.file_size import impossible
+
+    if reasons := [(r.cell, reason) for r in results if (reason := impossible(r.onnx_bytes))]:
+        (cell, reason), *others = reasons
+        more = f" (and {count_of(len(others), 'more cell')} likewise)" if others else ""
+        warn(f"{cell} can't be built: {reason}{more}")
+
+
 def _print_layers(request: CountRequest, json: bool, csv: bool) -> None:
     from mnsweep.app.count import count_layers
     from mnsweep.cli.show import cells_of, console, layers_table, print_json
 
     results, rows = count_layers(request)
+    _warn_of_sizes(results)
     if json:
         print_json({**ABOUT, "layers": rows, "cells": cells_of(results)})
     elif csv:

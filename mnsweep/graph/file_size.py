@@ -16,6 +16,7 @@ PRODUCER = "mnsweep"
 NAME = "mobilenet"
 ITEM_BYTES = {FLOAT: 4, INT8: 1, UINT8: 1, INT32: 4, INT64: 8}
 SYNTHETIC = "seeded synthetic images: fit for timing alone"
+MOST_BYTES = 2**31 - 1  # of a protocol buffer, so of an ONNX file without external data
 CALIBRATION = "calibration"  # metadata key: the images on which int8 ranges were measured
 
 
@@ -70,6 +71,13 @@ def _metadata(properties: Mapping[str, str]) -> int:
 def metadata(int8: bool, calibration: str = SYNTHETIC) -> dict[str, str]:
     """The metadata of a file: for int8, the images on which its ranges were measured; otherwise empty."""
     return {CALIBRATION: calibration} if int8 else {}
+
+
+def impossible(size_bytes: int) -> str:
+    """Why no ONNX file can have this size; empty where one can."""
+    if size_bytes <= MOST_BYTES:
+        return ""
+    return f"its ONNX file would have {size_bytes / 1e9:.2f} GB, and no single one can have more than {MOST_BYTES / 1e9:.2f} GB"
 
 
 def onnx_bytes(layers: Sequence[Layer], int8: bool = False) -> int:

@@ -11,7 +11,7 @@ from mnsweep.graph.onnx_file import build_open_onnx
 from mnsweep.graph.weights import random_weights
 from mnsweep.names import PRECISIONS
 from mnsweep.prepare.images import read_images, synthetic_images
-from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.models import Prepared, building
 from mnsweep.worker.proxy import CellError, NewWorker
 
 
@@ -41,4 +41,5 @@ def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, 
 
 def _open_model(design: Design, seed: int) -> bytes:
     layers = expand(design)
-    return build_open_onnx(layers, random_weights(layers, seed))
+    with building(layers):
+        return build_open_onnx(layers, random_weights(layers, seed))

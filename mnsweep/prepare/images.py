@@ -11,6 +11,7 @@ from mnsweep.errors import MnsweepError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_IMAGES = 200  # more hardly change the ranges
 CROP = 0.875  # of the shorter side, from the centre: TF-slim's evaluation preprocessing
+WHITE_16 = 2**16 - 1  # of a picture with 16 bits a pixel, which Pillow would clip at 255 instead of scaling
 SYNTHETIC_IMAGES = 4  # enough to fill the range of every feature map: with random weights, sampling more means nothing
 COARSE_PX = 8
 
@@ -28,24 +29,42 @@ def synthetic_images(resolution: int, seed: int = 0) -> list[NDArray[np.float32]
 def read_images(folder: Path, resolution: int) -> list[NDArray[np.float32]]:
     """Read the first `MOST_IMAGES` pictures of a folder, by name: float32 RGB (1, 3, resolution, resolution) each.
 
-    Pixels are scaled to −1 to 1: (x / 255 − 0.5) / 0.5. Raises `MnsweepError` if there is no picture or one can't be read.
+    Pixels are scaled to −1 to 1: (x / 255 − 0.5) / 0.5. Hidden files (macOS writes `._cat.jpg` beside `cat.jpg`), folders and
+    pipes are no pictures. Raises `MnsweepError` if there is no picture or one can't be read.
     """
-    if not folder.is_dir():
-        raise MnsweepError(f"--calibration {folder}: no such folder")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:MOST_IMAGES]
+    try:
+        paths = sorted(filter(_is_picture, folder.iterdir()))[:MOST_IMAGES]
+    except (FileNotFoundError, NotADirectoryError):
+        raise MnsweepError(f"`calibration` {folder}: no such folder") from None
+    except OSError as error:
+        raise MnsweepError(f"`calibration` {folder}: {error.strerror}") from None
     if not paths:
-        raise MnsweepError(f"--calibration {folder}: holds no pictures ({', '.join(SUFFIXES)})")
+        raise MnsweepError(f"`calibration` {folder}: holds no pictures ({', '.join(SUFFIXES)})")
     return [_read(path, resolution) for path in paths]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _read(path: Path, resolution: int) -> NDArray[np.float32]:
     try:
         with Image.open(path) as opened:
-            image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow raises any of these
-        raise MnsweepError(f"--calibration {path}: is not a picture that can be read") from None
+            image = _to_8_bits(opened).convert("RGB")
+    except Exception:  # Pillow's plugins raise nearly anything for a damaged file
+        raise MnsweepError(f"`calibration` {path}: is not a picture that can be read") from None
     side = CROP * min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
     pixels = np.asarray(resized, np.float32).transpose(2, 0, 1)[None]
     return ((pixels / 255 - 0.5) / 0.5).astype(np.float32)
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits scaled to 8, others as they are; raises `ValueError` where the value of white is unknown."""
+    if not image.mode.startswith(("I", "F")):  # 16 or 32 bits, floating point
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > WHITE_16:
+        raise ValueError(f"no known value of white in mode {image.mode}")
+    return Image.fromarray(np.round(values * (255 / WHITE_16)).astype(np.uint8))

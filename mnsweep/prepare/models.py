@@ -1,6 +1,7 @@
 """The ONNX file of a cell, built from its settings, resolved padding and calibration ranges."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -8,7 +9,7 @@ from mnsweep.arch.channel_padding import Channels, pad_channels
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
-from mnsweep.graph.file_size import SYNTHETIC
+from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import padded, random_weights
@@ -60,18 +61,33 @@ class Prepared:
         """The ONNX file that is timed: the deployed network with seeded random weights.
 
         With `symbolic`, its batch dimension is symbolic: it takes any batch. Raises `CellError` for a cell that has failed
-        already or is unavailable here.
+        already, is unavailable here, or has a file that cannot be built.
         """
         if reason := self.obstacle(cell):
             raise CellError(reason)
-        logical = expand(cell.design)
+        logical, int8 = expand(cell.design), PRECISIONS[cell.deployment.precision].quantized
         deployed = pad_channels(logical, self.channels[cell.id])
-        weights = padded(random_weights(logical, self.seed), deployed)
-        return build_onnx(
-            deployed,
-            weights,
-            batch=None if symbolic else cell.deployment.batch,
-            ranges=self.ranges[cell.design] if PRECISIONS[cell.deployment.precision].quantized else None,
-            calibration=self.calibration,
-            weight_bits=self.weight_bits,
-        )
+        with building(deployed, int8):
+            return build_onnx(
+                deployed,
+                padded(random_weights(logical, self.seed), deployed),
+                batch=None if symbolic else cell.deployment.batch,
+                ranges=self.ranges[cell.design] if int8 else None,
+                calibration=self.calibration,
+                weight_bits=self.weight_bits,
+            )
+
+
+@contextmanager
+def building(layers: Sequence[Layer], int8: bool = False) -> Iterator[None]:
+    """Turn whatever prevents the ONNX file of these layers into a `CellError`, also its size, before memory is taken."""
+    from google.protobuf.message import EncodeError
+
+    if reason := impossible(onnx_bytes(layers, int8)):
+        raise CellError(reason)
+    try:
+        yield
+    except MemoryError:
+        raise CellError("its ONNX file cannot be built: there is too little memory") from None
+    except (EncodeError, ValueError) as error:
+        raise CellError(f"its ONNX file cannot be built: {type(error).__name__}: {error}".splitlines()[0]) from None

@@ -1,8 +1,9 @@
-"""The worker process, which only times models: `python -m mnsweep.worker.process`.
+"""The worker process, which only times models; `isolated.py` starts it.
 
-It answers one pickled request at a time over standard input and output. `pin` pins it to CPUs, `open`
-prepares a model, `time` times one block. Other requests need a loaded runtime: what runs on this machine (`offer`), the
-ranges of feature maps (`ranges`), the time of each operator (`node_times`); `bandwidth` measures memory bandwidth.
+It answers one pickled request at a time over standard input and output. `origin` says which mnsweep it runs, `pin` pins it
+to CPUs, `open` prepares a model, `time` times one block. Other requests need a loaded runtime: what runs on this machine
+(`offer`), the ranges of feature maps (`ranges`), the time of each operator (`node_times`); `bandwidth` measures memory
+bandwidth.
 When the parent exits for any reason, the input ends and the worker exits at once, even during a run that hangs.
 `proxy.py` is the parent's side.
 """
@@ -24,6 +25,7 @@ from mnsweep.graph.lowering import Range
 from mnsweep.machine.disturbance import Counters, pin
 from mnsweep.worker.bandwidth import bandwidth
 from mnsweep.worker.base import Array, NodeTime, Offer, Run, random_images, ready
+from mnsweep.worker.isolated import Origin, origin
 from mnsweep.worker.ranges import ranges
 from mnsweep.worker.runtimes import load, offer
 from mnsweep.worker.timing import Timing, time_block
@@ -63,6 +65,9 @@ class _Bench:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.home = Counters.read()
+
+    def origin(self) -> Origin:
+        return origin()
 
     def pin(self, threads: int) -> None:
         pin(threads)

@@ -4,7 +4,6 @@ import contextlib
 import pickle
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -14,9 +13,10 @@ from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.lowering import Range
 from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.isolated import isolated, origin
 from mnsweep.worker.timing import Timing
 
-COMMAND = (sys.executable, "-m", "mnsweep.worker.process")
+COMMAND = isolated("mnsweep.worker.process")
 START_TIMEOUT_S = 120.0  # to import a runtime from a cold disk
 
 
@@ -40,7 +40,10 @@ class Worker(Protocol):
     def __exit__(self, *exc: object) -> None: ...
 
     def pin(self, threads: int) -> None:
-        """Pin the worker to `threads` CPUs. Raises `NotStartedError` if the worker did not start."""
+        """Pin the worker to `threads` CPUs; the first request.
+
+        Raises `NotStartedError` if the worker did not start, `UnavailableError` if it runs another mnsweep than this one.
+        """
 
     def offer(self, runtime: str) -> Offer:
         """The version of a runtime and the precisions that run on this machine; loads the runtime, which may be slow."""
@@ -107,9 +110,24 @@ class WorkerProcess:
     def pin(self, threads: int) -> None:
         """See `Worker`."""
         try:
+            self._check_origin()
             self._ask(START_TIMEOUT_S, "pin", threads)
         except WorkerLostError as error:
             raise NotStartedError(f"the process that measures could not start: {error}", "see 'mnsweep doctor'") from None
+
+    def _check_origin(self) -> None:
+        """Raise `UnavailableError` unless the worker runs the mnsweep of this process: the same version in the same folder."""
+        here = origin()
+        try:
+            there = self._ask(START_TIMEOUT_S, "origin")
+        except WorkerLostError:
+            raise
+        except CellError:  # it does not know the request
+            there = ("(an older version)", here[1])
+        if there != here:
+            (version, folder), (ours, our_folder) = there, here
+            what = f"the process that measures runs mnsweep {version} in {folder}, this program mnsweep {ours} in {our_folder}"
+            raise UnavailableError(what, "restart Python if mnsweep was updated meanwhile, or reinstall it: pip install .")
 
     def offer(self, runtime: str) -> Offer:
         """See `Worker`."""
@@ -142,8 +160,7 @@ class WorkerProcess:
 
     def _ask(self, timeout_s: float, *request: object) -> Any:
         try:
-            pickle.dump(request, self._process.stdin)  # type: ignore[arg-type]
-            self._process.stdin.flush()  # type: ignore[union-attr]
+            self._send(request)
             answer = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             self._process.kill()
@@ -156,6 +173,14 @@ class WorkerProcess:
         if outcome == "failed":
             raise CellError(value)
         return value
+
+    def _send(self, request: tuple[object, ...]) -> None:
+        try:
+            pickle.dump(request, self._process.stdin)  # type: ignore[arg-type]
+            self._process.stdin.flush()  # type: ignore[union-attr]
+        except MemoryError:  # half of the request may have been sent
+            self._process.kill()
+            raise WorkerLostError("there is too little memory to send the model to the worker process") from None
 
     def _obituary(self) -> str:
         """The exit status of the process and its last line on stderr, which explains a native crash."""
