@@ -18,8 +18,9 @@ CPUS = frozenset({0, 1})
         (0, 2, CPUS, 5.0, ("2 involuntary switches",)),
         (0, 2, CPUS, 25.0, ()),
         (0, 3, CPUS, 25.0, ("3 involuntary switches",)),
-        (0, 0, frozenset({0}), 20.0, ("affinity changed from 2 to 1 CPUs",)),
-        (2, 9, frozenset({1}), 20.0, ("steal 2 ticks", "9 involuntary switches", "affinity changed from 2 to 1 CPUs")),
+        (0, 0, frozenset({0}), 20.0, ("affinity changed from CPUs 0-1 to CPU 0",)),
+        (2, 9, frozenset({1}), 20.0, ("steal 2 ticks", "9 involuntary switches", "affinity changed from CPUs 0-1 to CPU 1")),
+        (0, 0, frozenset({0, 2, 3, 4, 9}), 20.0, ("affinity changed from CPUs 0-1 to CPUs 0,2-4,9",)),
     ],
 )
 def test_what_disturbed_a_block(
@@ -27,6 +28,11 @@ def test_what_disturbed_a_block(
 ) -> None:
     before = Counters(10, 20, CPUS)
     assert Counters(10 + ticks, 20 + switches, cpus).disturbed_since(before, elapsed_ms) == found
+
+
+def test_as_many_cpus_as_before_but_others_are_named() -> None:
+    (said,) = Counters(0, 0, frozenset({1})).disturbed_since(Counters(0, 0, frozenset({0})), 20.0)
+    assert said == "affinity changed from CPU 0 to CPU 1"
 
 
 def test_counters_of_this_process_only_grow() -> None:

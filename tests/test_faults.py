@@ -265,26 +265,6 @@ def test_the_lock_waits_for_its_holder() -> None:
         pass
 
 
-def test_a_holder_that_left_no_note_is_another_mnsweep_all_the_same() -> None:
-    with measuring(wait=False):
-        lock.lock_path().with_suffix(".holder").write_text("{}")
-        with (
-            pytest.raises(LockedError, match="another mnsweep is measuring on this machine;") as refused,
-            measuring(wait=False),
-        ):
-            pass
-    assert (refused.value.pid, refused.value.since) == (None, None)
-
-
-@pytest.mark.skipif(not Path("/tmp").is_dir(), reason="this system has no /tmp")
-def test_all_users_of_a_machine_look_for_one_lock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Unpatched, and whatever a user's settings are."""
-    ask = [sys.executable, "-c", "from mnsweep.machine.lock import lock_path; print(lock_path())"]
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    said = subprocess.run(ask, capture_output=True, text=True, check=True).stdout
-    assert said == "/tmp/mnsweep-measuring.lock\n"
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no CPU affinity")
 def test_a_machine_with_one_core_works(tmp_path: Path) -> None:
     one = min(os.sched_getaffinity(0))

@@ -50,8 +50,17 @@ class Counters:
         if (switches := self.switches - before.switches) > max(1.0, elapsed_ms / MS_PER_SWITCH):
             disturbances.append(f"{switches} involuntary switches")
         if self.cpus != before.cpus:
-            disturbances.append(f"affinity changed from {len(before.cpus)} to {len(self.cpus)} CPUs")
+            disturbances.append(f"affinity changed from {_named(before.cpus)} to {_named(self.cpus)}")
         return tuple(disturbances)
+
+
+def _named(cpus: frozenset[int]) -> str:
+    """The CPUs as text, with ranges as the kernel writes them: `CPU 3`, or `CPUs 0-3,8`."""
+    numbers = sorted(cpus)
+    starts = [cpu for cpu in numbers if cpu - 1 not in cpus]
+    ends = [cpu for cpu in numbers if cpu + 1 not in cpus]
+    ranges = (str(start) if start == end else f"{start}-{end}" for start, end in zip(starts, ends, strict=True))
+    return f"CPU{'s' * (len(numbers) != 1)} {','.join(ranges)}"
 
 
 def usable_cpus() -> frozenset[int]:
