@@ -117,7 +117,7 @@ def test_a_picture_that_can_not_be_read_is_named(tmp_path: Path, content: str, m
         whole.mkdir()
     else:
         whole.write_bytes({"nothing": b"", "text": b"Hello", "cut": cut, "broken chunk": broken_png()}[content])
-    with pytest.raises(MnsweepError, match=r"--calibration .*picture\.png: is not a picture that can be read") as caught:
+    with pytest.raises(MnsweepError, match=r"`calibration` .*picture\.png: is not a picture that can be read") as caught:
         read_images(tmp_path, 32)
     assert "\n" not in str(caught.value)
 
@@ -138,12 +138,12 @@ def test_whatever_is_wrong_with_a_picture_it_is_said_in_one_line(tmp_path: Path,
 
 
 def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MnsweepError, match=rf"--calibration {tmp_path}: holds no pictures \(\.jpg, "):
+    with pytest.raises(MnsweepError, match=rf"`calibration` {tmp_path}: holds no pictures \(\.jpg, "):
         read_images(tmp_path, 32)
-    with pytest.raises(MnsweepError, match=r"--calibration .*/nowhere: no such folder"):
+    with pytest.raises(MnsweepError, match=r"`calibration` .*/nowhere: no such folder"):
         read_images(tmp_path / "nowhere", 32)
     (tmp_path / "file.png").write_bytes(b"")
-    with pytest.raises(MnsweepError, match=r"--calibration .*/file\.png: no such folder"):
+    with pytest.raises(MnsweepError, match=r"`calibration` .*/file\.png: no such folder"):
         read_images(tmp_path / "file.png", 32)
 
 

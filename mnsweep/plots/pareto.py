@@ -11,6 +11,7 @@ from statistics import median
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import metric_of
@@ -30,32 +31,39 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
 
     If qualities have several metrics, only the most common one is drawn, and the caption says so.
     """
-    results, left_out = _of_one_metric(results)
+    results, left_out = of_one_metric(results)
     caption = f"{caption}\n{left_out}" if left_out else caption
     points = Points.of(results, "latency_p50_ms", "quality_pct")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
-        axes.set_ylabel(metric_of(points.results).label)
-        axes.set_xlabel(latency_label(points.results))
-        if not points.results:
-            say_empty(axes, "no cell has both a latency and a published accuracy")
-            return files(figure, "pareto")
-        points, predicted_key = _draw_predicted(axes, points)
-        frontier = _draw_measured(axes, points)
-        add_legend(figure, axes, points, others=[*_frontier_key(points, frontier), *predicted_key])
-        axes.margins(y=0.09)
-        axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
-        _label_frontier(axes, points, frontier)
+        draw_pareto(axes, points)
         return files(figure, "pareto")
 
 
+def draw_pareto(axes: Axes, points: Points) -> None:
+    """Draw quality against latency with intervals, the labelled frontier, and a legend to the right of the axes."""
+    axes.set_ylabel(metric_of(points.results).label)
+    axes.set_xlabel(latency_label(points.results))
+    if not points.results:
+        say_empty(axes, "no cell has both a latency and a published accuracy")
+        return
+    shown = points.results
+    points, predicted_key = _draw_predicted(axes, points)
+    frontier = _draw_measured(axes, points)
+    log_axis(axes, "x", [_latency(r) for r in points.results or shown])
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
+    add_legend(figure, axes, points, others=[*_frontier_key(points, frontier), *predicted_key])
+    axes.margins(y=0.09)
+    axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
+    _label_frontier(axes, points, frontier)
+
+
 def _draw_measured(axes: Axes, points: Points) -> list[Result]:
-    """Draw measured cells, intervals and the frontier on a logarithmic axis; return the frontier sorted by latency."""
+    """Draw measured cells, intervals and the frontier; return the frontier sorted by latency."""
     frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
     axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
     scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
     _intervals(axes, frontier if points.crowded else points.results)
-    log_axis(axes, "x", [_latency(r) for r in points.results])
     return frontier
 
 
@@ -67,20 +75,26 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
-        axes.set_xlabel("mult-adds per image (millions)")
-        axes.set_ylabel(latency_label(points.results))
-        if not points.results:
-            say_empty(axes, "no cell was measured")
-            return files(figure, "latency_mult_adds")
-        scatter(axes, points, lambda r: (r.mult_adds / 1e6, _latency(r)))
-        line = _proportional_line(axes, points.results)
-        log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
-        log_axis(axes, "y", [_latency(r) for r in points.results])
-        add_legend(figure, axes, points, others=[line])
+        draw_mult_adds(axes, points)
         return files(figure, "latency_mult_adds")
 
 
-def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
+def draw_mult_adds(axes: Axes, points: Points) -> None:
+    """Draw latency against mult-adds with the line of the median rate, and a legend to the right of the axes."""
+    axes.set_xlabel("mult-adds per image (millions)")
+    axes.set_ylabel(latency_label(points.results))
+    if not points.results:
+        say_empty(axes, "no cell was measured")
+        return
+    scatter(axes, points, lambda r: (r.mult_adds / 1e6, _latency(r)))
+    line = _proportional_line(axes, points.results)
+    log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
+    log_axis(axes, "y", [_latency(r) for r in points.results])
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
+    add_legend(figure, axes, points, others=[line])
+
+
+def of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
     """The results with the most common metric or without quality, and a sentence about the results left out."""
     metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
     if len(metrics) < 2:

@@ -31,10 +31,10 @@ def read_images(folder: Path, resolution: int) -> list[NDArray[np.float32]]:
     Pixels are scaled to −1 to 1: (x / 255 − 0.5) / 0.5. Raises `MnsweepError` if there is no picture or one can't be read.
     """
     if not folder.is_dir():
-        raise MnsweepError(f"--calibration {folder}: no such folder")
+        raise MnsweepError(f"`calibration` {folder}: no such folder")
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)[:MOST_IMAGES]
     if not paths:
-        raise MnsweepError(f"--calibration {folder}: holds no pictures ({', '.join(SUFFIXES)})")
+        raise MnsweepError(f"`calibration` {folder}: holds no pictures ({', '.join(SUFFIXES)})")
     return [_read(path, resolution) for path in paths]
 
 
@@ -43,7 +43,7 @@ def _read(path: Path, resolution: int) -> NDArray[np.float32]:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # Pillow raises any of these
-        raise MnsweepError(f"--calibration {path}: is not a picture that can be read") from None
+        raise MnsweepError(f"`calibration` {path}: is not a picture that can be read") from None
     side = CROP * min(image.size)
     left, top = ((length - side) / 2 for length in image.size)
     resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
