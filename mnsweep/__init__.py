@@ -5,24 +5,52 @@
     mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # counts only, immediate
     results = mnsweep.grid(quick=True)                     # measured here
     mnsweep.explore()                                      # a thousand designs from about 20 measurements
-    mnsweep.pick(max_latency_ms=20).choice
+    mnsweep.pick(max_latency_ms=20)
+    mnsweep.plot_pareto(results)                           # into your own axes, if you pass them
     mnsweep.export(0.5, 160, "model.onnx")
 
 Names are loaded on first use, so `import mnsweep` is fast.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnsweep.api import count, explore, export, grid, pick, predict
+    from mnsweep.charts import plot_cliffs, plot_mult_adds, plot_pareto, plot_roofline
+    from mnsweep.checks import doctor, paper, profile
+    from mnsweep.errors import MnsweepError, StoreError, UnavailableError
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "count", "explore", "export", "grid", "pick", "predict"]
+__all__ = [
+    "MnsweepError",
+    "StoreError",
+    "UnavailableError",
+    "__version__",
+    "count",
+    "doctor",
+    "explore",
+    "export",
+    "grid",
+    "paper",
+    "pick",
+    "plot_cliffs",
+    "plot_mult_adds",
+    "plot_pareto",
+    "plot_roofline",
+    "predict",
+    "profile",
+]
+_MODULES = dict.fromkeys(("MnsweepError", "StoreError", "UnavailableError"), "errors")
+_MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
+_MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'mnsweep' has no attribute {name!r}")
-    import mnsweep.api
+    return getattr(import_module(f"mnsweep.{_MODULES.get(name, 'api')}"), name)
 
-    return getattr(mnsweep.api, name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

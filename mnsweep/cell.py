@@ -16,6 +16,7 @@ from operator import attrgetter
 
 from mnsweep.errors import MnsweepError
 from mnsweep.names import SETTINGS, TASKS, VARIANTS, choices, is_choice
+from mnsweep.options import plain
 
 ALPHA_RANGE = (0.0, 2.0)  # open below, closed above
 RESOLUTION_RANGE = (32, 1024)  # pixels: five halvings need 32; 1024 keeps activations below 200 MB
@@ -23,6 +24,13 @@ MOST = 1_000_000  # classes, threads, images
 COUNTS = {"classes": "c", "threads": "t", "batch": "b"}  # settings with whole numbers, and their letters in an id
 PADS = ("auto", "none")  # or a multiple
 PAD_RANGE = (2, 256)
+
+
+def _make_plain(value: "Design | Deployment") -> None:
+    """Replace the numbers of other libraries, e.g. numpy's, by plain ones, so that equal cells have one id."""
+    for name in value.__slots__:
+        if type(given := getattr(value, name)) not in (float, int, str):
+            object.__setattr__(value, name, plain(given))
 
 
 def _check_names_and_counts(value: "Design | Deployment") -> None:
@@ -87,11 +95,12 @@ class Design:
             alpha = 1.0 if alpha is None else alpha
             resolution = network.native_resolution if resolution is None else resolution
             activation = network.activation
+        alpha = plain(alpha)
         if alpha is None or resolution is None:
             missing = "alpha" if alpha is None else "resolution"
             raise MnsweepError(f"variant {variant} has no {missing} of its own", "give a width multiplier and a resolution")
         return cls(
-            alpha=float(alpha) if type(alpha) is int else alpha,  # so that 1 and 1.0 have one id
+            alpha=float(alpha) if type(alpha) is int and alpha <= ALPHA_RANGE[1] else alpha,  # so that 1 and 1.0 have one id
             resolution=resolution,
             variant=variant,
             task=task,
@@ -102,6 +111,7 @@ class Design:
         )
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         if not (type(self.alpha) is float and math.isfinite(self.alpha) and ALPHA_RANGE[0] < self.alpha <= ALPHA_RANGE[1]):
             raise MnsweepError(f"alpha {self.alpha!r} is outside (0, 2]: the width multiplier is above 0, at most 2")
         low, high = RESOLUTION_RANGE
@@ -147,6 +157,7 @@ class Deployment:
     pad: str = "auto"
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _check_names_and_counts(self)
         low, high = PAD_RANGE
         if self.pad not in PADS and not (re.fullmatch("[1-9][0-9]{0,2}", str(self.pad)) and low <= int(self.pad) <= high):

@@ -12,9 +12,12 @@ The command line offers this setting as --max-latency-ms, the Python API as a ke
 from either. A new setting is one line.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, TypeVar, get_type_hints
+from numbers import Integral, Rational, Real
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from mnsweep.errors import MnsweepError
 
@@ -129,6 +132,67 @@ def _build(request: type[T], values: Mapping[str, Any]) -> T:
 def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:
     defaults = {name: changed.default for name, changed in nested.changes.items() if changed.default is not MISSING}
     return _build(nested.kind, {**defaults, **{name: value for name, value in values.items() if name not in nested.without}})
+
+
+def plain(value: Any) -> Any:
+    """A number or text of any library (numpy, fractions, …) as an int, a float or a str; any other value as it is.
+
+    A float of fewer bits becomes the number that it is printed as: 0.35 of 32 bits is 0.35. Booleans are no numbers.
+    """
+    if isinstance(value, str):
+        return str(value)
+    if getattr(value, "shape", None) == () and not isinstance(value, Real):
+        value = value[()]  # an array without axes
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, float | Rational) else float(str(value))
+
+
+def request_from(kind: Callable[..., T], **values: Any) -> T:
+    """The request with these settings as a user of Python writes them, converted to plain numbers, texts and paths.
+
+    Axes are left to `Space`. Raises `MnsweepError` for an unknown setting, and for a value of another type.
+    """
+    request: Any = kind
+    known = {setting.name: setting for setting in settings_of(request)}
+    if unknown := [name for name in values if name not in known]:
+        raise MnsweepError(f"`{unknown[0]}` is not a setting of this function", f"known settings are {', '.join(known)}")
+    built: T = build(request, {name: _converted(known[name], value) for name, value in values.items()})
+    return built
+
+
+def _converted(setting: Setting, value: Any) -> Any:
+    kinds = get_args(setting.type) or (setting.type,)
+    kind: Any = next((kind for kind in kinds if kind is not type(None)), None)
+    if kind not in _MEANINGS or len(kinds) > 2 or (value is None and type(None) in kinds):
+        return value
+    read = plain(value)
+    if kind is bool and type(value).__name__ == "bool":  # numpy has its own
+        return bool(value)
+    if kind is float and type(read) is int and abs(read) < _MOST:
+        read = float(read)
+    if kind is Path and isinstance(read, str | PathLike):
+        read = Path(read)
+    if kind is str and isinstance(read, int | float) and not isinstance(read, bool):
+        read = str(read)
+    if not isinstance(read, kind) or (kind is int and type(read) is bool):
+        raise MnsweepError(f"`{setting.name}` {value!r:.200} is not {_MEANINGS[kind]}")
+    low = setting.option.low
+    if low is not None and not low <= read < float("inf"):
+        raise MnsweepError(f"`{setting.name}` {read} is not a finite number of at least {low:g}")
+    return read
+
+
+_MOST = 10**300  # larger whole numbers overflow a float
+_MEANINGS: dict[Any, str] = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def changed(request: object) -> dict[str, Any]:

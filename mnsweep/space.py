@@ -8,23 +8,24 @@ no step lands on it. The values of a range are counted before they are generated
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from itertools import chain, product
 from math import floor, prod
-from typing import Any, TypeAlias
+from typing import Any, SupportsFloat, TypeAlias
 
 from mnsweep.cell import RESOLUTION_RANGE, Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
 from mnsweep.names import VARIANTS, choices
-from mnsweep.options import AXES, NETWORK, option
+from mnsweep.options import AXES, NETWORK, option, plain
 
 MAX_DESIGNS = 10_000  # hours of measuring: a larger grid is probably a typing error
 PAPER_AXES = {"alpha": "0.25,0.5,0.75,1.0", "res": "128,160,192,224"}
 FINE_ALPHAS, FINE_RESOLUTIONS = "0.25:1.0:0.01", "128:224:8"  # the range of the paper's grid, in fine steps
 
 AxisValue: TypeAlias = str | int | float | Sequence[str | int | float]
+AxisLike: TypeAlias = str | SupportsFloat | Iterable[Any]  # in Python: also numbers and arrays of any library
 
 WORDS = ("precision", "runtime", "pad")  # axes whose values are names
 SETTINGS = ("variant", "task", "classes", "width_rule", "conv_padding", "activation")  # one value each, for all designs
@@ -110,6 +111,14 @@ def _parse_words(name: str, value: object) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _plain_axis(value: Any) -> Any:
+    """Numbers and arrays of any library as plain numbers and lists, which can be read twice; other values as they are."""
+    read = plain(value)
+    if isinstance(read, str | bytes | Mapping) or not isinstance(read, Iterable):
+        return read
+    return [plain(item) for item in read]
+
+
 def _is_number_or_text(value: object) -> bool:
     return isinstance(value, str | int | float) and not isinstance(value, bool)
 
@@ -117,7 +126,7 @@ def _is_number_or_text(value: object) -> bool:
 def _parse_axis(axis: _Axis, value: object) -> tuple[str, list[_Range]]:
     if isinstance(value, str | int | float):
         value = value.split(",") if isinstance(value, str) else [value]
-    if not isinstance(value, Iterable) or not all(map(_is_number_or_text, value)):
+    if not isinstance(value, list) or not all(map(_is_number_or_text, value)):
         raise MnsweepError(f"`{axis.name}` {value!r} is neither numbers nor a range", "write 0.25,0.5 or a range a:b:step")
     if any(isinstance(v, int) and abs(v) > MOST_NUMBER for v in value):
         raise MnsweepError(f"`{axis.name}`: a number of more than 30 digits is out of every range")
@@ -170,6 +179,10 @@ class Space:
     max_designs: int = option(MAX_DESIGNS, "Refuse a grid of more designs than this.", panel=AXES)
     auto_threads: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in (*_AXES, *WORDS):
+            object.__setattr__(self, name, _plain_axis(getattr(self, name)))
+
     def cells(self) -> tuple[Cell, ...]:
         """Every cell, each once, in the order given: α outermost, deployments innermost."""
         designs, deployments = self.designs(), self.deployments()
@@ -202,7 +215,7 @@ class Space:
             return native.get(name, PAPER_AXES[name])
         if name != "threads" or self.auto_threads is None:
             return value
-        items = value.split(",") if isinstance(value, str) else [value] if isinstance(value, int | float) else value
+        items: Any = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
         return [self.auto_threads if isinstance(i, str) and i.strip() == "auto" else i for i in items]
 
     def _values(self, *names: str) -> list[list[Fraction]]:

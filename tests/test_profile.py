@@ -225,7 +225,7 @@ def test_a_document_has_every_number_and_null_for_what_is_not_known() -> None:
     assert layers["stem"]["operators"] == [{"name": "stem_nchwc", "op": "Conv", "implementation": "blocked", "ns": 1e3 * US}]
     assert (
         document["lint"][0]["layers"] == ["depthwise1", "pointwise1"]
-        and "--pad auto" in document["lint"][0]["mend"] == document["lint"][0]["fix"]
+        and "`pad` auto" in document["lint"][0]["mend"] == document["lint"][0]["fix"]
     )
     assert document["lint"][1] == {
         "rule": "reorders",

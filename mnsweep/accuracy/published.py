@@ -25,7 +25,7 @@ _QUANTIZED = "it needs weights that were trained with quantization: a file quant
 _WEIGHTS = {  # by source: whether the trained weights behind its accuracies are available
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
-    PAPER: "its weights were never published: train them, or choose by --quality-source slim-2018-08 where that has a number",
+    PAPER: "its weights were never published: train them, or choose by `quality_source` slim-2018-08 where that has a number",
 }
 
 

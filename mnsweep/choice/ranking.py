@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from mnsweep.choice.constraints import Constraints, guarded_latency_ms, violations
+from mnsweep.choice.display import as_html, as_text
 from mnsweep.choice.reasons import as_typed, why, why_none
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
@@ -24,6 +25,12 @@ class Choice:
     runner_up: Result | None
     reason: str
     looked_at: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return as_text(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def pick(results: Sequence[Result], constraints: Constraints) -> Choice:

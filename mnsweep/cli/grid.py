@@ -69,7 +69,7 @@ def _print(outcome: "GridOutcome", json: bool) -> None:
 
 
 def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
-    from mnsweep.cli.show import advise, advise_files, advise_list, advise_speed, warn
+    from mnsweep.cli.show import advise, advise_files, advise_list, advise_speed, warn, with_flags
 
     for cell, reason in outcome.failures.items():
         warn(f"{cell} failed: {reason}")
@@ -79,7 +79,7 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
     advise_list(unsettled, shown, "more cells did not settle; -v names them", quiet)
     if unsettled:
         advise("to continue: the same command with a larger --ci-pct, or with more time (--time-budget-s)", quiet)
-    warnings = [f"▲ {r.cell}: {r.warning}" for r in outcome.results if r.warning]
+    warnings = [with_flags(f"▲ {r.cell}: {r.warning}") for r in outcome.results if r.warning]
     advise_list(warnings, shown, "more cells gain nothing from how they are deployed; -v names them", quiet)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
         advise(f"{unknown} of {count_of(len(outcome.results), 'cell')} without a published accuracy", quiet)

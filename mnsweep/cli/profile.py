@@ -33,14 +33,17 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
     """
     from mnsweep.app.profile import cell_to_profile, to_document
     from mnsweep.app.profile import profile as profile_cell
-    from mnsweep.cli.show import advise, print_json
+    from mnsweep.cli.show import advise, print_json, with_flags
     from mnsweep.profiling.measure import SECONDS
 
     advise(f"profiling {cell_to_profile(request).id}: about {SECONDS} s", quiet)
     outcome = profile_cell(request)
     found, path = outcome.profile, outcome.folder.path
     if json:
-        print_json({**to_document(found, outcome.files), "results_dir": str(path)})
+        document = to_document(found, outcome.files)
+        for finding in document["lint"]:
+            finding["mend"] = finding["fix"] = finding["fix"] and with_flags(finding["fix"])
+        print_json({**document, "results_dir": str(path)})
     else:
         _print(found)
         typer.echo(f"files          {path}: {', '.join(outcome.files)}")
@@ -140,11 +143,13 @@ def _rate_lines(found: "Profile") -> list[str]:
 
 def _lint_lines(found: "Profile") -> list[str]:
     """A line for each finding, followed by its fix."""
+    from mnsweep.cli.show import with_flags
+
     lines = []
     for finding in found.findings:
         lines.append(f"graph          {finding.text}")
         if finding.fix:
-            lines.append(f"               → {finding.fix}")
+            lines.append(f"               → {with_flags(finding.fix)}")
     return lines
 
 

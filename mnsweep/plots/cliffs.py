@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import SETTINGS, differing, in_words
-from mnsweep.plots.figure import blank_figure, files, own_style
+from mnsweep.plots.figure import blank_figure, files, own_style, say_empty
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result, ms_text
 
@@ -96,6 +96,20 @@ def cliffs_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
         figure.align_ylabels()
         _legend(figure, notes=[*_about_bars(cells), *_about_panels(len(shown), of=len(panels))])
         return files(figure, "cliffs")
+
+
+def draw_cliffs(axes: Axes, results: Sequence[Result]) -> None:
+    """Draw the panel with the most values of α, with a legend to the right of the axes."""
+    panels = find_cliffs(results)
+    if not panels:
+        say_empty(axes, f"no {ENOUGH} values of α were measured both padded and with `pad` none")
+        return
+    axes.set_xlabel("width multiplier α")
+    axes.set_ylabel(latency_label([written for written, _ in panels[0].pairs]))
+    axes.set_title(_names(panels[:1], results)[0], loc="left", fontsize=9)
+    _draw(axes, panels[0])
+    _explain(axes, panels[0])
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
 
 
 def _panels(figure: Figure, foot: float, count: int, ylabel: str) -> list[Axes]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from statistics import median
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import metric_of
@@ -30,26 +31,37 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
 
     If qualities have several metrics, only the most common one is drawn, and the caption says so.
     """
-    results, left_out = _of_one_metric(results)
+    results, left_out = of_one_metric(results)
     points = Points.of(results, "latency_p50_ms", "quality_pct")
-    measured = replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
-    caption = "\n".join(filter(None, (with_intervals(caption, _with_bars(measured)), left_out)))
+    caption = "\n".join(filter(None, (with_intervals(caption, _with_bars(_measured(points))), left_out)))
     with own_style():
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
-        axes.set_ylabel(metric_of(points.results).label)
-        axes.set_xlabel(latency_label(points.results))
-        if not points.results:
-            say_empty(axes, "no cell has both a latency and a published accuracy")
-            return files(figure, "pareto")
-        predicted_key = _draw_predicted(axes, points)
-        frontier = _draw_measured(axes, measured)
-        ends = [end for r in _with_bars(measured) for end in r.interval_ms or ()]
-        log_axis(axes, "x", [_latency(r) for r in points.results], ends)
-        add_legend(figure, axes, measured, others=[*_frontier_key(measured, frontier), *predicted_key])
-        axes.margins(y=0.09)
-        axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
-        _label_frontier(axes, measured, frontier)
+        draw_pareto(axes, points)
         return files(figure, "pareto")
+
+
+def draw_pareto(axes: Axes, points: Points) -> None:
+    """Draw quality against latency with intervals, the labelled frontier, and a legend to the right of the axes."""
+    axes.set_ylabel(metric_of(points.results).label)
+    axes.set_xlabel(latency_label(points.results))
+    if not points.results:
+        say_empty(axes, "no cell has both a latency and a published accuracy")
+        return
+    measured = _measured(points)
+    predicted_key = _draw_predicted(axes, points)
+    frontier = _draw_measured(axes, measured)
+    ends = [end for r in _with_bars(measured) for end in r.interval_ms or ()]
+    log_axis(axes, "x", [_latency(r) for r in points.results], ends)
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
+    add_legend(figure, axes, measured, others=[*_frontier_key(measured, frontier), *predicted_key])
+    axes.margins(y=0.09)
+    axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
+    _label_frontier(axes, measured, frontier)
+
+
+def _measured(points: Points) -> Points:
+    """The points that were measured, with the colours and markers of all."""
+    return replace(points, results=tuple(r for r in points.results if r.latency_source != PREDICTED))
 
 
 def _draw_measured(axes: Axes, points: Points) -> list[Result]:
@@ -70,20 +82,26 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms")
     with own_style():
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
-        axes.set_xlabel("mult-adds per image (millions)")
-        axes.set_ylabel("latency per image (ms)")
-        if not points.results:
-            say_empty(axes, "no cell was measured")
-            return files(figure, "latency_mult_adds")
-        scatter(axes, points, lambda r: (r.mult_adds / 1e6, _per_image(r)))
-        line = _proportional_line(axes, points.results)
-        log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
-        log_axis(axes, "y", [_per_image(r) for r in points.results])
-        add_legend(figure, axes, points, others=[line])
+        draw_mult_adds(axes, points)
         return files(figure, "latency_mult_adds")
 
 
-def _of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
+def draw_mult_adds(axes: Axes, points: Points) -> None:
+    """Draw latency against mult-adds with the line of the median rate, and a legend to the right of the axes."""
+    axes.set_xlabel("mult-adds per image (millions)")
+    axes.set_ylabel("latency per image (ms)")
+    if not points.results:
+        say_empty(axes, "no cell was measured")
+        return
+    scatter(axes, points, lambda r: (r.mult_adds / 1e6, _per_image(r)))
+    line = _proportional_line(axes, points.results)
+    log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
+    log_axis(axes, "y", [_per_image(r) for r in points.results])
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
+    add_legend(figure, axes, points, others=[line])
+
+
+def of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
     """The results with the most common metric or without quality, and a sentence about the results left out."""
     metrics = Counter(r.quality_metric for r in results if r.quality_metric and r.latency_p50_ms is not None)
     if len(metrics) < 2:

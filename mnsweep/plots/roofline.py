@@ -67,20 +67,25 @@ def draw(points: Sequence[Point], roof: Roof, caption: str, name: str, unit: str
     """`name.png` and `name.svg`: rate (in `unit`) against operations per byte on logarithmic axes, with the known roofs."""
     with own_style():
         figure, axes = new_figure("How close is each layer to the limits of this machine?", caption)
-        axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
-        axes.set_ylabel(unit)
-        if not points:
-            say_empty(axes, "no layer was profiled")
-            return files(figure, name)
-        line = roofline([p.intensity for p in points], roof)
-        log_axis(axes, "x", [p.intensity for p in points] + [x for x, _ in line])
-        log_axis(axes, "y", [p.gflops for p in points] + [y for _, y in line])
-        _draw_layers(axes, points)
-        if line:
-            axes.plot(*zip(*line, strict=True), color=_ROOF, linewidth=1.4, zorder=2)
-        _add_legend(axes, points)
-        _place_labels(axes, points, line=line, roofs=_roof_labels(line, roof, unit))
+        draw_roofline(axes, points, roof, unit)
         return files(figure, name)
+
+
+def draw_roofline(axes: Axes, points: Sequence[Point], roof: Roof, unit: str = "GFLOP/s") -> None:
+    """Draw the layers and the known roofs, and a legend to the right of the axes."""
+    axes.set_xlabel(f"arithmetic intensity ({unit.removesuffix('/s').removeprefix('G')} per byte)")
+    axes.set_ylabel(unit)
+    if not points:
+        say_empty(axes, "no layer was profiled")
+        return
+    line = roofline([p.intensity for p in points], roof)
+    log_axis(axes, "x", [p.intensity for p in points] + [x for x, _ in line])
+    log_axis(axes, "y", [p.gflops for p in points] + [y for _, y in line])
+    _draw_layers(axes, points)
+    if line:
+        axes.plot(*zip(*line, strict=True), color=_ROOF, linewidth=1.4, zorder=2)
+    _add_legend(axes, points)
+    _place_labels(axes, points, line=line, roofs=_roof_labels(line, roof, unit))
 
 
 def _draw_layers(axes: Axes, points: Sequence[Point]) -> None:

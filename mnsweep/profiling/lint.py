@@ -68,13 +68,13 @@ def _blocked(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Fi
         return Finding("blocked-layout", f"all {len(convolutions)} convolutions run in onnxruntime's blocked layout")
     text = f"{of_all} left onnxruntime's blocked layout ({_share(left, total_ms)}): {in_words(names)}"
     if deployment.pad != "auto":
-        fix = "--pad auto: fills channels with zeros up to a count that can be blocked, the logits stay the same"
+        fix = "`pad` auto: fills channels with zeros up to a count that can be blocked, the logits stay the same"
         return Finding("blocked-layout", text, fix, names, (("pad", "auto"),))
     if len(left) == len(convolutions):
         other = runtime_named(deployment.runtime).compare_with
-        fix = f"this onnxruntime may have none for this CPU: compare --runtime {other}"
+        fix = f"this onnxruntime may have none for this CPU: compare `runtime` {other}"
         return Finding("blocked-layout", text, fix, names, (("runtime", other),))
-    fix = "--pad auto found no count at which they were faster; --pad 16 would block them all, to compare"
+    fix = "`pad` auto found no count at which they were faster; `pad` 16 would block them all, to compare"
     return Finding("blocked-layout", text, fix, names, (("pad", "16"),))
 
 
@@ -96,7 +96,7 @@ def _pairs(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Find
     if names:
         text = f"in fp32, not in 8 bits: {in_words(names)}; {text}"
     other = runtime_named(deployment.runtime).compare_with
-    fix = f"another version of onnxruntime may fuse them; or compare --runtime {other}"
+    fix = f"another version of onnxruntime may fuse them; or compare `runtime` {other}"
     return Finding("quantized", text, fix, tuple(names), (("runtime", other),))
 
 
@@ -107,7 +107,7 @@ def _reference(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> 
     names = tuple(row.name for row in slow)
     text = f"on OpenVINO's slow reference kernels ({_share(slow, total_ms)}): {in_words(names)}"
     other = runtime_named(deployment.runtime).compare_with
-    return Finding("reference-kernel", text, f"compare --runtime {other}", names, (("runtime", other),))
+    return Finding("reference-kernel", text, f"compare `runtime` {other}", names, (("runtime", other),))
 
 
 def _precision(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Finding:
@@ -118,7 +118,7 @@ def _precision(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> 
     names, kernels = tuple(row.name for row in left), ", ".join(sorted({_main(row).implementation for row in left}))
     text = f"not in {deployment.precision} ({_share(left, total_ms)}): {in_words(names)} ({kernels})"
     other = runtime_named(deployment.runtime).compare_with
-    return Finding("precision", text, f"compare --runtime {other}", names, (("runtime", other),))
+    return Finding("precision", text, f"compare `runtime` {other}", names, (("runtime", other),))
 
 
 def _reorders(rows: Sequence[Row], total_ms: float, dropped: bool) -> Finding:
@@ -136,7 +136,7 @@ def _below_roof(rows: Collection[Row], deployment: Deployment, total_ms: float, 
     each = ", ".join(f"{row.name} at {row.roof_pct(roof):.0f} % ({_kernel(row)})" for row in far)
     text = f"far below {'its' if len(far) == 1 else 'their'} roof ({_share(far, total_ms)}): {each}"
     other = runtime_named(deployment.runtime).compare_with
-    fix = f"the kernel is the limit, not the machine: compare --runtime {other}"
+    fix = f"the kernel is the limit, not the machine: compare `runtime` {other}"
     return Finding("below-roof", text, fix, tuple(row.name for row in far), (("runtime", other),))
 
 

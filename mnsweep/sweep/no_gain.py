@@ -58,5 +58,5 @@ def _why_int8_is_slow(result: Result, machine: Machine) -> str:
     if not machine.has_int8_dot_products:
         return "this CPU has no 8-bit dot products (VNNI, AMX), and quantizing is not free"
     if result.pad == "none" and _has_uneven_channels(result):
-        return "unaligned channel counts keep int8 kernels off their fast path: try --pad auto"
+        return "unaligned channel counts keep int8 kernels off their fast path: try `pad` auto"
     return "in a network this small, quantizing and changing layouts costs more than the arithmetic saves"
