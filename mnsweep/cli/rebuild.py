@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.options import at_home
 from mnsweep.wording import count_of
 
 EXAMPLE = "Example: mnsweep rebuild results/grid"
@@ -28,7 +29,7 @@ def rebuild(
     from mnsweep.cli.show import advise, print_json
 
     rebuilt = []
-    for outcome in rebuild_folders(folders, list(filter(None, forget.split(",")))):
+    for outcome in rebuild_folders([at_home(folder) for folder in folders], list(filter(None, forget.split(",")))):
         rebuilt.append(str(outcome.folder.path))
         advise(f"{outcome.folder.path}: {count_of(len(outcome.results), 'cell')}", quiet or json)
     if json:
