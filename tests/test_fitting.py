@@ -103,3 +103,11 @@ def test_piped_tables_are_whole(capsys: pytest.CaptureFixture[str], monkeypatch:
     console().print(results_table(results(cell, predicted=True, batch=8, images_per_s=1e6), measured=True))
     out = capsys.readouterr().out
     assert cell in out and "images" in out and "left out" not in out and "…" not in out
+
+
+@pytest.mark.parametrize("columns", ["0", "²", "-1", "", "9" * 400, "wide"])
+@pytest.mark.parametrize("arguments", [("count",), ("--help",)])
+def test_a_width_that_is_none_is_ignored(columns: str, arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = run(*arguments).out
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(*arguments).out == wanted != ""
