@@ -100,7 +100,7 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 
 
 def build(request: type[T], values: Mapping[str, Any]) -> T:
-    """The request with these settings, by name; a missing setting has its default.
+    """The request with these settings, by name; a missing setting has its default. `~` is expanded in paths.
 
     Raises `MnsweepError` for a setting that would do nothing, or contradicts another.
     """
@@ -125,8 +125,23 @@ def _build(request: type[T], values: Mapping[str, Any]) -> T:
         if _GROUP in f.metadata:
             own[f.name] = _build_group(f.metadata[_GROUP], values)
         elif f.name in values:
-            own[f.name] = values[f.name]
+            value = values[f.name]
+            own[f.name] = at_home(value) if isinstance(value, Path) else value
     return request(**own)
+
+
+def at_home(path: str | Path) -> Path:
+    """The path with `~` and `~user` replaced by a home folder; shells leave them, e.g. in --results-dir=~/results.
+
+    A name such as `~draft`, where there is no user of that name, stays as it is. Raises `MnsweepError` for `~` where this
+    user has no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        if Path(path).parts[0] == "~":
+            raise MnsweepError(f"{path}: this user has no home folder", "write the folder without ~") from None
+        return Path(path)
 
 
 def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:

@@ -36,6 +36,7 @@ def _own_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """A lock for each test: whoever measures on this machine meanwhile is not waited for."""
     path = tmp_path_factory.getbasetemp() / f"{uuid4().hex}.lock"
     monkeypatch.setattr(lock, "lock_path", lambda: path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # tables as wide as when piped
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,19 @@
 """The `mnsweep` program: register the commands, and turn errors into one line and an exit code."""
 
+import logging
 import os
+import re
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from mnsweep import __version__
 from mnsweep.cli import count, doctor, explore, export, grid, paper, pick, predict, profile, rebuild
+from mnsweep.cli.streams import Answers, guarded
 from mnsweep.errors import MnsweepError
 
 USAGE = 2
@@ -68,11 +72,6 @@ def _stop(signum: int, frame: object) -> NoReturn:
     raise StoppedError(signum)
 
 
-def _fail(message: object, exit_code: int) -> NoReturn:
-    typer.echo(f"mnsweep: {readable(str(message))}", err=True)
-    raise SystemExit(exit_code)
-
-
 def readable(text: str) -> str:
     r"""The text as one line that is safe for a terminal: long words cut, control characters escaped.
 
@@ -83,20 +82,33 @@ def readable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(words))
 
 
-def _leave_quietly() -> NoReturn:
-    """Exit with status 0 because the reader closed the pipe, e.g. `head`."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(0)
+def _fail(answers: Answers, what: object, fix: str, exit_code: int) -> int:
+    """Print an error as one line on stderr, and with --json as a document on stdout; its exit code."""
+    what, fix = readable(str(what)), readable(fix)
+    typer.echo(f"mnsweep: {what}; {fix}" if fix else f"mnsweep: {what}", err=True)
+    if _asks_for_json(sys.argv[1:]) and not answers.used:
+        from mnsweep.cli.show import print_json
+
+        print_json({"error": {"what": what, "fix": fix, "exit": exit_code}})
+    return exit_code
 
 
-def _usage_message(error: Any) -> str:
-    command = error.ctx.command_path if error.ctx else "mnsweep"
-    return f"{error.format_message().rstrip('.')}; see '{command} --help'"
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether --json is among the options; the parser can't tell when it has failed."""
+    return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
 
 
 def main() -> NoReturn:
     """Run the program; every error becomes one line on stderr and an exit code listed in the README."""
+    raise SystemExit(guarded(_run))
+
+
+def _run(answers: Answers) -> int:
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"mnsweep: warning: {message}", err=True)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its cache folder
+    for name in ("COLUMNS", "LINES"):  # rich prints nothing for 0, and fails for ²
+        if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
+            del os.environ[name]
     for number in STOPPED:
         signal.signal(number, _stop)
     try:
@@ -104,16 +116,19 @@ def main() -> NoReturn:
     except MnsweepError as error:
         from mnsweep.cli.show import with_flags  # loads rich, which --help does not need
 
-        _fail(with_flags(str(error)), error.exit_code)
+        return _fail(answers, with_flags(error.what), with_flags(error.fix), error.exit_code)
     except UsageError as error:
-        _fail(_usage_message(error), USAGE)
-    except OSError as error:  # e.g. an invalid path; a broken pipe is not an error
-        if isinstance(error, BrokenPipeError):
-            _leave_quietly()
-        _fail(f"{error.filename or 'the output'}: {error.strerror}", USAGE)
+        return _fail(answers, *_usage_message(error), USAGE)
+    except OSError as error:  # e.g. an invalid path
+        return _fail(answers, f"{error.filename or 'the system'}: {error.strerror or error}", "", USAGE)
     except StoppedError as stopped:
         word, exit_code = STOPPED[stopped.args[0]]
-        _fail(f"{word}; {KEPT}", exit_code)
+        return _fail(answers, word, KEPT, exit_code)
     if exit_code == STOPPED[signal.SIGINT][1]:  # typer turns a KeyboardInterrupt into an exit code
-        _fail(f"interrupted; {KEPT}", exit_code)
-    raise SystemExit(exit_code)
+        return _fail(answers, "interrupted", KEPT, exit_code)
+    return exit_code
+
+
+def _usage_message(error: Any) -> tuple[str, str]:
+    command = error.ctx.command_path if error.ctx else "mnsweep"
+    return error.format_message().rstrip("."), f"see '{command} --help'"

@@ -94,6 +94,7 @@ def _table_content(number: int, rows: "Sequence[Row]", measured: "PaperMeasured 
 
 
 def _print(tables: "Tables", measured: "PaperMeasured | None") -> None:
+    from mnsweep.cli.fitting import FittingTable
     from mnsweep.cli.show import console
     from mnsweep.reproduction.judge import VERDICTS
 
@@ -101,7 +102,7 @@ def _print(tables: "Tables", measured: "PaperMeasured | None") -> None:
     for number, rows in tables.items():
         notes = list(dict.fromkeys(row.reason for row in rows if row.verdict not in ("match", "quoted")))
         times = _by_design(rows, measured)
-        out.print(_rich_table(number, rows, notes, times))
+        out.print(FittingTable(_rich_table(number, rows, notes, times), ("differs", "note")))
         for line in _below(rows, notes, times):
             typer.echo(line)
     counted = [row.verdict for rows in tables.values() for row in rows]

@@ -53,10 +53,12 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
 
 
 def _print(found: "Profile") -> None:
+    from mnsweep.cli.fitting import FittingTable
     from mnsweep.cli.show import console
 
     paper = console()
-    paper.print(_kinds_table(found), _layers_table(found, wide=paper.width >= WIDE))
+    for table in (_kinds_table(found), _layers_table(found, wide=paper.width >= WIDE)):
+        paper.print(FittingTable(table, [str(column.header) for column in reversed(table.columns[3:])]))
     for line in ("", *_time_lines(found), *_rate_lines(found), *_lint_lines(found)):
         typer.echo(line)
 

@@ -17,6 +17,8 @@ from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
 from mnsweep.wording import count_of
 
+WIDE = 110  # columns: room for a bar beside the text
+
 
 def describe(status: Status) -> str:
     """A status as text."""
@@ -68,8 +70,10 @@ class Narrator(Listener):
             advise(describe(status))
             return
         if self.bar is None:
-            columns = BarColumn(bar_width=24), TextColumn("{task.description}")
-            self.bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
+            bar = [BarColumn(bar_width=24)] * (self.console.width >= WIDE)
+            self.bar = Progress(
+                *bar, TextColumn("{task.description}"), console=self.console, auto_refresh=False, transient=True
+            )
             self.bar.start()
             self.task = self.bar.add_task("")
         self.bar.update(self.task, description=describe(status), completed=status.done, total=status.cells)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.options import at_home
 from mnsweep.result import Result
 from mnsweep.wording import count_of
 
@@ -33,7 +34,8 @@ def rebuild(
 
     rebuilt: list[str] = []
     results: tuple[Result, ...] = ()
-    for outcome in rebuild_folders(folders or [results_dir_or_default(None)], list(filter(None, forget.split(",")))):
+    where = [at_home(folder) for folder in folders or [results_dir_or_default(None)]]
+    for outcome in rebuild_folders(where, list(filter(None, forget.split(",")))):
         rebuilt.append(str(outcome.folder.path))
         results = results or outcome.results
         advise(f"{outcome.folder.path}: {count_of(len(outcome.results), 'cell')}", quiet or json)

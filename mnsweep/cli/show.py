@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.choice.reasons import budget_to_suggest
+from mnsweep.cli.fitting import FittingTable, has_width
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 from mnsweep.wording import STABLE
 
@@ -26,8 +26,8 @@ PIPED_WIDTH = 140  # columns, when stdout is not a terminal
 
 
 def console() -> Console:
-    """A console on stdout: as wide as the terminal, or wide enough for every table when piped."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    """A console on stdout: as wide as the terminal (or $COLUMNS), otherwise wide enough for every table; it cuts nothing."""
+    return Console(width=None if has_width() else PIPED_WIDTH, highlight=False, soft_wrap=True)
 
 
 def advise(text: str, quiet: bool = False) -> None:
@@ -99,8 +99,8 @@ def cells_of(results: Iterable[Result]) -> list[dict[str, Any]]:
     return [asdict(result) for result in results]
 
 
-def results_table(results: Sequence[Result], measured: bool) -> Table:
-    """A table with a row per cell; latency columns only if `measured`."""
+def results_table(results: Sequence[Result], measured: bool) -> FittingTable:
+    """A table with a row per cell; latency columns only if `measured`. Latency and quality are the last columns to go."""
     predicted = any(r.latency_source == PREDICTED for r in results)
     marked = {
         "● on the frontier": any(r.on_frontier for r in results),
@@ -115,7 +115,9 @@ def results_table(results: Sequence[Result], measured: bool) -> Table:
     for r in results:
         style = "bold" if r.on_frontier else "dim" if r.on_frontier is False and not r.predicted_on_frontier else None
         table.add_row(r.cell, *(text(r) for _, text in columns), style=style)
-    return table
+    quality = f"{metric_of(results).short}\n(%)"
+    least = [*_COUNTS, _RATE, *reversed(_MEASURED[1:])] if measured else [*reversed(_ON_PAPER)]
+    return FittingTable(table, [*(name for name, _ in least), quality])
 
 
 _Column = tuple[str, Callable[[Result], str]]
@@ -165,7 +167,7 @@ def _interval(r: Result) -> str:
     return "–" if r.interval_ms is None else "–".join(map(ms_text, r.interval_ms))
 
 
-def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
+def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> FittingTable:
     """A table with a row per layer, as in the paper's Table 1, with counts, and totals at the bottom."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True, title=title, title_justify="left")
     totals = [f"{sum(int(row[name]) for row in rows):,}" for name in ("params", "mult_adds")]
@@ -179,7 +181,7 @@ def layers_table(title: str, rows: Sequence[Mapping[str, int | str]]) -> Table:
         size_and_stride = f"{row['kernel']}×{row['kernel_width']} /{row['stride']}"
         counts = [f"{row[name]:,}" for name in ("params", "mult_adds", "activation_bytes")]
         table.add_row(str(row["name"]), *shapes, size_and_stride, *counts)
-    return table
+    return FittingTable(table, ("bytes out", "filter", "in", "out"))
 
 
 def sentence(r: Result) -> str:

@@ -4,13 +4,19 @@ No setting of the user changes a plot or prevents it: the first import of matplo
 `figure.own_style` replaces them while a plot is drawn.
 """
 
+import atexit
 import logging
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+NOWHERE = f"{os.devnull}/matplotlib"  # can't exist
 
 
 def _import_matplotlib() -> None:
@@ -41,4 +47,33 @@ def _without_settings() -> Iterator[None]:
             os.environ["MPLBACKEND"] = backend
 
 
-_import_matplotlib()
+def _find_a_cache() -> None:
+    """Let matplotlib look for a folder for its cache of fonts now, and go on without one where none is writable.
+
+    It would refuse to be imported otherwise. So it is offered a temporary folder that does not exist: it notices when it
+    reads or writes the cache, and lists the fonts again each time.
+    """
+    make, used = tempfile.mkdtemp, []
+
+    def make_or_pretend(*arguments: Any, **settings: Any) -> Any:
+        try:
+            return make(*arguments, **settings)
+        except OSError:
+            used.append(NOWHERE)
+            return NOWHERE
+
+    tempfile.mkdtemp = make_or_pretend
+    try:
+        _import_matplotlib()
+        import matplotlib as mpl
+
+        mpl.get_configdir()  # both remember their answers
+        mpl.get_cachedir()
+    finally:
+        tempfile.mkdtemp = make
+        if used:
+            os.environ.pop("MPLCONFIGDIR", None)  # matplotlib sets it for its children
+            atexit.unregister(shutil.rmtree)  # it would remove the folder
+
+
+_find_a_cache()

@@ -6,20 +6,21 @@ from importlib.resources import files
 from pathlib import Path
 
 from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.options import at_home
 from mnsweep.sweep.file import SWEEP_NAME
 from mnsweep.sweep.store import ASIDE, BLOCKS, CELLS, SWEEP, SweepFolder
 
 
 def results_dir_or_default(results_dir: str | Path | None) -> Path:
-    """`results_dir`, or else $MNSWEEP_RESULTS, or else ./results."""
-    return Path(results_dir or os.environ.get("MNSWEEP_RESULTS") or "results")
+    """`results_dir`, or else $MNSWEEP_RESULTS, or else ./results; `~` is the home folder."""
+    return at_home(results_dir or os.environ.get("MNSWEEP_RESULTS") or "results")
 
 
 def find_results(results_dir: Path, machine_key: str, name: str | None = None) -> SweepFolder:
     """The folder of sweep `name` on this machine, or of its newest sweep.
 
-    `name` may be a path to the folder of any machine. Committed reference runs are one level deeper, and are found only by
-    name. If there is no such folder, raises `StoreError`, which says what to run.
+    `name` may be a path to the folder of any machine, with `~` for the home folder. Committed reference runs are one level
+    deeper, and are found only by name. If there is no such folder, raises `StoreError`, which says what to run.
     """
     return _newest(results_dir, machine_key) if name is None else _named(results_dir, machine_key, name)
 
@@ -34,16 +35,17 @@ def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
 
 
 def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
-    for path in (Path(name), results_dir / name / machine_key):
+    named = at_home(name)
+    for path in (named, results_dir / name / machine_key):
         if name and is_file(path / CELLS):
             return SweepFolder(path)
-    roots = [root for root in (Path(name), results_dir / name) if name and is_directory(root)]
+    roots = [root for root in (named, results_dir / name) if name and is_directory(root)]
     tables = [path for root in roots for path in root.glob(f"*/{CELLS}") if is_file(path) and ASIDE not in path.parent.name]
     elsewhere = sorted(path.parent for path in tables if path.parent.name != machine_key)
     if elsewhere:
         fix = f"to choose for that one: `sweep` {elsewhere[0]}"
         raise StoreError(f"sweep {name} was measured on another machine only", fix)
-    for path in (Path(name), results_dir / name / machine_key):
+    for path in (named, results_dir / name / machine_key):
         if name and is_file(path / BLOCKS):
             raise _unfinished(path)
     names = sorted({path.parent.parent.name for path in results_dir.glob(f"*/{machine_key}/{CELLS}")})
@@ -79,8 +81,8 @@ def find_sweep_file(name: str, results_dir: Path) -> Path:
     If there is none, raises `MnsweepError`, which says where it looked.
     """
     if name.endswith(".toml") or "/" in name or "\\" in name:
-        if is_file(Path(name)):
-            return Path(name)
+        if is_file(path := at_home(name)):
+            return path
         raise MnsweepError(f"`sweep` {name}: no such file, or not a file")
     folders = [Path("sweeps"), *bundled_folders()]
     if SWEEP_NAME.fullmatch(name):
@@ -88,9 +90,18 @@ def find_sweep_file(name: str, results_dir: Path) -> Path:
         for candidate in [*(folder / f"{name}.toml" for folder in folders), *kept]:
             if candidate.is_file():
                 return candidate
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.toml")})
     text = f"`sweep` {name}: no such sweep in ./sweeps, in the package or in {results_dir}"
-    raise MnsweepError(text, f"known: {', '.join(known)}")
+    raise MnsweepError(text, f"known: {', '.join(sweep_files())}")
+
+
+def sweep_files() -> list[str]:
+    """The names of the sweep files in ./sweeps and in the package."""
+    return sorted({path.stem for folder in (Path("sweeps"), *bundled_folders()) for path in folder.glob("*.toml")})
+
+
+def measured_sweeps(results_dir: Path) -> list[str]:
+    """The names of the sweeps among the results, of any machine."""
+    return sorted({path.parents[1].name for path in results_dir.glob(f"*/*/{BLOCKS}") if ASIDE not in path.parent.name})
 
 
 def bundled_folders() -> list[Path]:
