@@ -18,7 +18,7 @@ from mnsweep.accuracy.metrics import metric_of
 from mnsweep.plots.deployments import differing, in_words
 from mnsweep.plots.figure import STYLE, files, log_axis, new_figure, say_empty
 from mnsweep.plots.labels import place_labels
-from mnsweep.plots.legend import add_legend
+from mnsweep.plots.legend import add_legend, make_room
 from mnsweep.plots.markers import Points, scatter
 from mnsweep.result import PREDICTED, Result
 from mnsweep.wording import count_of
@@ -36,6 +36,7 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms", "quality_pct")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
+        make_room(axes, points)
         draw_pareto(axes, points)
         return files(figure, "pareto")
 
@@ -75,6 +76,7 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
+        make_room(axes, points)
         draw_mult_adds(axes, points)
         return files(figure, "latency_mult_adds")
 
