@@ -8,7 +8,7 @@ have pandas' nullable types Int64, Float64, string and boolean, whether or not v
 `progress` shows a bar; by default in a notebook only. A `listener` receives progress reports instead.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, SupportsFloat, SupportsIndex
 
@@ -30,7 +30,7 @@ from mnsweep.app.requests import (
     PredictRequest,
 )
 from mnsweep.app.verify import verified
-from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.constraints import WORDS, Constraints
 from mnsweep.choice.ranking import Choice
 from mnsweep.frames import NOWHERE, frame_of
 from mnsweep.listener import Listener
@@ -137,10 +137,13 @@ def pick(
 ) -> Choice:
     """Pick the best cell that meets the constraints, from `sweep` or the newest sweep of this machine.
 
-    Predicted cells are measured before they are chosen, unless `verify` is false. `Choice.choice` is None when no cell
-    meets the constraints; the reason then names the nearest cells. Raises `StoreError` where there are no results.
+    Predicted cells are measured before they are chosen, unless `verify` is false. `precision`, `runtime` and `task` may be
+    lists. `Choice.choice` is None when no cell meets the constraints; the reason then names the nearest cells. Raises
+    `StoreError` where there are no results.
     """
-    request = request_from(PickRequest, **{"sweep": sweep, "wait": wait, "no_verify": not verify, **settings})
+    words = {name: settings[name] for name in WORDS if isinstance(settings.get(name), Iterable)}
+    listed = {name: names if isinstance(names, str) else ",".join(map(str, names)) for name, names in words.items()}
+    request = request_from(PickRequest, **{"sweep": sweep, "wait": wait, "no_verify": not verify, **settings, **listed})
 
     def verify_choice(results: Sequence[Result], constraints: Constraints, folder: SweepFolder) -> Choice:
         with reporting(progress, listener) as reports:

@@ -5,7 +5,7 @@ draws into those of a new pyplot figure. A legend stands to the right of the axe
 `MnsweepError` for a frame of another kind. The axes may hold no other data: limits and scales are set.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -49,7 +49,7 @@ def plot_cliffs(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 def plot_roofline(frame: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """The rate of each layer against its operations per byte, with the limits of the machine, for a `frame` of `profile`."""
-    about = frame.attrs
+    about: Mapping[str, Any] = getattr(frame, "attrs", {})
     if "peak_gflops" not in about or not set(_POINT) <= set(frame.columns):
         raise MnsweepError("a frame without the layers and limits of a profile", "pass the frame of `profile`")
     flagged = {name for finding in about["lint"] for name in finding["layers"]}
@@ -76,6 +76,8 @@ def _drawn(ax: Axes | None, draw: Callable[[Axes], None]) -> Axes:
         import matplotlib.pyplot as plt  # starts a window system, where there is one
 
         ax = plt.figure(layout=None).add_axes((0.11, 0.12, 0.63, 0.8))
+    if not isinstance(ax, Axes):
+        raise MnsweepError(f"{ax!r:.80} is not one matplotlib Axes", "pass e.g. plt.gca(), or one of those of plt.subplots()")
     figure: Figure = ax.get_figure(root=True)  # type: ignore[assignment]
     canvas = figure.canvas
     try:

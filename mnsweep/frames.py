@@ -32,6 +32,8 @@ def frame_of(results: Iterable[Result], about: Mapping[str, Any]) -> pd.DataFram
 
 def results_of(frame: pd.DataFrame) -> list[Result]:
     """The results of a frame made by `frame_of`, or of some of its rows. Raises `MnsweepError` for any other frame."""
+    if not isinstance(frame, pd.DataFrame):
+        raise MnsweepError(f"{frame!r:.80} is not a data frame", "pass one of `grid`, `explore`, `predict` or `count`")
     required = [f.name for f in fields(Result) if f.default is MISSING]
     if missing := [name for name in required if name not in frame.columns]:
         raise MnsweepError(f"a frame without the column `{missing[0]}`", "pass one of `grid`, `explore`, `predict` or `count`")

@@ -228,8 +228,9 @@ def test_a_choice_reads_well_and_its_html_is_escaped(worker: FakeWorker) -> None
     choice = mnsweep.pick(max_latency_ms=1e3)
     assert re.match(r"choice +a0\.5_r160: 59\.1 % top-1 \(.*\), [0-9.]+ ms \(.* to .*\)\nrunner-up +a0\.5_r128: ", repr(choice))
     assert "\nwhy " in repr(choice) and "Choice(" not in repr(choice)
+    assert mnsweep.pick(max_latency_ms=1e3, precision=["fp32", "int8"], task=np.array(["classify"])) == choice
     none = mnsweep.pick(max_latency_ms=1e-3)
-    assert repr(none).startswith("choice  none: no cell meets") and "`max_latency_ms`" in repr(none)
+    assert repr(none).startswith("choice  none\n") and "`max_latency_ms`" in repr(none)
     html = type(choice)(choice=None, runner_up=None, reason="<b>&; two")._repr_html_()
     assert "&lt;b&gt;&amp;;<br>two" in html and "<b>" not in html
 

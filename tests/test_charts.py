@@ -100,10 +100,25 @@ def test_the_caller_s_style_is_kept() -> None:
         assert axes.xaxis.label.get_fontsize() == 23.0
 
 
+def test_axes_among_others_keep_their_place() -> None:
+    left, right = Figure(figsize=(9, 5)).subplots(1, 2)
+    before = left.get_position().bounds
+    for plot in (mnsweep.plot_pareto, mnsweep.plot_mult_adds):
+        plot(frame_of(reference("deploy"), NOWHERE), left)
+    assert left.get_position().bounds == before
+    assert not right.has_data()
+
+
+@pytest.mark.parametrize("ax", [5, Figure(), [None, None]], ids=["number", "figure", "list"])
+def test_what_is_no_axes_is_refused(ax: Any) -> None:
+    with pytest.raises(mnsweep.MnsweepError, match="is not one matplotlib Axes"):
+        mnsweep.plot_pareto(frame_of(reference("paper"), NOWHERE), ax)
+
+
 @pytest.mark.parametrize("plot", [mnsweep.plot_pareto, mnsweep.plot_mult_adds, mnsweep.plot_cliffs, mnsweep.plot_roofline])
 def test_another_frame_is_refused(plot: Any) -> None:
-    for frame in (pd.DataFrame({"a": [1]}), mnsweep.paper(8)):
-        with pytest.raises(mnsweep.MnsweepError, match="a frame without"):
+    for frame in (pd.DataFrame({"a": [1]}), mnsweep.paper(8), 5):
+        with pytest.raises(mnsweep.MnsweepError, match=r"a frame without|is not a data frame"):
             plot(frame, own_axes())
 
 

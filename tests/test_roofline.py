@@ -217,7 +217,7 @@ def test_convolutions_that_left_the_blocked_layout_are_named(pad: str, change: t
     assert finding.layers == ("depthwise1", "depthwise2", "pointwise2")
     assert "3 of 27 convolutions left onnxruntime's blocked layout (42 % of the time)" in finding.text  # 220 of 530 µs
     assert "depthwise1–2, pointwise2" in finding.text
-    assert finding.changes == (change,) and f"--pad {change[1]}" in finding.fix
+    assert finding.changes == (change,) and f"`pad` {change[1]}" in finding.fix
     assert findings["reorders"].text.startswith("5 changes of layout: 0.045 ms")
     assert "go away" in findings["reorders"].fix
 

@@ -26,7 +26,7 @@ def as_html(choice: "Choice") -> str:
 
 
 def _lines(choice: "Choice") -> list[tuple[str, str]]:
-    chosen = "none: no cell meets the constraints" if choice.choice is None else _summary(choice.choice)
+    chosen = "none" if choice.choice is None else _summary(choice.choice)
     runner_up = [] if choice.choice is None else [("runner-up", _summary(choice.runner_up) if choice.runner_up else NOBODY)]
     return [("choice", chosen), *runner_up, ("why", choice.reason)]
 

@@ -27,11 +27,15 @@ _LABEL_HEIGHT = 0.13  # share of the figure
 _BAR = 11  # height of a colour bar in type heights
 
 
-def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
-    """Put the legend to the right of `axes`, with `others` at the end; the axes shrink if deployments are named."""
+def make_room(axes: Axes, points: Points) -> None:
+    """Shrink axes that are alone in their figure if the legend names deployments."""
     if points.fills.names:
         box = axes.get_position()
         axes.set_position((box.x0, box.y0, _NARROW, box.height))
+
+
+def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
+    """Put the legend to the right of `axes`, with `others` at the end."""
     entries = [*_alphas(points), *_resolutions(points), *_deployments(points), (Line2D([], [], linestyle=""), "")]
     entries += [(other, _wrapped(str(other.get_label()))) for other in others]
     many_alphas = len(points.alphas) > LEGEND_LIMIT

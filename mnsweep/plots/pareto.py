@@ -18,7 +18,7 @@ from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import differing, in_words
 from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import place_labels
-from mnsweep.plots.legend import add_legend
+from mnsweep.plots.legend import add_legend, make_room
 from mnsweep.plots.markers import Points, scatter
 from mnsweep.result import PREDICTED, Result
 from mnsweep.wording import count_of
@@ -36,6 +36,7 @@ def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     caption = "\n".join(filter(None, (with_intervals(caption, _with_bars(_measured(points))), left_out)))
     with own_style():
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
+        make_room(axes, points)
         draw_pareto(axes, points)
         return files(figure, "pareto")
 
@@ -82,6 +83,7 @@ def mult_adds_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
     points = Points.of(results, "latency_p50_ms")
     with own_style():
         figure, axes = new_figure("Are mult-adds a good proxy for latency here?", caption)
+        make_room(axes, points)
         draw_mult_adds(axes, points)
         return files(figure, "latency_mult_adds")
 

@@ -18,7 +18,7 @@ from mnsweep.cell import Cell
 from mnsweep.names import VARIANTS, choices
 from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import place_labels
-from mnsweep.plots.legend import add_legend
+from mnsweep.plots.legend import add_legend, make_room
 from mnsweep.plots.markers import Points, scatter
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result
@@ -104,6 +104,7 @@ def _draw(figure: Figure, axes: Axes, *, question: _Question, points: Points, ot
     _mark(axes, places, zorder=3, **_CROSS)
     log_axis(axes, "x", [question.amount(r) for r in (*points.results, *others)])
     ring, cross = Line2D([], [], label="the paper's\naccuracies", **_RING), Line2D([], [], label="other networks", **_CROSS)
+    make_room(axes, points)
     add_legend(figure, axes, points, others=[ring, cross])
     axes.margins(y=0.09)
     axes.autoscale_view(scalex=False)
