@@ -17,9 +17,10 @@ from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
-SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
+WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
+BITS_KEY, REASON_KEY = "int8_weight_bits", "int8_weight_bits_reason"  # in the metadata of the file
 SMALLER = "choose fewer `classes` or a smaller `alpha`"
 
 
@@ -74,6 +75,8 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels)
+    if int8:
+        prepared.notes = {BITS_KEY: str(machine.int8_weight_bits), REASON_KEY: machine.int8_weight_reason}
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
@@ -82,6 +85,6 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
-    notes = [RANDOM_WEIGHTS]
-    notes += [SEVEN_BITS] * (int8 and prepared.weight_bits == 7) + [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
-    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(path=path) for note in notes))
+    notes = [RANDOM_WEIGHTS] + [WEIGHT_BITS] * int8 + [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
+    about = {"path": path, "bits": machine.int8_weight_bits, "reason": machine.int8_weight_reason}
+    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(**about) for note in notes))
