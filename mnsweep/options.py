@@ -14,7 +14,10 @@ from either. A new setting is one line.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from numbers import Real
 from typing import Any, TypeVar, get_type_hints
+
+from mnsweep.errors import MnsweepError
 
 T = TypeVar("T")
 AXES, MEASURING, NETWORK, CONSTRAINTS, OUTPUT = (
@@ -27,13 +30,14 @@ _OPTION, _GROUP = "option", "group"
 class Option:
     """The description of a setting for users.
 
-    `panel` is its group in the help, `low` its lowest value, `environment` the environment variable that sets it, and `flag`
-    the command-line option if it differs from the setting's name.
+    `panel` is its group in the help, `low` and `high` are its lowest and highest value, `environment` the environment variable
+    that sets it, and `flag` the command-line option if it differs from the setting's name.
     """
 
     help: str
     panel: str | None = None
     low: float | None = None
+    high: float | None = None
     environment: str | None = None
     flag: str | None = None
 
@@ -92,14 +96,32 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 
 
 def build(request: type[T], values: Mapping[str, Any]) -> T:
-    """The request with these settings, by name; a missing setting has its default."""
+    """The request with these settings, by name; a missing setting has its default.
+
+    Raises `MnsweepError` for a number that is not finite, or not from `low` to `high` of its setting.
+    """
     own: dict[str, Any] = {}
     for f in fields(request):  # type: ignore[arg-type]
         if _GROUP in f.metadata:
             own[f.name] = _build_group(f.metadata[_GROUP], values)
         elif f.name in values:
             own[f.name] = values[f.name]
+            if _OPTION in f.metadata:
+                _check_range(f.name, values[f.name], f.metadata[_OPTION])
     return request(**own)
+
+
+def _check_range(name: str, value: Any, about: Option) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return
+    low, high = (float(sign + "inf") if bound is None else bound for sign, bound in (("-", about.low), ("", about.high)))
+    number: Any = value
+    if number in (float("inf"), float("-inf")) or not low <= number <= high:  # a nan is in no range
+        limits = [
+            f"{word} {bound:,}" for word, bound in (("at least", about.low), ("at most", about.high)) if bound is not None
+        ]
+        shown = repr(value) if -1e40 < number < 1e40 or number != number else "of more than 40 digits"
+        raise MnsweepError(f"`{name}` {shown} is not a finite number{' of ' * bool(limits)}{' and '.join(limits)}")
 
 
 def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:

@@ -21,6 +21,7 @@ WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
 BITS_KEY, REASON_KEY = "int8_weight_bits", "int8_weight_bits_reason"  # in the metadata of the file
+LONGEST_COUNT = 20  # digits
 SMALLER = "choose fewer `classes` or a smaller `alpha`"
 
 
@@ -53,7 +54,7 @@ class FileRequest:
 def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
     """Write one network with seeded random weights. Raises `MnsweepError` on a bad value or if the file can't be written."""
     symbolic, machine = request.batch == SYMBOLIC, read_machine()
-    if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
+    if not symbolic and not (request.batch.isascii() and request.batch.isdigit() and len(request.batch) <= LONGEST_COUNT):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
     cell = the_cell(replace(request.space, batch="1" if symbolic else request.batch), machine)
     wanted = FileRequest(path=request.out, setting="out", seed=request.seed, symbolic=symbolic, calibration=request.calibration)

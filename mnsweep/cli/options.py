@@ -42,7 +42,9 @@ def takes(request: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 def _parameter(setting: Setting) -> inspect.Parameter:
     about, kind = setting.option, _cli_type(setting.type)
     flags = (about.flag or flag(setting.name),) if kind is bool or about.flag else ()
-    shown = typer.Option(*flags, help=about.help, rich_help_panel=about.panel, min=about.low, envvar=about.environment)
+    shown = typer.Option(
+        *flags, help=about.help, rich_help_panel=about.panel, min=about.low, max=about.high, envvar=about.environment
+    )
     default = inspect.Parameter.empty if setting.is_required else setting.default
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
 
