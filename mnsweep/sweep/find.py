@@ -31,6 +31,7 @@ def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
     for blocks in sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")):
         fix = f"run the same 'mnsweep grid' again to continue, or 'mnsweep rebuild {blocks.parent}' to use what is there"
         raise StoreError(f"{blocks.parent}: was interrupted before its table was written", fix)
+    _check_readable(results_dir, *results_dir.glob("*"), *results_dir.glob(f"*/{machine_key}"))
     raise StoreError(f"no sweep of this machine in {results_dir}", "run 'mnsweep grid' first, or name one with `sweep`")
 
 
@@ -43,7 +44,19 @@ def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
     if elsewhere:
         fix = f"to choose for that one: `sweep` {elsewhere[0]}"
         raise StoreError(f"sweep {name} was measured on another machine only", fix)
+    _check_readable(results_dir, results_dir / name, results_dir / name / machine_key)
     raise StoreError(f"no results of a sweep {name!r} in {results_dir}", f"run 'mnsweep grid --name {Path(name).name}' first")
+
+
+def _check_readable(*folders: Path) -> None:
+    """Raise `StoreError` for a folder that is there and can't be read: what it holds is unknown."""
+    for folder in folders:
+        try:
+            next(folder.iterdir(), None)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}", "make it readable, or use another `results_dir`") from None
 
 
 def is_file(path: Path) -> bool:
