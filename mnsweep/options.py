@@ -32,14 +32,15 @@ _OPTION, _GROUP = "option", "group"
 class Option:
     """The description of a setting for users.
 
-    `panel` is its group in the help, `low` its lowest value, `environment` the environment variable that sets it, and `flag`
-    the command-line option if it differs from the setting's name. It does nothing without the setting that it `requires`,
-    or with the one that it `excludes`: such combinations are refused.
+    `panel` is its group in the help, `low` and `high` are its lowest and highest value, `environment` the environment variable
+    that sets it, and `flag` the command-line option if it differs from the setting's name. It does nothing without the setting
+    that it `requires`, or with the one that it `excludes`: such combinations are refused.
     """
 
     help: str
     panel: str | None = None
     low: float | None = None
+    high: float | None = None
     environment: str | None = None
     flag: str | None = None
     requires: str | None = None
@@ -102,7 +103,8 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 def build(request: type[T], values: Mapping[str, Any]) -> T:
     """The request with these settings, by name; a missing setting has its default. `~` is expanded in paths.
 
-    Raises `MnsweepError` for a setting that would do nothing, or contradicts another.
+    Raises `MnsweepError` for a number that is not finite, or not from `low` to `high` of its setting, and for a setting that would
+    do nothing, or contradicts another.
     """
     built = _build(request, values)
     _check_combination(built)
@@ -127,6 +129,8 @@ def _build(request: type[T], values: Mapping[str, Any]) -> T:
         elif f.name in values:
             value = values[f.name]
             own[f.name] = at_home(value) if isinstance(value, Path) else value
+            if _OPTION in f.metadata:
+                _check_range(f.name, value, f.metadata[_OPTION])
     return request(**own)
 
 
@@ -142,6 +146,19 @@ def at_home(path: str | Path) -> Path:
         if Path(path).parts[0] == "~":
             raise MnsweepError(f"{path}: this user has no home folder", "write the folder without ~") from None
         return Path(path)
+
+
+def _check_range(name: str, value: Any, about: Option) -> None:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return
+    low, high = (float(sign + "inf") if bound is None else bound for sign, bound in (("-", about.low), ("", about.high)))
+    number: Any = value
+    if number in (float("inf"), float("-inf")) or not low <= number <= high:  # a nan is in no range
+        limits = [
+            f"{word} {bound:,}" for word, bound in (("at least", about.low), ("at most", about.high)) if bound is not None
+        ]
+        shown = repr(value) if -1e40 < number < 1e40 or number != number else "of more than 40 digits"
+        raise MnsweepError(f"`{name}` {shown} is not a finite number{' of ' * bool(limits)}{' and '.join(limits)}")
 
 
 def _build_group(nested: _Group, values: Mapping[str, Any]) -> Any:

@@ -1,5 +1,6 @@
 """What disturbed a block, and which CPUs are best."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,51 @@ def fake_cpus(root: Path, siblings: dict[int, str], speeds: dict[int, int]) -> P
 )
 def test_which_cpus_are_best(tmp_path: Path, siblings: dict[int, str], speeds: dict[int, int], expected: list[int]) -> None:
     assert preferred_cpus(siblings, fake_cpus(tmp_path, siblings, speeds)) == expected
+
+
+PAIRS = {cpu: f"{cpu % 8},{cpu % 8 + 8}" for cpu in range(16)}  # hyper-threads numbered after all cores
+TURNS = {cpu: cpu % 2 for cpu in range(16)}  # CPUs numbered in turns over two packages
+HALVES = {cpu: cpu // 4 % 2 for cpu in range(16)}  # one package after the other
+
+
+@pytest.mark.parametrize(
+    ("cpus", "packages", "siblings", "speeds", "threads", "expected"),
+    [
+        (range(8), TURNS, {}, {}, 4, {7, 5, 3, 1}),
+        (range(8), TURNS, {}, {}, 2, {7, 5}),
+        (range(8), TURNS, {}, {}, 5, {7, 5, 3, 1, 6}),
+        (range(8), HALVES, {}, {}, 4, {7, 6, 5, 4}),
+        (range(16), TURNS, PAIRS, {}, 4, {15, 13, 11, 9}),
+        (range(16), TURNS, PAIRS, {}, 8, set(range(8, 16))),  # cores of both packages before second threads of one
+        (range(16), HALVES, PAIRS, {}, 4, {15, 14, 13, 12}),
+        ([0, 1, 2, 4, 6], TURNS, {}, {}, 2, {6, 4}),  # of package 1 a container may use CPU 1 alone
+        ([0, 2, 3, 5, 7], TURNS, {}, {}, 3, {7, 5, 3}),
+        (range(8), TURNS, {}, {0: 4100, 1: 4100, **dict.fromkeys(range(2, 8), 4000)}, 4, {1, 3, 5, 7}),  # two boost higher
+        (range(8), TURNS, {}, {0: 4100, 1: 4100, **dict.fromkeys(range(2, 8), 4000)}, 1, {1}),
+        (range(8), HALVES, {}, {cpu: 3000 if cpu < 4 else 1800 for cpu in range(8)}, 4, {0, 1, 2, 3}),  # a big cluster first
+        (range(8), dict.fromkeys(range(8), -1), {}, {}, 3, {7, 6, 5}),  # the package is unknown
+    ],
+)
+def test_threads_share_a_package_where_they_fit(
+    tmp_path: Path,
+    cpus: Sequence[int],
+    packages: dict[int, int],
+    siblings: dict[int, str],
+    speeds: dict[int, int],
+    threads: int,
+    expected: set[int],
+) -> None:
+    root = fake_cpus(tmp_path, {cpu: siblings.get(cpu, str(cpu)) for cpu in cpus}, speeds)
+    for cpu in cpus:
+        (root / f"cpu{cpu}" / "topology" / "physical_package_id").write_text(f"{packages[cpu]}\n")
+    best = preferred_cpus(cpus, root)
+    assert set(best[:threads]) == expected and sorted(best) == sorted(cpus)
+
+
+def test_a_speed_that_is_no_number_is_unknown(tmp_path: Path) -> None:
+    root = fake_cpus(tmp_path, {0: "0", 1: "1"}, {})
+    (root / "cpu0" / "cpu_capacity").write_text("<unknown>\n")
+    assert preferred_cpus({0, 1}, root) == [1, 0]
 
 
 def test_where_the_system_tells_nothing_the_last_cpus_are_taken(tmp_path: Path) -> None:

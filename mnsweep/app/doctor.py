@@ -54,7 +54,10 @@ class Diagnosis:
 def runtime_obstacle() -> UnavailableError | None:
     """Why onnxruntime can't be imported, as reported by a process that tries it; None where it can."""
     command = isolated("mnsweep.worker.ort")  # imports it, as the process that measures does
-    tried = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
+    try:
+        tried = subprocess.run(command, capture_output=True, text=True, timeout=IMPORT_TIMEOUT_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return UnavailableError(f"the process that measures could not start: {error}", WITHOUT_TIMING)
     if tried.returncode == 0:
         return None
     reason = (tried.stderr.strip().splitlines() or [f"exit status {tried.returncode}"])[-1]

@@ -18,9 +18,11 @@ from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
 ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
-SEVEN_BITS = "{path} has weights of 7 bits: sums of 8-bit products saturate on this CPU (it has no VNNI)"
+WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
+BITS_KEY, REASON_KEY = "int8_weight_bits", "int8_weight_bits_reason"  # in the metadata of the file
+LONGEST_COUNT = 20  # digits
 SMALLER = "choose fewer `classes` or a smaller `alpha`"
 
 
@@ -56,7 +58,7 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
     if (rounded := PRECISIONS.get(str(request.space.precision))) and rounded.file != rounded.name:
         text = f"`precision` {rounded.name}: no file holds it, the runtime rounds when it loads {rounded.file}"
         raise MnsweepError(text, f"export `precision` {rounded.file}")
-    if not symbolic and not (request.batch.isascii() and request.batch.isdigit()):
+    if not symbolic and not (request.batch.isascii() and request.batch.isdigit() and len(request.batch) <= LONGEST_COUNT):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
     cell = the_cell(replace(request.space, batch="1" if symbolic else request.batch), machine)
     wanted = FileRequest(path=request.out, setting="out", seed=request.seed, symbolic=symbolic, calibration=request.calibration)
@@ -79,6 +81,8 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels)
+    if int8:
+        prepared.notes = {BITS_KEY: str(machine.int8_weight_bits), REASON_KEY: machine.int8_weight_reason}
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
@@ -87,8 +91,8 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
-    notes = [RANDOM_WEIGHTS]
-    if file != cell.deployment.precision:
-        notes.append(ROUNDED.format(path=path, file=file, precision=cell.deployment.precision))
-    notes += [SEVEN_BITS] * (int8 and prepared.weight_bits == 7) + [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
-    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(path=path) for note in notes))
+    notes = [RANDOM_WEIGHTS] + [ROUNDED] * (file != cell.deployment.precision) + [WEIGHT_BITS] * int8
+    notes += [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
+    about = {"path": path, "bits": machine.int8_weight_bits, "reason": machine.int8_weight_reason}
+    about |= {"file": file, "precision": cell.deployment.precision}
+    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(**about) for note in notes))

@@ -7,6 +7,9 @@ from mnsweep.choice.constraints import Constraints
 from mnsweep.options import AXES, MEASURING, NETWORK, OUTPUT, group, option
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
+SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # a nanosecond, the resolution of the clock, and 11 days
+LONGEST_WAIT_S = 1e6  # every system can wait for this long
+MOST_MEASURED = 1_000_000
 OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # only defaults are predicted
 
 
@@ -40,12 +43,20 @@ class Measuring:
     """How much to measure, and when to stop."""
 
     fresh: bool = option(False, "Set earlier results of this sweep aside and start over.")
-    ci_pct: float = option(1.0, "Half width of the interval at which a cell has settled, in %.", panel=MEASURING, low=0.01)
-    time_budget_s: float | None = option(None, "Stop measuring after this many seconds.", panel=MEASURING, low=0.0)
-    max_latency_ms: float | None = option(
-        None, "Your latency budget: cells near it get the narrowest intervals.", panel=MEASURING, low=0.0
+    ci_pct: float = option(
+        1.0, "Half width of the interval at which a cell has settled, in %.", panel=MEASURING, low=0.01, high=1000.0
     )
-    cell_timeout_s: float = option(60.0, "Give up on a cell that does not answer for this long.", panel=MEASURING, low=0.1)
+    time_budget_s: float | None = option(None, "Stop measuring after this many seconds.", panel=MEASURING, low=0.0, high=1e8)
+    max_latency_ms: float | None = option(
+        None,
+        "Your latency budget: cells near it get the narrowest intervals.",
+        panel=MEASURING,
+        low=SHORTEST_MS,
+        high=LONGEST_MS,
+    )
+    cell_timeout_s: float = option(
+        60.0, "Give up on a cell that does not answer for this long.", panel=MEASURING, low=0.1, high=LONGEST_WAIT_S
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +82,9 @@ class GridRequest:
     measuring: Measuring = group(Measuring)
     turn: Turn = group(Turn)
     quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING, excludes="ci_pct")
-    sustain_s: float = option(0.0, "Load the cores for this long first, on machines that throttle.", panel=MEASURING, low=0.0)
+    sustain_s: float = option(
+        0.0, "Load the cores for this long first, on machines that throttle.", panel=MEASURING, low=0.0, high=1e5
+    )
     accuracies: Accuracies = group(Accuracies)
     place: Place = group(Place)
 
@@ -86,9 +99,11 @@ class ExploreRequest:
         alpha=option(FINE_ALPHAS, "Width multipliers: 0.25,0.5 or a range.", panel=AXES),
         res=option(FINE_RESOLUTIONS, "Input resolutions in pixels: 128,160 or a range.", panel=AXES),
     )
-    measure: int = option(20, "Designs to measure and learn from, in each deployment.", panel=MEASURING)
-    verify: int = option(10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING)
-    validate: int = option(0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING)
+    measure: int = option(20, "Designs to measure and learn from, in each deployment.", panel=MEASURING, high=MOST_MEASURED)
+    verify: int = option(10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING, high=MOST_MEASURED)
+    validate: int = option(
+        0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING, high=MOST_MEASURED
+    )
     name: str = option("explore", "Name of the sweep; cells add up under one name.")
     extrapolate: bool = option(
         False, "Predict accuracies beyond the range of their source, with wider intervals.", panel=NETWORK
@@ -142,7 +157,7 @@ class ExportRequest:
     out: Path = option(..., "File to write.")
     batch: str = option("1", "Images per call, or 'symbolic' for any number.")
     calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
-    seed: int = option(0, "Seed of the random weights.", low=0)
+    seed: int = option(0, "Seed of the random weights.", low=0, high=2**63 - 1)
 
 
 @dataclass(frozen=True, kw_only=True)

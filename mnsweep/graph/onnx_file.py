@@ -33,12 +33,13 @@ def build_onnx(
     ranges: Mapping[str, Range] | None = None,
     calibration: str = SYNTHETIC,
     weight_bits: int = 8,
+    notes: Mapping[str, str] | None = None,
 ) -> bytes:
     """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or the task's output.
 
     `mnsweep.graph.lowering.output` lists the other outputs. `batch=None` makes the batch symbolic. With `ranges`, the
     (minimum, maximum) of each feature map, the arithmetic is int8: weights have at most `weight_bits` bits, and
-    `calibration`, the source of the ranges, goes into the metadata.
+    `calibration`, the source of the ranges, goes into the metadata, and so do `notes`.
     Raises `MnsweepError` when an array or a range is missing or has the wrong shape, and for a detection network with
     int8 or with any batch other than 1.
     """
@@ -48,7 +49,7 @@ def build_onnx(
     graph = to_graph(layers, int8=ranges is not None)
     arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
     model = to_model(graph, arrays, batch)
-    helper.set_model_props(model, metadata(ranges is not None, calibration))
+    helper.set_model_props(model, {**metadata(ranges is not None, calibration), **(notes or {})})
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -7,7 +7,7 @@ gave the CPU to another process. Systems without these counters report no distur
 import contextlib
 import os
 from collections import Counter as Tally
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,6 +24,7 @@ else:
         return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
+AS_FAST = 0.9  # cores whose top speeds differ by less are of one kind: some of them may boost a little higher
 MS_PER_SWITCH = 10.0  # more than one involuntary switch per 10 ms is more than kernel housekeeping on an idle machine
 
 
@@ -71,7 +72,7 @@ def usable_cpus() -> frozenset[int]:
 
 
 def pin(threads: int) -> None:
-    """Pin this process to `threads` CPUs: the fastest, and one per core before any core gets a second.
+    """Pin this process to `threads` CPUs: the fastest, one per core before any core gets a second, in one socket if they fit.
 
     Among equal CPUs the highest-numbered come first, because the lowest serve interrupts. Does nothing if the
     system has no affinity or forbids changing it.
@@ -82,16 +83,42 @@ def pin(threads: int) -> None:
 
 
 def preferred_cpus(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")) -> list[int]:
-    """`cpus`, best first: performance before efficiency cores, then one CPU of each core before its siblings."""
-    seen: Tally[str] = Tally()
-    ranked = []
+    """`cpus`, best first: performance before efficiency cores, then one CPU of each core before its siblings.
+
+    Of these, all of one package (socket) come before those of the next; the package with the most comes first. CPUs may be
+    numbered in any way, e.g. in turns over the packages.
+    """
+    speeds = {cpu: _speed(root / f"cpu{cpu}") for cpu in cpus}
+    packages = {cpu: _text(root / f"cpu{cpu}/topology/physical_package_id") for cpu in cpus}
+    kinds, seen, nth = _kinds(speeds), Tally[str](), dict[int, int]()
     for cpu in sorted(cpus, reverse=True):
-        folder = root / f"cpu{cpu}"
-        core = _text(folder / "topology/thread_siblings_list") or str(cpu)
-        speed = _text(folder / "cpufreq/cpuinfo_max_freq") or _text(folder / "cpu_capacity") or "0"
-        ranked.append((-int(speed), seen[core], -cpu))
+        core = _text(root / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu)
+        nth[cpu] = seen[core]
         seen[core] += 1
-    return [-cpu for _, _, cpu in sorted(ranked)]
+    sizes = Tally(packages[cpu] for cpu in cpus if (kinds[cpu], nth[cpu]) == (0, 0))
+    last = {packages[cpu]: cpu for cpu in sorted(cpus)}  # its highest-numbered CPU
+
+    def rank(cpu: int) -> tuple[int, ...]:
+        package = packages[cpu]
+        return kinds[cpu], nth[cpu], -sizes[package], -last[package], -speeds[cpu], -cpu
+
+    return sorted(cpus, key=rank)
+
+
+def _speed(folder: Path) -> int:
+    text = _text(folder / "cpufreq/cpuinfo_max_freq") or _text(folder / "cpu_capacity")
+    return int(text) if text.isdigit() else 0
+
+
+def _kinds(speeds: Mapping[int, int]) -> dict[int, int]:
+    """The kind of core of each CPU: 0 for the fastest kind, 1 for the next, and so on."""
+    kind_of: dict[int, int] = {}
+    fastest, kind = max(speeds.values(), default=0), 0
+    for speed in sorted(set(speeds.values()), reverse=True):
+        if speed < AS_FAST * fastest:
+            fastest, kind = speed, kind + 1
+        kind_of[speed] = kind
+    return {cpu: kind_of[speed] for cpu, speed in speeds.items()}
 
 
 def _text(path: Path) -> str:

@@ -29,6 +29,7 @@ INSTRUCTION_SETS = {  # our name → the kernel's flag
     "SVE": "sve",
 }
 DOT_PRODUCTS = ("VNNI", "AMX", "dot product")  # parts of our names for instruction sets with 8-bit dot products
+ARM = ("aarch64", "arm64", "armv7l", "armv8l")  # as `platform.machine` names it
 _SALT = b"mnsweep machine 1"
 
 
@@ -53,11 +54,27 @@ class Machine:
 
     @property
     def int8_weight_bits(self) -> int:
-        """Bits that int8 weights may use: 7 on x86 processors that saturate sums of two 8-bit products at 16 bits, else 8.
+        """Bits that int8 weights may use: 7 where sums of two 8-bit products may saturate at 16 bits, else 8.
 
-        Those processors have AVX2 but no 8-bit dot products (onnxruntime documentation, "Quantize ONNX models").
+        They saturate on x86 processors without 8-bit dot products (onnxruntime documentation, "Quantize ONNX models"; oneDNN
+        documentation, "Nuances of int8 computations"). Where the processor is unknown, 7 bits are right on any.
         """
-        return 7 if "AVX2" in str(self.checked.get("instruction_sets", "")) and not self.has_int8_dot_products else 8
+        return self._int8_weights[0]
+
+    @property
+    def int8_weight_reason(self) -> str:
+        """The reason for `int8_weight_bits`, in words."""
+        return self._int8_weights[1]
+
+    @property
+    def _int8_weights(self) -> tuple[int, str]:
+        if self.has_int8_dot_products:
+            return 8, "this CPU has 8-bit dot products, whose sums do not saturate"
+        if str(self.checked.get("architecture", "")).lower() in ARM:
+            return 8, "sums of 8-bit products do not saturate on ARM"
+        if self.checked.get("instruction_sets"):
+            return 7, "sums of 8-bit products saturate on this CPU (it has no VNNI)"
+        return 7, "this CPU is not known to have 8-bit dot products, and sums of 8-bit products may saturate without them"
 
     @property
     def usable_threads(self) -> int:

@@ -26,7 +26,8 @@ class Prepared:
     """What cells need in addition to their settings, determined before anything is timed.
 
     `weight_bits` is the width of int8 weights on this processor, and `seed` is that of the random weights. `ranges` (by design)
-    are the feature map ranges, and `calibration` names the images that they come from. By cell id: `channels` is the resolved
+    are the feature map ranges, and `calibration` names the images that they come from. `notes` go into the metadata of the
+    files: a file that is timed has none, so that its size is known without it. By cell id: `channels` is the resolved
     padding; `skipped` and `failures` give the reason why a cell is unavailable here or failed during preparation; `remarks`
     are notes for the user about a setting. `offers` are those of the runtimes asked. `probes` are the measurements that `auto`
     padding is resolved from: milliseconds by channel count.
@@ -35,6 +36,7 @@ class Prepared:
     weight_bits: int
     seed: int = SEED
     calibration: str = SYNTHETIC
+    notes: Mapping[str, str] = field(default_factory=dict)
     channels: dict[str, Channels] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
     probes: dict[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)  # by runtime and precision
@@ -75,6 +77,7 @@ class Prepared:
                 ranges=self.ranges[cell.design] if int8 else None,
                 calibration=self.calibration,
                 weight_bits=self.weight_bits,
+                notes=self.notes,
             )
 
 

@@ -31,6 +31,7 @@ def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
         return SweepFolder(max(finished, key=lambda path: (path / CELLS).stat().st_mtime))
     for blocks in sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")):
         raise _unfinished(blocks.parent)
+    _check_readable(results_dir, *results_dir.glob("*"), *results_dir.glob(f"*/{machine_key}"))
     raise StoreError(f"no sweep of this machine in {results_dir}", "run 'mnsweep grid' first, or name one with `sweep`")
 
 
@@ -48,6 +49,7 @@ def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
     for path in (named, results_dir / name / machine_key):
         if name and is_file(path / BLOCKS):
             raise _unfinished(path)
+    _check_readable(results_dir, results_dir / name, results_dir / name / machine_key)
     names = sorted({path.parent.parent.name for path in results_dir.glob(f"*/{machine_key}/{CELLS}")})
     fix = f"choose from {', '.join(names)}" if names else "run 'mnsweep grid' first"
     raise StoreError(f"no results of a sweep {name!r} in {results_dir}", fix)
@@ -56,6 +58,17 @@ def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
 def _unfinished(folder: Path) -> StoreError:
     fix = f"run the same 'mnsweep grid' again to continue, or 'mnsweep rebuild {folder}' to use what is there"
     return StoreError(f"{folder}: has no table yet", fix)
+
+
+def _check_readable(*folders: Path) -> None:
+    """Raise `StoreError` for a folder that is there and can't be read: what it holds is unknown."""
+    for folder in folders:
+        try:
+            next(folder.iterdir(), None)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}", "make it readable, or use another `results_dir`") from None
 
 
 def is_file(path: Path) -> bool:

@@ -1,6 +1,7 @@
 """The interface of a worker, and its implementation as a separate process."""
 
 import contextlib
+import errno
 import pickle
 import queue
 import subprocess
@@ -84,7 +85,12 @@ class WorkerProcess:
         self.timeout_s, self.command = timeout_s, command
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        pipe = subprocess.PIPE
+        try:
+            self._process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe)
+        except OSError as error:
+            fix = "allow more of them: ulimit -n 1024" if error.errno == errno.EMFILE else "see 'mnsweep doctor'"
+            raise NotStartedError(f"the process that measures could not start: {error.strerror}", fix) from None
         self._complaints: deque[bytes] = deque(maxlen=1)
         self._answers: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         listeners = {self._collect: self._process.stdout, self._complaints.extend: self._process.stderr}
