@@ -76,15 +76,16 @@ def textbook(design: Design, weights: Weights, image: Array) -> Array:
     arrays = {name: torch.from_numpy(array) for name, array in weights.arrays.items()}
     activation: Callable[[torch.Tensor], torch.Tensor] = {"relu6": functional.relu6, "relu": functional.relu}[design.activation]
 
-    def pad(x: torch.Tensor, stride: int) -> torch.Tensor:
-        one_sided = stride == 2 and {"keras": True, "same": x.shape[-1] % 2 == 0, "symmetric": False}[design.conv_padding]
+    def pad(x: torch.Tensor, stride: int, stem: bool = False) -> torch.Tensor:
+        even = x.shape[-1] % 2 == 0
+        one_sided = stride == 2 and {"keras": even or not stem, "same": even, "symmetric": False}[design.conv_padding]
         return functional.pad(x, (0, 1, 0, 1) if one_sided else (1, 1, 1, 1))
 
     def convolve(x: torch.Tensor, name: str, stride: int = 1, groups: int = 1) -> torch.Tensor:
         x = functional.conv2d(x, arrays[f"{name}.weight"], arrays.get(f"{name}.bias"), stride, groups=groups)
         return activation(batch_norm(x, arrays, name, weights.epsilon))
 
-    x = convolve(pad(torch.from_numpy(image), 2), "stem", 2)
+    x = convolve(pad(torch.from_numpy(image), 2, stem=True), "stem", 2)
     for i in range(1, 14):
         stride = 2 if i in (2, 4, 6, 12) else 1
         x = convolve(pad(x, stride), f"depthwise{i}", stride, x.shape[1])

@@ -121,11 +121,11 @@ WIDTHS = [32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024]
 
 def closed_form(alpha: float, resolution: int, classes: int, keras: bool) -> tuple[int, int]:
     """Params and mult-adds of the paper's network: sums over blocks of C, C·C' and map sizes."""
-    width = [max(8, int(alpha * w)) for w in WIDTHS]
+    width = [max(1 if keras else 8, int(alpha * w)) for w in WIDTHS]
     pairs = list(pairwise(width))
     params = 27 * width[0] + 2 * width[0] + sum(9 * c + 2 * c + c * d + 2 * d for c, d in pairs) + (width[-1] + 1) * classes
-    up = 0 if keras else 1  # Keras rounds an odd map down
-    size = (resolution + up) // 2
+    size = (resolution + 1) // 2
+    up = 0 if keras else 1  # Keras rounds an odd map down after the stem
     mult_adds = 27 * width[0] * size**2 + width[-1] * classes
     for (c, d), stride in zip(pairs, STRIDES, strict=True):
         size = (size + up) // 2 if stride == 2 else size

@@ -7,14 +7,16 @@ from math import ceil
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from mnsweep.arch.cost import layer_mult_adds, layer_params
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer, pad_and_size
 from mnsweep.arch.mobilenet import WIDTH_RULES
 from mnsweep.cell import Design
+from mnsweep.counting import deployed_cost
 
 # Howard et al. 2017, Table 1: type, stride, filter shape, input size. The last depthwise layer is printed
 # as stride 2, which contradicts the 7 × 7 input of the layer behind it: an erratum, stride 1 here.
@@ -171,6 +173,35 @@ def test_same_padding_is_tensorflows_rule(stride: int) -> None:
 @pytest.mark.parametrize(("size", "padding"), [(224, (0, 1)), (112, (0, 1)), (25, (1, 1)), (7, (1, 1)), (1, (1, 1))])
 def test_same_padding_at_stride_2_depends_on_parity(size: int, padding: tuple[int, int]) -> None:
     assert pad_and_size(size, 3, 2, "same")[0] == padding
+
+
+@given(st.integers(2, 64).map(lambda k: k / 32), st.integers(32, 1024))
+@example(0.2, 127)
+@example(0.25, 200)
+@example(1.0, 127)
+def test_keras_networks_are_those_of_its_source(alpha: float, resolution: int) -> None:
+    """keras.applications.MobileNet: stem `same`; ZeroPadding2D((0, 1)) and `valid` before stride 2; int(filters * alpha)."""
+    widths = [int(c * alpha) for c in (32, 64, 128, 128, 256, 256, *[512] * 6, 1024, 1024)]
+    size, read = -(-resolution // 2), widths[0]
+    params, mult_adds = 27 * read + 2 * read, 27 * read * size**2
+    for number, written in enumerate(widths[1:], 1):
+        size = (size + 1 - 3) // 2 + 1 if number in (2, 4, 6, 12) else size
+        params += 9 * read + 2 * read + read * written + 2 * written
+        mult_adds += (9 * read + read * written) * size**2
+        read = written
+    design = Design.of(alpha, resolution, conv_padding="keras")
+    expected = (params + read * 1000 + 1000, mult_adds + read * 1000)
+    assert (sum(map(layer_params, expand(design))), sum(map(layer_mult_adds, expand(design)))) == expected
+    found = deployed_cost(design)
+    assert (found.params, found.mult_adds) == expected
+
+
+def test_keras_pads_depthwise_layers_alone_in_its_own_way() -> None:
+    layers = [layer for layer in expand(Design.of(1.0, 127, conv_padding="keras")) if layer.stride == 2]
+    assert [(layer.kind, layer.pads, layer.out_size) for layer in layers] == [
+        ("stem", (1, 1, 1, 1), 64), *(("depthwise", (0, 0, 1, 1), size) for size in (32, 16, 8, 4)),
+    ]  # fmt: skip
+    assert expand(Design.of(1.0, 127, conv_padding="keras"))[-1] == expand(Design.of(1.0, 127))[-1]
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -1,6 +1,7 @@
 """`mnsweep paper` as a user runs it, and the sweep behind `--measure` with made-up latencies."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,7 +48,11 @@ def measured(ms: dict[Design, float]) -> dict[Design, Result]:
 def test_json_is_every_table_with_the_keys_that_are_promised(run: Run) -> None:
     ran = run("paper", "--json")
     assert (ran.code, ran.err) == (0, "")
-    assert list(ran.json) == ["schema_version", "tables"] and ran.json["schema_version"] == 1
+    assert list(ran.json) == ["schema_version", "tables", "verdicts"] and ran.json["schema_version"] == 1
+    for kind, counts in ran.json["verdicts"].items():
+        rows = [row for rows in paper_tables().values() for row in rows if bool(row.unit) is (kind == "numbers")]
+        assert sum(counts.values()) == len(rows) == {"numbers": 167, "texts": 66}[kind]
+        assert counts == {name: sum(row.verdict == name for row in rows) for name in counts}
     assert [table["table"] for table in ran.json["tables"]] == list(range(1, 15))
     for table in ran.json["tables"]:
         assert list(table) == ["table", "rows"]
@@ -80,7 +85,20 @@ def test_an_explanation_stands_below_its_table_by_number(run: Run) -> None:
     line = next(line for line in out.splitlines() if line.startswith("Conv 3x3"))
     assert line.split()[-5:] == ["1.906", "+60.1", "%", "erratum", "3"]
     assert "\n3: two digits changed places" in out
-    assert out.rstrip().endswith("match 4, erratum 1, assumption 3")
+    assert out.rstrip().endswith("\n8 numbers: match 4, erratum 1, assumption 3")
+
+
+def test_numbers_and_texts_are_counted_apart_as_the_readme_says(run: Run) -> None:
+    out = run("paper", "-q").out
+    assert "\n167 numbers: match 68, erratum 8, assumption 16, quoted 75\n66 texts: match 63, erratum 1, quoted 2\n" in out
+    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    assert "Of 167 numbers, 68 match" in readme and "8 are errata, and 16 depend" in readme and "other 75" in readme
+    assert "Of 66 texts, the shapes of Table 1, 63 match, 1 is an erratum, and 2 are quoted" in readme
+
+
+def test_a_loose_match_is_explained_below_its_table(run: Run) -> None:
+    out = run("paper", "--table", "12", "-q").out
+    assert re.search(r"\n(\d): a single digit is printed: whatever rounds to 0.1, 0.2 or 0.3 matches", out)
 
 
 @pytest.mark.parametrize("number", ["0", "15", "-3"])

@@ -40,7 +40,7 @@ def pad_channels(layers: Sequence[Layer], channels: Channels) -> tuple[Layer, ..
         inside = layer is not layers[-1]
         width[layer.name] = channels.get(layer.out_channels, layer.out_channels) if inside else layer.out_channels
         before, after = width[layer.inputs[0]], width[layer.name]
-        groups = after if layer.groups > 1 else 1
+        groups = after if layer.groups > 1 or layer.kind == "depthwise" else 1
         deployed.append(replace(layer, in_channels=before, out_channels=after, groups=groups))
     return tuple(deployed)
 

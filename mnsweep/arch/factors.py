@@ -24,6 +24,7 @@ class Width(NamedTuple):
     classes: int
     width_rule: str
     activation: str  # changes the graph, not the channel counts
+    conv_padding: str  # Keras's networks have no minimum width
 
 
 class Sizes(NamedTuple):
@@ -39,8 +40,8 @@ def factors(design: Design) -> bool:
 
 
 def width_of(design: Design) -> Width:
-    """The settings that determine the channels of a design: all but the resolution and the padding at stride 2."""
-    return Width(design.alpha, design.variant, design.task, design.classes, design.width_rule, design.activation)
+    """The settings that determine the channels of a design: all but the resolution."""
+    return Width(*(getattr(design, name) for name in Width._fields))
 
 
 @lru_cache(maxsize=4096)

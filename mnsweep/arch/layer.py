@@ -38,7 +38,7 @@ class Layer:
     def kind(self) -> str:
         """The layer's group in the paper's Table 2: stem, depthwise, pointwise, pool or head; other layers have other kinds."""
         if self.op == "conv":
-            if 1 < self.groups == self.in_channels:
+            if self.groups == self.in_channels and (self.groups > 1 or (self.kernel != (1, 1) and self.out_channels == 1)):
                 return "depthwise"
             return "stem" if self.inputs == (IMAGE,) else "pointwise" if self.kernel == (1, 1) else "conv"
         if self.op.endswith("pool"):
@@ -107,8 +107,8 @@ def pad_and_size(size: int, kernel: int, stride: int, convention: str) -> tuple[
     """Padding (before, after) and output size, all in pixels, of a convolution along one axis of `size` pixels.
 
     Except for `valid`, the conventions differ at stride 2 only. `same` (TensorFlow): the least padding that gives
-    ceil(size / stride) pixels, the odd pixel after. `keras`: ZeroPadding2D((0, 1)), then valid. `symmetric` (PyTorch):
-    kernel // 2 on both sides. `valid`: none.
+    ceil(size / stride) pixels, the odd pixel after. `keras` (not its stem): ZeroPadding2D((0, 1)), then valid. `symmetric`
+    (PyTorch): kernel // 2 on both sides. `valid`: none.
     """
     if convention == "valid":
         before, after = 0, 0

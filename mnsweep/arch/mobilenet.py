@@ -6,11 +6,12 @@ in `mnsweep/names/variants.py`.
 
 from collections.abc import Callable
 
-from mnsweep.arch.layer import Layer, image
+from mnsweep.arch.layer import IMAGE, Layer, image
 from mnsweep.cell import Design
 from mnsweep.names import VARIANTS
 
 STEM_CHANNELS = 32
+KERAS = "keras"  # the convention of keras.applications.MobileNet
 
 
 def _round8(width: float) -> int:
@@ -26,7 +27,9 @@ WIDTH_RULES: dict[str, Callable[[float], int]] = {
 
 
 def scaled(design: Design, channels: int) -> int:
-    """A channel count of Table 1 at the design's α, by its width rule."""
+    """A channel count of Table 1 at the design's α, by its width rule; Keras's own networks have no minimum of 8."""
+    if design.conv_padding == KERAS and design.width_rule == "paper":
+        return max(int(channels * design.alpha), 1)
     return WIDTH_RULES[design.width_rule](channels * design.alpha)
 
 
@@ -56,14 +59,18 @@ def block(design: Design, before: Layer, number: int, *, stride: int, channels: 
 def conv(
     design: Design, before: Layer, name: str, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1
 ) -> Layer:
-    """A convolution with batch norm and activation, padded by the design's convention."""
+    """A convolution with batch norm and activation, padded by the design's convention.
+
+    Keras pads the layers of its blocks in its own way; its stem is `same`.
+    """
     variant = VARIANTS[design.variant]
+    convention = "same" if design.conv_padding == KERAS and before.name == IMAGE else design.conv_padding
     return before.conv(
         name,
         out_channels,
         kernel=(kernel, kernel),
         stride=stride,
-        convention=design.conv_padding,
+        convention=convention,
         groups=groups,
         batch_norm=variant.batch_norm,
         bias=variant.bias,

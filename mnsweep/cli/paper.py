@@ -76,7 +76,8 @@ def _measured(request: PaperRequest, tables: "Tables", quiet: bool) -> "PaperMea
 def _print_document(tables: "Tables", measured: "PaperMeasured | None") -> None:
     from mnsweep.cli.show import print_json
 
-    print_json({"tables": [_table_content(number, rows, measured) for number, rows in tables.items()]})
+    contents = [_table_content(number, rows, measured) for number, rows in tables.items()]
+    print_json({"tables": contents, "verdicts": verdict_counts(tables)})
 
 
 def _table_content(number: int, rows: "Sequence[Row]", measured: "PaperMeasured | None") -> dict[str, Any]:
@@ -96,19 +97,36 @@ def _table_content(number: int, rows: "Sequence[Row]", measured: "PaperMeasured 
 def _print(tables: "Tables", measured: "PaperMeasured | None") -> None:
     from mnsweep.cli.fitting import FittingTable
     from mnsweep.cli.show import console
-    from mnsweep.reproduction.judge import VERDICTS
 
     out = console()
     for number, rows in tables.items():
-        notes = list(dict.fromkeys(row.reason for row in rows if row.verdict not in ("match", "quoted")))
+        notes = list(dict.fromkeys(row.reason for row in rows if row.reason and row.verdict != "quoted"))
         times = _by_design(rows, measured)
         out.print(FittingTable(_rich_table(number, rows, notes, times), ("differs", "note")))
         for line in _below(rows, notes, times):
             typer.echo(line)
-    counted = [row.verdict for rows in tables.values() for row in rows]
-    typer.echo("\n" + ", ".join(f"{verdict} {counted.count(verdict)}" for verdict in VERDICTS if verdict in counted))
-    if "quoted" in counted:
+    typer.echo("\n" + "\n".join(_summary(tables)))
+    if any(row.verdict == "quoted" for rows in tables.values() for row in rows):
         typer.echo(UNCLAIMED)
+
+
+def _summary(tables: "Tables") -> Iterator[str]:
+    """The verdicts on numbers, and apart from them those on texts: the shapes of Table 1."""
+    for kind, verdicts in verdict_counts(tables).items():
+        if verdicts:
+            yield f"{sum(verdicts.values())} {kind}: " + ", ".join(f"{name} {count}" for name, count in verdicts.items())
+
+
+def verdict_counts(tables: "Tables") -> dict[str, dict[str, int]]:
+    """How many `numbers` and `texts` have each verdict; verdicts that none has are left out."""
+    from mnsweep.reproduction.judge import VERDICTS
+
+    rows = [row for rows in tables.values() for row in rows]
+    counts = {}
+    for kind, is_number in (("numbers", True), ("texts", False)):
+        verdicts = [row.verdict for row in rows if bool(row.unit) is is_number]
+        counts[kind] = {name: verdicts.count(name) for name in VERDICTS if name in verdicts}
+    return counts
 
 
 def _by_design(rows: "Sequence[Row]", measured: "PaperMeasured | None") -> "Times | None":

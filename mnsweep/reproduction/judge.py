@@ -1,8 +1,9 @@
 """Compare every table of the paper with ours: printed value, computed value, verdict.
 
-A count matches if it rounds to the printed value, or differs from it by one unit of the last printed digit. Otherwise the
-paper is wrong (erratum) or does not specify something (assumption), and the row gives the arithmetic. The computed value
-must then match the value that the explanation names. Accuracies are quoted, never claimed. Any other row is a mismatch.
+A count matches if it rounds to the printed value, or differs from it by one unit of the last printed digit. Where a single
+digit is printed, that is a loose test, and the row says how loose. Otherwise the paper is wrong (erratum) or does not specify
+something (assumption), and the row gives the arithmetic. The computed value must then match the value that the explanation
+names. Accuracies are quoted, never claimed. Any other row is a mismatch.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ NO_SOFTMAX = "the network ends at the logits here: a softmax has no weights and 
 class Row:
     """One value of the paper, `text` as printed, and our `computed` value in the same `unit`; None if not computed.
 
-    `reason` says why a row does not match. `design` is the row's network, or None if it is not built here.
+    `reason` says why a row does not match, or how loose a match is if a single digit is printed.
+    `design` is the row's network, or None if it is not built here.
     """
 
     table: int
@@ -82,7 +84,7 @@ def _verdict(row: Printed, ours: float | str | None, note: Erratum | None) -> tu
             return note.verdict, note.reason
         return MISMATCH, f"{ours} is not the {note.value} of the explanation {note.id!r}"
     if matches(ours, row.text):
-        return MATCH, ""
+        return MATCH, looseness(row.text) if row.unit else ""
     return MISMATCH, f"{ours} is more than one unit of the last digit from {row.text}, and nothing explains it"
 
 
@@ -96,6 +98,19 @@ def matches(ours: float | str, text: str) -> bool:
         return ours == text
     unit = Decimal(1).scaleb(-decimals(text))
     return abs(Decimal(ours).quantize(unit, ROUND_HALF_UP) - Decimal(text)) <= unit
+
+
+def looseness(text: str) -> str:
+    """What matches a number of a single digit, in words; empty if more digits are printed.
+
+    >>> looseness("0.2"), looseness("0.47")
+    ('a single digit is printed: whatever rounds to 0.1, 0.2 or 0.3 matches, one unit is 50 % of it', '')
+    """
+    if len(text.replace(".", "").lstrip("0")) != 1:
+        return ""
+    value, unit = Decimal(text), Decimal(1).scaleb(-decimals(text))
+    share = f"one unit is {100 * unit / value:.3g} % of it"
+    return f"a single digit is printed: whatever rounds to {value - unit}, {value} or {value + unit} matches, {share}"
 
 
 def decimals(text: str) -> int:
