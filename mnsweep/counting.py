@@ -50,7 +50,7 @@ def deployed_cost(design: Design, channels: Channels | None = None, precision: s
     In a MobileNet, each count is a product of channels and pixels (`arch/factors.py`); a property test compares it with the
     counts of the layers. For other networks the layers are counted.
     """
-    padding = tuple(sorted((channels or {}).items()))
+    padding = tuple(sorted(channels.items())) if channels else ()
     if not factors(design):
         return _of_layers(design, padding, precision)
     resolution = LONG_SIZE if design.resolution >= LONG_SIZE else LONG_SIZE // 2

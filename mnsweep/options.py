@@ -103,8 +103,8 @@ def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[
 def build(request: type[T], values: Mapping[str, Any]) -> T:
     """The request with these settings, by name; a missing setting has its default. `~` is expanded in paths.
 
-    Raises `MnsweepError` for a number that is not finite, or not from `low` to `high` of its setting, and for a setting that would
-    do nothing, or contradicts another.
+    Raises `MnsweepError` for a number that is not finite, or not from `low` to `high` of its setting, and for a setting that
+    would do nothing, or contradicts another.
     """
     built = _build(request, values)
     _check_combination(built)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace as replace_machine
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from mnsweep.errors import StoreError
-from mnsweep.machine.fingerprint import Machine
+from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.record import LONGEST_NS, LONGEST_S, Block, Failure, Process, Record, from_line, to_line
+from mnsweep.measure.rounds import Rules
+from mnsweep.session import Session
+from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.find import find_results, results_dir_or_default
-from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
 
 PROCESS = Process(
     number=1,
@@ -375,3 +379,23 @@ def test_results_dir_is_the_argument_or_the_environment_or_results(monkeypatch: 
     assert results_dir_or_default(None) == Path("there")
     monkeypatch.delenv("MNSWEEP_RESULTS")
     assert results_dir_or_default(None) == Path("results")
+
+
+def test_opening_a_sweep_and_planning_reads_its_blocks_once(sweep_folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[str] = []
+    lines = SweepFolder._lines
+
+    def counted(self: SweepFolder, name: str) -> Iterator[bytes]:
+        reads.append(name)
+        return lines(self, name)
+
+    monkeypatch.setattr(SweepFolder, "_lines", counted)
+    sweep = parse_sweep(sweep_folder.read_text(SWEEP), sweep_folder.path)
+    session = Session(sweep=sweep, folder=sweep_folder, machine=read_machine(), rules=Rules())
+    assert session.plan(session.asked).kept + len(session.plan(session.asked).pending) == len(sweep.cells)
+    assert reads.count(BLOCKS) == 1
+
+
+def test_a_file_of_many_blocks_is_read_line_by_line_and_keeps_one_copy_of_each_name(sweep_folder: SweepFolder) -> None:
+    blocks = sweep_folder.read().blocks
+    assert len({id(block.cell) for block in blocks}) == len({block.cell for block in blocks})

@@ -1,5 +1,7 @@
 """Sweep files: what is written reads back, and what is wrong is one line that names the file and the key."""
 
+import re
+import time
 from itertools import product
 from pathlib import Path
 
@@ -44,6 +46,49 @@ def test_a_sweep_reads_back_to_itself(sweep: Sweep) -> None:
 
 def ids(text: str) -> list[str]:
     return [cell.id for cell in parse_sweep(text, FILE).cells]
+
+
+LONG_KEY, QUOTED_KEY = ".".join(["a"] * 50_000), ".".join(['"a"'] * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"{LONG_KEY} = 1", "line 1: a key has more than 16 parts"),
+        (f"\n[{LONG_KEY}]", "line 2: a key has more than 16 parts"),
+        (f"[[{QUOTED_KEY}]]", "line 1: a key has more than 16 parts"),
+        (f"prediction = {{ {LONG_KEY.replace('.', ' . ')} = 1 }}", "line 1: a key has more than 16 parts"),
+        ("schema_version = 0x" + "f" * 5_000, "line 1: a word or a number has 1,000 letters or more"),
+        ("alpha = " + "1" * 5_000, "line 1: a word or a number has 1,000 letters or more"),
+        ("#" * 20_000_001, "is larger than 20 MB"),
+    ],
+    ids=["key", "table", "array of tables", "inline table", "hexadecimal", "decimal", "size"],
+)
+def test_a_file_that_takes_too_long_to_parse_is_refused_at_once(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(text)
+    start = time.process_time()
+    with pytest.raises(MnsweepError, match=re.escape(f"{path}: {said}")) as raised:
+        read_sweep(path)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(MnsweepError, match=re.escape(said)):  # as the text of a results folder
+        parse_sweep(text, FILE)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "-", '"', "'", '"a" ', "a.", "a.a.a.a.a.a.a.a.a.a.a.a.a.a.a ", "a .  ", "\n", "1.5, ", "# "]
+)
+def test_looking_for_long_keys_takes_no_longer_than_the_text_is_long(piece: str) -> None:
+    start = time.process_time()
+    with pytest.raises(MnsweepError):
+        parse_sweep(piece * (2_000_000 // len(piece)) + '\n"', FILE)
+    assert time.process_time() - start < 5
+
+
+def test_a_long_text_in_a_comment_is_no_long_key() -> None:
+    dots = "# " + ". . " * 100 + "-" * 900 + " www.example.com/a.b.c.d/e.f\n"
+    assert len(ids(dots + 'cells = ["a0.25_r96"]')) == 1
 
 
 def test_paper_file_is_the_grid_of_the_flags() -> None:

@@ -18,6 +18,7 @@ from itertools import groupby
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnsweep.measure.polish import Array, Polished, join, polish
 from mnsweep.measure.record import Block
@@ -92,7 +93,7 @@ def fit(blocks: Sequence[Block]) -> Fit:
 
 def _estimate(effects: _Effects, i: int, blocks: Sequence[Block]) -> Estimate:
     effect, half = effects.effect[i], effects.half[i]
-    samples = [ns for b in blocks for ns in b.samples_ns]
+    samples = np.array([ns for b in blocks for ns in b.samples_ns])
     rounds = len({(b.process, b.round) for b in blocks})
     stability, reason = _stability(half, effects.drift[i], rounds)
     low, high = _interval_ms(effects, i, rounds)
@@ -134,7 +135,7 @@ def _ms(log_ns: float) -> float:
     return float(np.exp(log_ns)) / 1e6
 
 
-def _percentile_ms(samples: list[int], percent: int, fewest: int) -> float | None:
+def _percentile_ms(samples: NDArray[np.int64], percent: int, fewest: int) -> float | None:
     return float(np.percentile(samples, percent)) / 1e6 if len(samples) >= fewest else None
 
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
-from typing import TypeAlias
+from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,15 +39,32 @@ def polish(blocks: Sequence[Block]) -> Polished:
     cells = sorted({b.cell for b in blocks})
     rounds = sorted({b.round for b in blocks})
     row, column = {c: i for i, c in enumerate(cells)}, {r: i for i, r in enumerate(rounds)}
-    total, number = np.zeros((len(cells), len(rounds))), np.zeros((len(cells), len(rounds)))
-    for b in blocks:
-        at = row[b.cell], column[b.round]
-        total[at] += np.log(max(1.0, median(b.samples_ns)))
-        number[at] += 1
+    at = [row[b.cell] * len(rounds) + column[b.round] for b in blocks]
+    total, number = (
+        np.bincount(at, weights, len(cells) * len(rounds)).reshape(len(cells), len(rounds))
+        for weights in (np.log(np.maximum(1.0, _medians(blocks))), None)
+    )
     table = np.where(number > 0, total / np.maximum(number, 1), np.nan)
     effect, round_effect = median_polish(table)
     residual = table - effect[:, None] - round_effect
     return Polished(cells=cells, effect=effect, rounds=round_effect, residual=residual)
+
+
+def _medians(blocks: Sequence[Block]) -> Array:
+    """(blocks,): the median sample of each block; blocks with the same number of samples at once."""
+    lengths = np.array([len(b.samples_ns) for b in blocks])
+    medians = np.empty(len(blocks))
+    for length in np.unique(lengths):
+        at = np.flatnonzero(lengths == length)
+        medians[at] = _median_of_rows(np.array([blocks[i].samples_ns for i in at.tolist()]))
+    return medians
+
+
+def _median_of_rows(values: NDArray[Any]) -> Array:
+    """(rows,): what `np.median` finds in each row, in a third of its time where rows are short."""
+    ordered, length = np.sort(values, axis=1), values.shape[1]
+    middle: Array = (ordered[:, (length - 1) // 2] + ordered[:, length // 2]) / 2
+    return middle
 
 
 def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
@@ -117,8 +134,12 @@ def _variance_of_median(values: Array, number: int) -> float:
     """Bootstrap variance of the median of `number` values drawn from `values`; nan for fewer than two values."""
     if len(values) < 2:
         return float("nan")
-    draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, number))
-    return float(np.var(np.median(values[draws], axis=1)))
+    return float(np.var(_median_of_rows(values[_draws(len(values), number)])))
+
+
+@lru_cache(maxsize=8)  # most cells have as many values as the one before
+def _draws(among: int, number: int) -> NDArray[np.int64]:
+    return np.random.default_rng(0).integers(among, size=(RESAMPLES, number))
 
 
 def _levels(effect: Array, weight: Array) -> tuple[Array, Array]:

@@ -27,6 +27,11 @@ from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
 SCHEMA_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+MOST_MB = 20  # a million cells
+MOST_PARTS, MOST_LETTERS = 16, 1_000  # of a key, of a word or a number; a TOML parser's time grows with their squares
+_PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
+_LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MOST_PARTS}}}")
+_LONG_WORD = re.compile(rf"(?<![A-Za-z0-9_])[A-Za-z0-9_]{{{MOST_LETTERS}}}")
 
 
 class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +90,8 @@ _OF_DESIGNS = tuple(f.name for f in fields(Design) if f.name not in ("alpha", "r
 def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
     """Read a sweep file. Raises `MnsweepError`, which names the file, as `parse_sweep` does."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(MOST_MB * 10**6 + 1).decode()
     except OSError as error:
         raise MnsweepError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -96,8 +102,10 @@ def read_sweep(path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | N
 def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_threads: int | None = None) -> Sweep:
     """The sweep that `text` describes; the name defaults to the stem of `path`.
 
-    Raises `MnsweepError`, which names `path` and the key, for invalid TOML, an unknown key, a wrong type or a bad value.
+    Raises `MnsweepError`, which names `path` and the key, for invalid TOML, an unknown key, a wrong type or a bad value, and
+    before parsing it for a text that would take minutes to parse.
     """
+    _check_size(text, path)
     try:
         content = tomllib.loads(text)
     except (ValueError, OverflowError, RecursionError) as error:  # TOMLDecodeError is a ValueError
@@ -106,6 +114,18 @@ def parse_sweep(text: str, path: Path, max_designs: int = MAX_DESIGNS, auto_thre
         return _sweep(_checked(content), path.stem, max_designs, auto_threads)
     except MnsweepError as error:
         raise MnsweepError(f"{path}: {error.what}", error.fix) from None
+
+
+def _check_size(text: str, path: Path) -> None:
+    if len(text) > MOST_MB * 10**6:
+        raise MnsweepError(f"{path}: is larger than {MOST_MB} MB", "write axes instead of single cells, or several sweeps")
+    for pattern, what in (
+        (_LONG_KEY, f"a key has more than {MOST_PARTS} parts"),
+        (_LONG_WORD, f"a word or a number has {MOST_LETTERS:,} letters or more"),
+    ):
+        if found := pattern.search(text):
+            line = text.count("\n", 0, found.start()) + 1
+            raise MnsweepError(f"{path}: line {line}: {what}", f"known keys are {', '.join(KEYS)}")
 
 
 def _checked(content: Mapping[str, Any]) -> Any:

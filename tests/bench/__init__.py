@@ -2,7 +2,8 @@
 
     python -m tests.bench.count       counting 10,000 designs
     python -m tests.bench.build       building the paper's 16 graphs
-    python -m tests.bench.startup     --help, and pick on 5,000 cells
+    python -m tests.bench.startup     --help, count of one cell, rebuild of 16, and pick on 5,000
+    python -m tests.bench.scale       count --csv of 100,000 designs; 500,000 blocks rebuilt and resumed, and the memory
     python -m tests.bench.grid        a whole quick grid against a plain script, and its memory
     python -m tests.bench.exported    our graph against torch's, interleaved
     python -m tests.bench.padding     zero-padded channels against the paper's (ten minutes)

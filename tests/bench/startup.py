@@ -1,5 +1,6 @@
-"""Starting: `--help` against a bare two-command typer program, `pick` on a sweep of 5,000 cells."""
+"""Starting: `--help` against a bare typer program, `count` of one cell, `rebuild` of 16, `pick` on 5,000."""
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from mnsweep.sweep.store import CELLS, SweepFolder
 from mnsweep.sweep.table import measured_table
 from tests.bench.figure import Figures, interleaved_ratio, seconds
 
+REFERENCE = Path(__file__).parents[2] / "results" / "reference" / "paper"  # 16 cells
 BARE = """
 import typer
 app = typer.Typer()
@@ -54,6 +56,13 @@ if __name__ == "__main__":
         bare.write_text(BARE)
         ratio = interleaved_ratio(lambda: call(program, "--help"), lambda: call(sys.executable, str(bare), "--help"), 15)
         figures.at_most("mnsweep --help against a bare typer program", ratio, 1.3, "×")
+        count = seconds(lambda: call(program, "count", "--alpha", "0.33", "--res", "200"))
+        figures.at_most("mnsweep count of one cell", count, 0.6, "s")
+        count_in_python = seconds(lambda: call(sys.executable, "-c", "import mnsweep; mnsweep.count(0.33, 200)"))
+        figures.report("mnsweep.count of one cell, from Python", count_in_python, "s")
+        shutil.copytree(REFERENCE, Path(folder) / "paper")
+        rebuild = seconds(lambda: call(program, "rebuild", str(Path(folder) / "paper")))
+        figures.at_most("mnsweep rebuild of 16 cells", rebuild, 2.0, "s")
         write_large_sweep(Path(folder) / "results")
         pick = seconds(lambda: call(program, "pick", "--max-latency-ms", "8", cwd=folder))
         figures.at_most("mnsweep pick on 5,000 cells", pick, 1.0, "s")
