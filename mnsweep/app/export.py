@@ -75,7 +75,7 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
-        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic))
+        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic, exported=True))
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
     notes = [RANDOM_WEIGHTS]

@@ -1,18 +1,20 @@
 """The ONNX file of a cell, built from its settings, resolved padding and calibration ranges."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import TypeAlias
 
-from mnsweep.arch.channel_padding import Channels, pad_channels
+from mnsweep.arch.channel_padding import Channels, pad_channels, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
 from mnsweep.graph.file_size import SYNTHETIC
 from mnsweep.graph.lowering import Range
-from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.onnx_file import About, build_onnx
 from mnsweep.graph.weights import padded, random_weights
 from mnsweep.names import PRECISIONS
+from mnsweep.result import UNPADDED
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
@@ -56,10 +58,18 @@ class Prepared:
         """The layers of the deployed network."""
         return pad_channels(expand(cell.design), self.channels[cell.id])
 
-    def model_of(self, cell: Cell, *, symbolic: bool = False) -> bytes:
+    def about(self, cell: Cell, *, symbolic: bool = False) -> About:
+        """What an exported file says: design, deployment with the resolved padding, and where the weights are from."""
+        settings = {**asdict(cell.design), **asdict(cell.deployment)} | ({"batch": "symbolic"} if symbolic else {})
+        resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, "weights": f"random, seed {self.seed}"}
+        properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
+        return About(cell.design.variant, version("mnsweep"), properties)
+
+    def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False) -> bytes:
         """The ONNX file that is timed: the deployed network with seeded random weights.
 
-        With `symbolic`, its batch dimension is symbolic: it takes any batch. Raises `CellError` for a cell that has failed
+        With `symbolic`, its batch dimension is symbolic: it takes any batch. With `exported`, it says what it
+        is. Raises `CellError` for a cell that has failed
         already or is unavailable here.
         """
         if reason := self.obstacle(cell):
@@ -74,4 +84,5 @@ class Prepared:
             ranges=self.ranges[cell.design] if PRECISIONS[cell.deployment.precision].quantized else None,
             calibration=self.calibration,
             weight_bits=self.weight_bits,
+            about=self.about(cell, symbolic=symbolic) if exported else None,
         )
