@@ -86,7 +86,7 @@ def _parse_number(axis: _Axis, token: str, text: str) -> Fraction:
 
 def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
     if not item:
-        raise MnsweepError(f"`{axis.name}` {text}: a value is missing beside a comma")
+        raise _missing(axis.name, text)
     parts = [_parse_number(axis, part.strip(), text) for part in item.split(":")]
     if len(parts) == 1:
         return _Range(parts[0], parts[0], Fraction(1))
@@ -98,6 +98,13 @@ def _parse_item(axis: _Axis, item: str, text: str) -> _Range:
     return _Range(start, stop, step)
 
 
+def _missing(name: str, text: str) -> MnsweepError:
+    """A value is empty; `text` is all that was written."""
+    if not text:
+        return MnsweepError(f"`{name}`: the value is empty", "give at least one, or leave it out")
+    return MnsweepError(f"`{name}` {text}: a value is missing beside a comma")
+
+
 def _parse_words(name: str, value: object) -> list[str]:
     """The values of an axis of names; `Cell` checks that they are known."""
     words = value.split(",") if isinstance(value, str) else value if isinstance(value, list | tuple) else [value]
@@ -107,7 +114,7 @@ def _parse_words(name: str, value: object) -> list[str]:
     if not names:
         raise MnsweepError(f"`{name}`: the list is empty", "give at least one value")
     if "" in names:
-        raise MnsweepError(f"`{name}` {','.join(names)}: a value is missing beside a comma")
+        raise _missing(name, ",".join(names))
     return list(dict.fromkeys(names))
 
 

@@ -3,6 +3,15 @@
 STABLE, NOISY, DRIFTING = "stable", "noisy", "drifting"  # in the column `stability`
 
 
+def three_digits(value: float) -> str:
+    """A number above 0 with three significant digits, never as a power of ten.
+
+    >>> three_digits(0.1234), three_digits(12.0), three_digits(1763.2)
+    ('0.123', '12', '1,763')
+    """
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
 def count_of(number: int, noun: str) -> str:
     """The number and the noun, in the singular or plural.
 

@@ -52,8 +52,7 @@ def machinery(**settings: Any) -> FakeWorker:
 
 @pytest.fixture(autouse=True)
 def _no_pictures_and_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("pareto_plot", "mult_adds_plot", "cliffs_plot", "prediction_plot"):
-        monkeypatch.setattr(f"mnsweep.sweep.derive.{name}", lambda *_: {})
+    monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")
     monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)

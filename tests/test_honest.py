@@ -93,8 +93,8 @@ def test_a_precision_that_no_file_holds_is_not_exported(run: Run) -> None:
 )
 def test_a_flag_that_would_do_nothing_is_refused(sweep_folder: SweepFolder, arguments: tuple[str, ...], said: str) -> None:
     ran = run_bare(*arguments)
-    assert (ran.status, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert said.replace("--all-cells", "--all") in ran.err.replace("--all-cells", "--all")
+    assert (ran.status, ran.err.count("\n")) == (2, 1)
+    assert said in ran.err
 
 
 def test_an_exploration_says_how_long_it_takes(run: Run) -> None:

@@ -113,7 +113,7 @@ def test_a_plot_that_fails_is_one_warning_after_everything_else(
         assert (path / "cells.csv").exists()
         raise RuntimeError("latex\nwas not found")
 
-    monkeypatch.setattr("mnsweep.sweep.derive.pareto_plot", fail)
+    monkeypatch.setattr("mnsweep.plots.pareto.pareto_plot", fail)
     with pytest.warns(UserWarning, match=r"^pareto: not drawn \(latex was not found\); all other files are written$") as caught:
         outcome = derive(sweep_folder)
     assert len(caught) == 1

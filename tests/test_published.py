@@ -72,7 +72,7 @@ def test_the_paper_has_its_eight_rows_and_no_others(alpha: float, resolution: in
         replace(FULL, conv_padding="symmetric"),
         replace(FULL, activation="relu"),
         replace(FULL, classes=10),
-        replace(FULL, classes=1001),
+        replace(FULL, classes=1002),
         replace(FULL, width_rule="round8", activation="relu"),
         Design.of(0.33, 224, width_rule="round8"),
     ],
@@ -87,6 +87,16 @@ def test_round8_at_a_published_alpha_is_the_published_network(alpha: float, reso
     rounded = Design.of(alpha, resolution, width_rule="round8")
     assert expand(rounded) == expand(Design.of(alpha, resolution))
     assert published(Cell(rounded)) == published(Cell(Design.of(alpha, resolution)))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize(("alpha", "resolution"), SLIM)
+def test_the_checkpoints_1001_outputs_keep_their_accuracy(alpha: float, resolution: int, precision: str) -> None:
+    with_background = Design.of(alpha, resolution, classes=1001)
+    quality = published(Cell(with_background, Deployment(precision)))
+    assert quality is not None and quality == published(Cell(Design.of(alpha, resolution), Deployment(precision)))
+    assert published(Cell(with_background), "paper") is None
+    assert published(Cell(Design.of(alpha, resolution, task="dogs", classes=1001))) is None
 
 
 @pytest.mark.parametrize("deployment", [Deployment(threads=2), Deployment(batch=8)])

@@ -18,6 +18,7 @@ from mnsweep.names import PRECISIONS, choices
 
 DEFAULT_SOURCE = "slim-2018-08"
 PAPER = "paper"
+CHECKPOINT_OUTPUTS = 1001  # of the networks of the default source
 PLAIN_WIDTHS = choices("width_rule")[0]
 PREDICTED = "predicted"
 _TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
@@ -25,7 +26,7 @@ _QUANTIZED = "it needs weights that were trained with quantization: a file quant
 _WEIGHTS = {  # by source: whether the trained weights behind its accuracies are available
     "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
     "an exported file has seeded random weights",
-    PAPER: "its weights were never published: train them, or choose by `quality_source` slim-2018-08 where that has a number",
+    PAPER: "its weights were never published: train them",
 }
 
 
@@ -58,10 +59,18 @@ def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
     _check(source)
     design, precision = cell.design, cell.deployment.precision
     # At every published α, both width rules give the same channels.
-    network = design if design.width_rule == PLAIN_WIDTHS else replace(design, width_rule=PLAIN_WIDTHS)
+    classes = _classes(design, source)
+    is_printed = design.width_rule == PLAIN_WIDTHS and design.classes == classes
+    network = design if is_printed else replace(design, width_rule=PLAIN_WIDTHS, classes=classes)
     printed = _published()[source if design.task in _tasks(source) else PAPER]
     quality = printed.get((PRECISIONS[precision].quality_of, network))
     return quality and replace(quality, precision=precision)
+
+
+def _classes(design: Design, source: str) -> int:
+    """The classes of the row of a design: the checkpoints' 1001 outputs are the 1000 classes of ImageNet and a background."""
+    has_background = (source, design.task, design.classes) == (DEFAULT_SOURCE, "classify", CHECKPOINT_OUTPUTS)
+    return design.classes - 1 if has_background else design.classes
 
 
 def is_plain(cell: Cell) -> bool:

@@ -40,7 +40,7 @@ def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
     """Raise `MnsweepError` where a cell needs more threads than this process may use."""
     most = max(cell.deployment.threads for cell in cells)
     if most > machine.usable_threads:
-        text = f"`threads` {most}: this process may use {machine.usable_threads} CPUs here"
+        text = f"`threads` {most}: this process may use {count_of(machine.usable_threads, 'CPU')} here"
         raise MnsweepError(text, "'auto' uses all of them")
 
 

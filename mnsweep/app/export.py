@@ -86,7 +86,7 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
-        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic))
+        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic, exported=True))
     except CellError as error:
         raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
     except OSError as error:

@@ -75,5 +75,6 @@ def measure_paper(
 
 def measure_in_passes(session: Session) -> None:
     """Measure a few rounds of every network, then a few more."""
-    for rounds in PASSES:
+    for number, rounds in enumerate(PASSES, 1):
+        session.listener.stage(f"pass {number} of {len(PASSES)}: {rounds} rounds of each network; a line after each round")
         session.measure(session.asked, rules=replace(RULES, least_rounds=rounds, most_rounds=rounds))

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from mnsweep.errors import MnsweepError
+from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.machine.lock import measuring
 from mnsweep.sweep.derive import Outcome, derive
 from mnsweep.sweep.kept import forget
@@ -24,7 +24,16 @@ def rebuild(folders: Sequence[Path], cells_to_forget: Collection[str] = ()) -> I
             raise MnsweepError(f"`forget`: there are {len(found)} sweeps in {folders[0]}", "name the folder of one")
         with measuring(wait=False):
             forget(SweepFolder(found[0]), cells_to_forget)
-    return (derive(SweepFolder(path)) for path in found)
+    return map(_derived, found)
+
+
+def _derived(path: Path) -> Outcome:
+    """`derive`; what can't be written can't go elsewhere, so the advice of `results_dir` doesn't apply."""
+    try:
+        return derive(SweepFolder(path))
+    except StoreError as error:
+        fix = "make room there, or allow writing to it; no measurement is lost" if "`results_dir`" in error.fix else error.fix
+        raise StoreError(error.what, fix) from None
 
 
 def _is_current(blocks: Path, folder: Path) -> bool:

@@ -9,6 +9,7 @@ from mnsweep.choice.display import as_html, as_text
 from mnsweep.choice.reasons import as_typed, why, why_none
 from mnsweep.errors import MnsweepError
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
+from mnsweep.wording import count_of
 
 LOOKS, AT_ONCE = 6, 4  # at most 6 times the best predictions are measured, 4 cells at a time
 Measure = Callable[[Sequence[str]], Sequence[Result]]  # measures the cells with these ids; returns all results
@@ -99,7 +100,8 @@ def _with_verification(choice: Choice, believed_ms: Mapping[str, float], more: s
     """The choice, with the predicted latency and the number of measured cells added to its reason."""
     if not believed_ms:
         return choice
-    verified = f"{len(believed_ms)} predicted cells were measured to verify it"
+    verb = "was" if len(believed_ms) == 1 else "were"
+    verified = f"{count_of(len(believed_ms), 'predicted cell')} {verb} measured to verify it"
     if choice.choice and (ms := believed_ms.get(choice.choice.cell)):
         verified += f"; it was predicted at {ms_text(ms)} ms"
     return replace(choice, reason=f"{choice.reason}; {verified}{more}", looked_at=tuple(believed_ms))

@@ -1,7 +1,7 @@
 """`mnsweep count`: counts and sizes by arithmetic alone."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -9,9 +9,6 @@ from mnsweep.app.requests import CountRequest
 from mnsweep.cli import options as o
 from mnsweep.options import OUTPUT, changed
 from mnsweep.wording import count_of
-
-if TYPE_CHECKING:
-    from mnsweep.result import Result
 
 EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
 ABOUT = {"sweep": None, "machine": None, "results_dir": None}
@@ -43,13 +40,15 @@ def count(
     if layers:
         _print_layers(request, json, csv)
         return
-    if csv and not json:
+    if csv:
         from mnsweep.sweep.cells_file import counts_to_csv
 
-        typer.echo(counts_to_csv(count_columns(request)), nl=False)
+        sizes: dict[str, int] = {}
+        typer.echo(counts_to_csv(_noting(sizes, count_columns(request))), nl=False)
+        _warn_of_sizes(sizes)
         return
     results = count_cells(request)
-    _warn_of_sizes(results)
+    _warn_of_sizes({r.cell: r.onnx_bytes for r in results})
     if json:
         print_json({**ABOUT, "cells": cells_of(results)})
     else:
@@ -57,12 +56,19 @@ def count(
         advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}".rstrip(), quiet)
 
 
-def _warn_of_sizes(results: "Sequence[Result]") -> None:
+def _noting(sizes: dict[str, int], rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows; the size of each file is noted by the id of the cell."""
+    for row in rows:
+        sizes[row["cell"]] = row["onnx_bytes"]
+        yield row
+
+
+def _warn_of_sizes(sizes: dict[str, int]) -> None:
     """Say which cells have an ONNX file that cannot exist."""
     from mnsweep.cli.show import warn
     from mnsweep.graph.file_size import impossible
 
-    if reasons := [(r.cell, reason) for r in results if (reason := impossible(r.onnx_bytes))]:
+    if reasons := [(cell, reason) for cell, size in sizes.items() if (reason := impossible(size))]:
         (cell, reason), *others = reasons
         more = f" (and {count_of(len(others), 'more cell')} likewise)" if others else ""
         warn(f"{cell} can't be built: {reason}{more}")
@@ -73,7 +79,7 @@ def _print_layers(request: CountRequest, json: bool, csv: bool) -> None:
     from mnsweep.cli.show import cells_of, console, layers_table, print_json
 
     results, rows = count_layers(request)
-    _warn_of_sizes(results)
+    _warn_of_sizes({r.cell: r.onnx_bytes for r in results})
     if json:
         print_json({**ABOUT, "layers": rows, "cells": cells_of(results)})
     elif csv:

@@ -125,7 +125,7 @@ def _print(derived: "Outcome", verbose: bool) -> None:
 def _verification(derived: "Outcome") -> list[str]:
     if (verification := derived.verification) is None:
         return []
-    cells = f"on {verification.designs} cells of the predicted frontier"
+    cells = f"on {count_of(verification.designs, 'cell')} of the predicted frontier"
     lost = f"mean {verification.mean_regret:.2f}, worst {verification.worst_regret:.2f} points"
     return [f"verification {_words(verification.errors)}, {cells}; quality lost against what was predicted: {lost}"]
 

@@ -1,5 +1,6 @@
 """The `mnsweep` program: register the commands, and turn errors into one line and an exit code."""
 
+import inspect
 import logging
 import os
 import re
@@ -7,6 +8,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -19,6 +21,14 @@ from mnsweep.errors import MnsweepError
 USAGE = 2
 STOPPED = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 LONGEST_WORD, SHOWN_OF_LONG = 200, 40  # characters
+IN_WORDS = {  # a library's texts, in ours
+    "Input should be a valid number,? ?.*": "it is not a number",
+    "Input should be a valid integer,? ?.*": "it is not a whole number",
+    "Input should be (greater than or equal to|at least) (.*)": r"the lowest value is \2",
+    "Input should be (less than or equal to|at most) (.*)": r"the highest value is \2",
+    "Input should be a finite number": "it is not a finite number",
+    "Input should (be .*)": r"it must \1",
+}
 KEPT = "everything measured so far is kept: the same command continues, 'mnsweep rebuild' uses what is there"
 # typer exports only subclasses of click's UsageError, and newer versions bundle their own click.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -28,16 +38,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Start with: mnsweep grid --quick",
 )
-app.command("grid", epilog=grid.EXAMPLE)(grid.grid)
-app.command("explore", epilog=explore.EXAMPLE)(explore.explore)
-app.command("predict", epilog=predict.EXAMPLE)(predict.predict)
-app.command("pick", epilog=pick.EXAMPLE)(pick.pick)
-app.command("count", epilog=count.EXAMPLE)(count.count)
-app.command("export", epilog=export.EXAMPLE)(export.export)
-app.command("rebuild", epilog=rebuild.EXAMPLE)(rebuild.rebuild)
-app.command("profile", epilog=profile.EXAMPLE)(profile.profile)
-app.command("paper", epilog=paper.EXAMPLE)(paper.paper)
-app.command("doctor", epilog=doctor.EXAMPLE)(doctor.doctor)
+
+
+def _help(command: Any) -> str:
+    """The docstring with each paragraph on one line, so that the terminal's width breaks it, and not the source's."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+app.command("grid", help=_help(grid.grid), epilog=grid.EXAMPLE)(grid.grid)
+app.command("explore", help=_help(explore.explore), epilog=explore.EXAMPLE)(explore.explore)
+app.command("predict", help=_help(predict.predict), epilog=predict.EXAMPLE)(predict.predict)
+app.command("pick", help=_help(pick.pick), epilog=pick.EXAMPLE)(pick.pick)
+app.command("count", help=_help(count.count), epilog=count.EXAMPLE)(count.count)
+app.command("export", help=_help(export.export), epilog=export.EXAMPLE)(export.export)
+app.command("rebuild", help=_help(rebuild.rebuild), epilog=rebuild.EXAMPLE)(rebuild.rebuild)
+app.command("profile", help=_help(profile.profile), epilog=profile.EXAMPLE)(profile.profile)
+app.command("paper", help=_help(paper.paper), epilog=paper.EXAMPLE)(paper.paper)
+app.command("doctor", help=_help(doctor.doctor), epilog=doctor.EXAMPLE)(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:
@@ -98,6 +116,26 @@ def _asks_for_json(arguments: Sequence[str]) -> bool:
     return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
 
 
+def _typed(parameter: Any) -> str:
+    """What was typed for an option; empty if unknown."""
+    names = getattr(parameter, "opts", ())
+    for word, following in pairwise([*sys.argv, ""]):
+        name, _, value = word.partition("=")
+        if name in names:
+            return value or following
+    return ""
+
+
+def _usage_message(error: Any) -> tuple[str, str]:
+    command = error.ctx.command_path if error.ctx else "mnsweep"
+    message = error.format_message().rstrip(".")
+    if typed := _typed(getattr(error, "param", None)):
+        message = message.replace("': Input", f" {typed}': Input")
+    for pattern, words in IN_WORDS.items():
+        message = re.sub(pattern, words, message)
+    return message, f"see '{command} --help'"
+
+
 def main() -> NoReturn:
     """Run the program; every error becomes one line on stderr and an exit code listed in the README."""
     raise SystemExit(guarded(_run))
@@ -127,8 +165,3 @@ def _run(answers: Answers) -> int:
     if exit_code == STOPPED[signal.SIGINT][1]:  # typer turns a KeyboardInterrupt into an exit code
         return _fail(answers, "interrupted", KEPT, exit_code)
     return exit_code
-
-
-def _usage_message(error: Any) -> tuple[str, str]:
-    command = error.ctx.command_path if error.ctx else "mnsweep"
-    return error.format_message().rstrip("."), f"see '{command} --help'"

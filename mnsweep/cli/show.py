@@ -134,7 +134,7 @@ _MEASURED: list[_Column] = [
     ("95 % interval\n(ms)", lambda r: _interval(r)),
     ("against\nothers", lambda r: "–" if r.relative_ci_pct is None else f"± {r.relative_ci_pct:.1f} %"),
 ]
-_RATE: _Column = ("images\nper s", lambda r: "–" if r.images_per_s is None else f"{r.images_per_s:#.3g}".rstrip("."))
+_RATE: _Column = ("images\nper s", lambda r: _rate(r.images_per_s))
 _SOURCE: _Column = ("latency\nis", lambda r: r.latency_source or "–")
 _MARKS: _Column = ("", lambda r: _marks(r))
 
@@ -161,6 +161,10 @@ def _quality(r: Result) -> str:
 def _marks(r: Result) -> str:
     believed = r.predicted_on_frontier and r.latency_source == PREDICTED
     return "●" * bool(r.on_frontier) + "○" * bool(believed) + "▲" * bool(r.warning)
+
+
+def _rate(per_s: float | None) -> str:
+    return "–" if per_s is None else f"{per_s:#.3g}".rstrip(".") if per_s < 999.5 else f"{per_s:,.0f}"
 
 
 def _interval(r: Result) -> str:

@@ -4,7 +4,7 @@ Opset 17 and IR version 8 load in every onnxruntime since 1.12 (2022).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,14 @@ _TYPES = {
 }
 
 
+class About(NamedTuple):
+    """What an exported file says of itself: name of the graph, version of the producer, and metadata."""
+
+    name: str
+    version: str
+    properties: Mapping[str, str]
+
+
 def build_onnx(
     layers: Sequence[Layer],
     weights: Weights,
@@ -33,13 +41,14 @@ def build_onnx(
     ranges: Mapping[str, Range] | None = None,
     calibration: str = SYNTHETIC,
     weight_bits: int = 8,
-    notes: Mapping[str, str] | None = None,
+    about: About | None = None,
 ) -> bytes:
     """A serialized ONNX model: `image` (batch, 3, res, res) fp32 → `logits` (batch, classes) fp32, or the task's output.
 
     `mnsweep.graph.lowering.output` lists the other outputs. `batch=None` makes the batch symbolic. With `ranges`, the
     (minimum, maximum) of each feature map, the arithmetic is int8: weights have at most `weight_bits` bits, and
-    `calibration`, the source of the ranges, goes into the metadata, and so do `notes`.
+    `calibration`, the source of the ranges, goes into the metadata. `about` describes the network in files for others; the
+    size that `file_size` computes is of a file without it.
     Raises `MnsweepError` when an array or a range is missing or has the wrong shape, and for a detection network with
     int8 or with any batch other than 1.
     """
@@ -48,8 +57,10 @@ def build_onnx(
         raise MnsweepError("a detection network takes one image at a time, in fp32", "ask for batch 1 and precision fp32")
     graph = to_graph(layers, int8=ranges is not None)
     arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
-    model = to_model(graph, arrays, batch)
-    helper.set_model_props(model, {**metadata(ranges is not None, calibration), **(notes or {})})
+    model = to_model(graph, arrays, batch, about.name if about else NAME)
+    if about:  # an empty text would take two bytes
+        model.producer_version = about.version
+    helper.set_model_props(model, {**metadata(ranges is not None, calibration), **(about.properties if about else {})})
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
 from mnsweep.plots.labels import Label, place_labels
 from mnsweep.profiling.roofline import Roof, Row, in_words
+from mnsweep.wording import three_digits
 
 LOOKS = {  # shape and colour of each kind (Okabe and Ito's palette)
     "stem": ("D", "#e69f00"),
@@ -124,9 +125,9 @@ def _roof_labels(line: Sequence[tuple[float, float]], roof: Roof, unit: str) -> 
     slope = [place for place in line if place[1] != roof.peak_gflops]
     labels = []
     if flat:
-        labels.append((*flat[len(flat) // 2], f"matrix product: {roof.peak_gflops:.3g} {unit}"))
+        labels.append((*flat[len(flat) // 2], f"matrix product: {three_digits(roof.peak_gflops or 0.0)} {unit}"))
     if slope:
-        labels.append((*slope[len(slope) // 2], f"memory: {roof.bandwidth_gb_per_s:.3g} GB/s"))
+        labels.append((*slope[len(slope) // 2], f"memory: {three_digits(roof.bandwidth_gb_per_s or 0.0)} GB/s"))
     return labels
 
 

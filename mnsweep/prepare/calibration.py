@@ -12,6 +12,7 @@ from mnsweep.graph.weights import random_weights
 from mnsweep.names import PRECISIONS
 from mnsweep.prepare.images import read_images, synthetic_images
 from mnsweep.prepare.models import Prepared, building
+from mnsweep.wording import count_of
 from mnsweep.worker.proxy import CellError, NewWorker
 
 
@@ -27,7 +28,7 @@ def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, 
         return
     images = cache(synthetic_images if folder is None else partial(read_images, folder))
     first = images(wanted[0].design.resolution)  # an unreadable picture raises before a process starts
-    prepared.calibration = SYNTHETIC if folder is None else f"{len(first)} images"
+    prepared.calibration = SYNTHETIC if folder is None else count_of(len(first), "image")
     with new_worker() as worker:
         worker.pin(1)
         for cell in wanted:

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
-from mnsweep.arch.channel_padding import Channels, pad_channels
+from mnsweep import __version__
+from mnsweep.arch.channel_padding import Channels, pad_channels, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
 from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
 from mnsweep.graph.lowering import Range
-from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.onnx_file import About, build_onnx
 from mnsweep.graph.weights import padded, random_weights
 from mnsweep.names import PRECISIONS
+from mnsweep.result import UNPADDED
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
@@ -59,11 +61,19 @@ class Prepared:
         """The layers of the deployed network."""
         return pad_channels(expand(cell.design), self.channels[cell.id])
 
-    def model_of(self, cell: Cell, *, symbolic: bool = False) -> bytes:
+    def about(self, cell: Cell, *, symbolic: bool = False) -> About:
+        """What an exported file says: design, deployment with the resolved padding, and where the weights are from."""
+        settings = {**asdict(cell.design), **asdict(cell.deployment)} | ({"batch": "symbolic"} if symbolic else {})
+        weights = {"weights": f"random, seed {self.seed}", **self.notes}
+        resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, **weights}
+        properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
+        return About(cell.design.variant, __version__, properties)
+
+    def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False) -> bytes:
         """The ONNX file that is timed: the deployed network with seeded random weights.
 
-        With `symbolic`, its batch dimension is symbolic: it takes any batch. Raises `CellError` for a cell that has failed
-        already, is unavailable here, or has a file that cannot be built.
+        With `symbolic`, its batch dimension is symbolic: it takes any batch. With `exported`, it says what it is. Raises
+        `CellError` for a cell that has failed already, is unavailable here, or has a file that cannot be built.
         """
         if reason := self.obstacle(cell):
             raise CellError(reason)
@@ -77,7 +87,7 @@ class Prepared:
                 ranges=self.ranges[cell.design] if int8 else None,
                 calibration=self.calibration,
                 weight_bits=self.weight_bits,
-                notes=self.notes,
+                about=self.about(cell, symbolic=symbolic) if exported else None,
             )
 
 

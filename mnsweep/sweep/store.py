@@ -31,8 +31,9 @@ SCHEMA_VERSION = 1
 FIXES = {  # what to do about an error of the operating system
     errno.ENOENT: "put the file back, or measure the sweep again",
     errno.ENOSPC: "free some space and run the same command again: nothing that was measured is lost",
-    errno.EACCES: "make it readable and writable, or copy the results elsewhere",
-    errno.EROFS: "copy the results to where they can be written",
+    errno.EACCES: "make it readable and writable, or put results into another folder",
+    errno.EROFS: "put results into another folder",
+    errno.ENOTDIR: "put results into another folder",
     errno.ELOOP: "put the file itself there: nothing is written through a link",
 }
 ASIDE = ".aside-"  # in the names of folders that were set aside
