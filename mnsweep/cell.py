@@ -50,11 +50,10 @@ def _check_name(setting: str, value: object) -> None:
 class Design:
     """One architecture: MobileNet at width multiplier `alpha` and input `resolution` in pixels.
 
-    `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds
-    to a multiple of 8. `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch).
-    `variant` may also name one of the paper's other forms of the network (`full-conv`, `shallow`), the form of MLPerf Tiny
-    (`conv-bias`), or a comparison network, which has one form only. `classes` is the number of outputs.
-    Source: Howard et al. 2017, sections 3.3, 3.4 and 4.
+    `width_rule` turns 32·alpha into a channel count: `paper` truncates (at least 8), `round8` rounds to a multiple of 8.
+    `conv_padding` is the convention at stride 2 (TF-slim, Keras, PyTorch). `variant` may also name one of the paper's other
+    forms of the network (`full-conv`, `shallow`), the form of MLPerf Tiny (`conv-bias`), or a comparison network, which has
+    one form only. `classes` is the number of outputs. Source: Howard et al. 2017, sections 3.3, 3.4 and 4.
 
     `Design.of` fills in the defaults of the task and the variant. Raises `MnsweepError` on an invalid value.
     """

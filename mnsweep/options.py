@@ -14,6 +14,7 @@ from either. A new setting is one line.
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
+from functools import lru_cache
 from numbers import Integral, Rational, Real
 from os import PathLike
 from pathlib import Path
@@ -86,8 +87,11 @@ def settings_of(request: type) -> list[Setting]:
     return list(_settings(request, (), {}))
 
 
+_hints = lru_cache(get_type_hints)  # the groups are in several requests
+
+
 def _settings(kind: type, without: Collection[str], changes: Mapping[str, Field[Any]]) -> Iterator[Setting]:
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for own in fields(kind):
         changed = changes.get(own.name, own)
         if own.name in without:

@@ -2,18 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError
 from mnsweep.names import choices, is_choice
 from mnsweep.options import CONSTRAINTS, option
-from mnsweep.result import Result
+
+if TYPE_CHECKING:
+    from mnsweep.result import Result
 
 WORDS = ("precision", "runtime", "task")  # constraints that list accepted values
 TAILS = (90, 99)  # percentiles that results have
 DEFAULT_RELATIVE_CI = 20.0  # %, against other cells: a wider interval tells networks twice as large apart hardly at all
-Cost: TypeAlias = Callable[[Result], float | None]
+Cost: TypeAlias = "Callable[[Result], float | None]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +80,7 @@ def _check_word(name: str, word: str) -> None:
         Deployment(**setting)
 
 
-def guarded_latency_ms(result: Result, constraints: Constraints) -> float | None:
+def guarded_latency_ms(result: "Result", constraints: Constraints) -> float | None:
     """Latency in ms to compare with a budget: the interval's upper end or the percentile, plus margin; None if unknown."""
     high = getattr(result, f"latency_p{c}_ms") if (c := constraints.percentile) else result.latency_ci_high_ms
     return None if high is None else high * (1 + constraints.margin_pct / 100)
@@ -102,12 +104,12 @@ def active_words(c: Constraints) -> dict[str, list[str]]:
     return {name: allowed.split(",") for name in WORDS if (allowed := getattr(c, name)) is not None}
 
 
-def is_wide(result: Result, c: Constraints) -> bool:
+def is_wide(result: "Result", c: Constraints) -> bool:
     """Whether a latency was measured, but is known less well than `max_relative_ci` asks for."""
     return result.relative_ci_pct is not None and result.relative_ci_pct > c.max_relative_ci
 
 
-def violations(result: Result, constraints: Constraints) -> list[str]:
+def violations(result: "Result", constraints: Constraints) -> list[str]:
     """The names of the constraints that `result` does not meet; an unknown value does not meet its constraint."""
     bounds = active_bounds(constraints).items()
     violated = [name for name, (bound, cost) in bounds if (value := cost(result)) is None or value > bound]

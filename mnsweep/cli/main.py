@@ -1,7 +1,6 @@
 """The `mnsweep` program: register the commands, and turn errors into one line and an exit code."""
 
 import inspect
-import logging
 import os
 import re
 import signal
@@ -143,7 +142,6 @@ def main() -> NoReturn:
 
 def _run(answers: Answers) -> int:
     warnings.showwarning = lambda message, *_, **__: typer.echo(f"mnsweep: warning: {message}", err=True)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its cache folder
     for name in ("COLUMNS", "LINES"):  # rich prints nothing for 0, and fails for ²
         if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
             del os.environ[name]

@@ -1,14 +1,16 @@
 """`mnsweep rebuild`: recreate all derived files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnsweep.cli import options as o
 from mnsweep.options import at_home
-from mnsweep.result import Result
 from mnsweep.wording import count_of
+
+if TYPE_CHECKING:
+    from mnsweep.result import Result
 
 EXAMPLE = "Example: mnsweep rebuild results/grid"
 

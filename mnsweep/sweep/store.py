@@ -25,17 +25,10 @@ from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.measure.consistency import Consistency
 from mnsweep.measure.record import Record, Records, from_line, to_line
+from mnsweep.sweep.disk import end_of_lines, naming, never_through_a_link
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
-FIXES = {  # what to do about an error of the operating system
-    errno.ENOENT: "put the file back, or measure the sweep again",
-    errno.ENOSPC: "free some space and run the same command again: nothing that was measured is lost",
-    errno.EACCES: "make it readable and writable, or put results into another folder",
-    errno.EROFS: "put results into another folder",
-    errno.ENOTDIR: "put results into another folder",
-    errno.ELOOP: "put the file itself there: nothing is written through a link",
-}
 ASIDE = ".aside-"  # in the names of folders that were set aside
 
 
@@ -99,13 +92,13 @@ class SweepFolder:
     def appending(self) -> Iterator[Callable[[Record], None]]:
         """Yield a function that appends one record, and returns when it is on disk."""
         blocks = self.path / BLOCKS
-        with _naming(blocks):
+        with naming(blocks):
             self.path.mkdir(parents=True, exist_ok=True)
-            file = FileIO(blocks, "a+", opener=_never_through_a_link)
+            file = FileIO(blocks, "a+", opener=never_through_a_link)
         with file:
 
             def append(record: Record) -> None:
-                with _naming(blocks):
+                with naming(blocks):
                     if os.fstat(file.fileno()).st_nlink == 0:
                         raise StoreError(f"{blocks}: was removed during the sweep", "run the same command again")
                     line = to_line(record).encode()
@@ -113,7 +106,7 @@ class SweepFolder:
                         line = line[file.write(line) :]
                     os.fsync(file.fileno())
 
-            with _naming(blocks):
+            with naming(blocks):
                 self._set_torn_line_aside(file)
             yield append
 
@@ -130,7 +123,7 @@ class SweepFolder:
     def _lines(self, name: str) -> Iterator[bytes]:
         """The lines of one file, with their ends; one at a time, since a file may be larger than what is kept of it."""
         path = self.path / name
-        with _naming(path):
+        with naming(path):
             if path.exists() and not path.is_file():
                 raise StoreError(f"{path}: is not a file", "nothing was changed")
             with path.open("rb") as file:
@@ -138,7 +131,7 @@ class SweepFolder:
 
     def _set_torn_line_aside(self, file: FileIO) -> None:
         """End the file behind its last line end; what stands behind that moves to a file of its own."""
-        end, total = _end_of_lines(file), file.seek(0, os.SEEK_END)
+        end, total = end_of_lines(file), file.seek(0, os.SEEK_END)
         if end == total:
             return
         file.seek(end)
@@ -148,7 +141,7 @@ class SweepFolder:
     def replace(self, name: str, content: str | bytes) -> None:
         """Replace one derived file with `content` atomically."""
         data = content.encode() if isinstance(content, str) else content
-        with _naming(self.path / name):
+        with naming(self.path / name):
             self.path.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
             try:
@@ -167,13 +160,13 @@ class SweepFolder:
         if not self.path.exists():
             return None
         aside = self._aside()
-        with _naming(self.path):
+        with naming(self.path):
             self.path.rename(aside)
         return aside
 
     def check_writable(self) -> None:
         """Raise `StoreError` where nothing can be written into the folder, before time is spent on what belongs there."""
-        with _naming(self.path):
+        with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -181,7 +174,7 @@ class SweepFolder:
     def copy_aside(self) -> Path:
         """Copy the folder to where `set_aside` would move it; return the path of the copy."""
         aside = self._aside()
-        with _naming(aside):
+        with naming(aside):
             shutil.copytree(self.path, aside)
         return aside
 
@@ -223,32 +216,3 @@ class SweepFolder:
 def _stamp() -> str:
     """The time, as part of the name of what is set aside."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-
-
-def _never_through_a_link(path: str, flags: int) -> int:
-    """Open a file that is there itself: what a link leads to may be anybody's."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o644)
-
-
-def _end_of_lines(file: FileIO) -> int:
-    """Where the last whole line ends."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - 65536)
-        file.seek(start)
-        cut = file.read(end - start).rfind(b"\n")
-        if cut >= 0:
-            return start + cut + 1
-        end = start
-    return 0
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn an `OSError` into a one-line `StoreError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror}", FIXES.get(error.errno or 0, "nothing that was measured is lost")
-        ) from None

@@ -1,11 +1,13 @@
 """Starting: `--help` against a bare typer program, `count` of one cell, `rebuild` of 16, `pick` on 5,000."""
 
+import compileall
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import mnsweep
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.fit import Estimate
 from mnsweep.space import Space
@@ -50,6 +52,7 @@ def write_large_sweep(results: Path) -> None:
 
 if __name__ == "__main__":
     figures = Figures()
+    compileall.compile_dir(Path(mnsweep.__file__).parent, quiet=1)  # as pip leaves an installed package
     program = str(Path(sys.executable).with_name("mnsweep"))
     with tempfile.TemporaryDirectory() as folder:
         bare = Path(folder) / "bare.py"
