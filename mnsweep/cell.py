@@ -222,8 +222,7 @@ _DEFAULTS: dict[str, object] = {setting: choices(setting)[0] for setting in SETT
 
 def parse_cell(text: str) -> Cell:
     """The cell whose id is `text`; raises `MnsweepError` if `text` is not an id."""
-    match = _ID.fullmatch(text)
-    if not match:
+    if not (match := _ID.fullmatch(text)):
         raise MnsweepError(f"cell {text!r} is not an id", "write something like a0.25_r128 or a0.5_r160_t2")
     settings = dict(_parse_suffix(suffix, text) for suffix in match["rest"].split("_")[1:])
     deployment = {name: settings.pop(name) for name in _DEPLOYMENT_SETTINGS if name in settings}

@@ -118,7 +118,7 @@ def test_completion_of_lists_and_sweeps(kept: Path, monkeypatch: pytest.MonkeyPa
         context = typer.Context(command.commands[name], info_name=name)  # type: ignore[attr-defined]
         context.params = given
         assert complete
-        return complete(context, None, typed)
+        return complete(context, typed)
 
     assert offered("grid", "precision", "fp32,") == ["fp32,bf16", "fp32,int8"]
     assert offered("grid", "precision", "fp32,i") == ["fp32,int8"]

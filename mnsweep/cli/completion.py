@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import typer
 
-Completion = Callable[[Any, Any, str], list[str]]  # the parameter in the middle
+Completion = Callable[[typer.Context, str], list[str]]
 
 
 def completion_of(setting: str) -> Completion | None:
@@ -15,7 +14,7 @@ def completion_of(setting: str) -> Completion | None:
 
 
 def _names(setting: str) -> Completion:
-    def complete(ctx: typer.Context, parameter: object, incomplete: str) -> list[str]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
         from mnsweep.names import choices
 
         before, comma, last = incomplete.rpartition(",")
@@ -25,7 +24,7 @@ def _names(setting: str) -> Completion:
     return complete
 
 
-def _sweeps(ctx: typer.Context, parameter: object, incomplete: str) -> list[str]:
+def _sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Sweep files for `grid`, otherwise the sweeps among the results."""
     from mnsweep.sweep.find import measured_sweeps, results_dir_or_default, sweep_files
 

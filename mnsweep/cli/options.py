@@ -51,7 +51,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         min=about.low,
         max=about.high,
         envvar=about.environment,
-        shell_complete=completion_of(setting.name),
+        autocompletion=completion_of(setting.name),
     )
     default = inspect.Parameter.empty if setting.is_required else setting.default
     return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, shown])
