@@ -15,13 +15,15 @@ Names are loaded on first use, so `import mnsweep` is fast.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mnsweep.version import VERSION
+
 if TYPE_CHECKING:
     from mnsweep.api import count, explore, export, grid, pick, predict
     from mnsweep.charts import plot_cliffs, plot_mult_adds, plot_pareto, plot_roofline
     from mnsweep.checks import doctor, paper, profile
     from mnsweep.errors import MnsweepError, StoreError, UnavailableError
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "MnsweepError",
     "StoreError",

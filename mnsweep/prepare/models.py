@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TypeAlias
 
-from mnsweep import __version__
 from mnsweep.arch.channel_padding import Channels, pad_channels, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
@@ -16,6 +15,7 @@ from mnsweep.graph.onnx_file import About, build_onnx
 from mnsweep.graph.weights import padded, random_weights
 from mnsweep.names import PRECISIONS
 from mnsweep.result import UNPADDED
+from mnsweep.version import VERSION
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
@@ -67,7 +67,7 @@ class Prepared:
         weights = {"weights": f"random, seed {self.seed}", **self.notes}
         resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, **weights}
         properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
-        return About(cell.design.variant, __version__, properties)
+        return About(cell.design.variant, VERSION, properties)
 
     def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False) -> bytes:
         """The ONNX file that is timed: the deployed network with seeded random weights.

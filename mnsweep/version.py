@@ -1,0 +1,3 @@
+"""The version of mnsweep."""
+
+VERSION = "0.1.0"
