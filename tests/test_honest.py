@@ -97,6 +97,18 @@ def test_a_flag_that_would_do_nothing_is_refused(sweep_folder: SweepFolder, argu
     assert said in ran.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("rebuild", ""), ("grid", "--results-dir", ""), ("grid", "--name="), ("export", "--out", ""), ("pick", "--sweep", ""),
+     ("grid", "--alpha", "")],
+)  # fmt: skip
+def test_an_empty_value_is_refused(sweep_folder: SweepFolder, arguments: tuple[str, ...]) -> None:
+    before = sorted(path.stat().st_mtime_ns for path in sweep_folder.path.iterdir())
+    ran = run_bare(*arguments)
+    assert (ran.status, ran.err.count("\n")) == (2, 1) and "the value is empty" in ran.err
+    assert sorted(path.stat().st_mtime_ns for path in sweep_folder.path.iterdir()) == before
+
+
 def test_an_exploration_says_how_long_it_takes(run: Run) -> None:
     assert re.search(r"about \d+ s; the others are predicted", run("explore", "--dry-run").out)
 

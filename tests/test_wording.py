@@ -83,8 +83,8 @@ def test_help_fills_its_lines(width: str, monkeypatch: pytest.MonkeyPatch) -> No
         (("pick", "--max-latency-ms=10ms"), "--max-latency-ms 10ms': it is not a number"),
         (("grid", "--max-designs", "1.5"), "--max-designs 1.5': it is not a whole number"),
         (("grid", "--ci-pct", "0"), "the lowest value is 0.01"),
-        (("count", "--alpha", ""), "--alpha: the value is empty; give at least one"),
-        (("count", "--precision", ""), "--precision: the value is empty; give at least one"),
+        (("count", "--alpha", ""), "--alpha: the value is empty; give one"),
+        (("count", "--precision", ""), "--precision: the value is empty; give one"),
         (("count", "--alpha", "0.5,"), "--alpha 0.5,: a value is missing beside a comma"),
     ],
 )

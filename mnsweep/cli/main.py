@@ -110,6 +110,13 @@ def _fail(answers: Answers, what: object, fix: str, exit_code: int) -> int:
     return exit_code
 
 
+def _check_words(arguments: Sequence[str]) -> None:
+    """Raise `MnsweepError` for an empty word, e.g. of a shell variable that is not set: as a path it would be this folder."""
+    for before, word in pairwise(["mnsweep", *arguments]):
+        if not word or (word.startswith("--") and word.endswith("=")):
+            raise MnsweepError(f"{word[:-1] or before}: the value is empty", "give one, or leave it out")
+
+
 def _asks_for_json(arguments: Sequence[str]) -> bool:
     """Whether --json is among the options; the parser can't tell when it has failed."""
     return "--json" in arguments[: arguments.index("--") if "--" in arguments else None]
@@ -148,6 +155,7 @@ def _run(answers: Answers) -> int:
     for number in STOPPED:
         signal.signal(number, _stop)
     try:
+        _check_words(sys.argv[1:])
         exit_code = app(standalone_mode=False) or 0
     except MnsweepError as error:
         from mnsweep.cli.show import with_flags  # loads rich, which --help does not need
