@@ -60,7 +60,7 @@ def test_a_padded_network_gives_the_same_logits(design: Design, k: int, trained:
     as_it_was = run_onnx(build_onnx(layers, weights), image)
     as_padded = run_onnx(build_onnx(deployed, padded(weights, deployed)), image)
     assert as_padded.shape == (1, design.classes)
-    rounding = 1e-3 * max(1.0, abs(as_it_was).max()) if trained else 1e-4  # batch norm of small variance multiplies it
+    rounding = 1e-2 * max(1.0, abs(as_it_was).max()) if trained else 1e-4  # batch norm of small variance multiplies it
     assert abs(as_padded - as_it_was).max() <= rounding
 
 

@@ -207,7 +207,7 @@ def test_a_signal_ends_it_at_once_and_the_next_run_continues(tmp_path: Path, num
     process.send_signal(number)
     sent = time.monotonic()
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == status
+    assert process.returncode == status, errors
     assert time.monotonic() - sent < 5  # within a second on an idle machine; this one may be busy
     assert errors.splitlines()[-1].startswith(f"mnsweep: {word}; everything measured so far is kept")
     assert "Traceback" not in errors

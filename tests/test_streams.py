@@ -182,3 +182,23 @@ def test_without_json_only_the_line(tmp_path: Path) -> None:
 
 def test_json_behind_a_double_dash_is_a_word(tmp_path: Path) -> None:
     assert run("count", "--", "--json", cwd=tmp_path)[1] == b""
+
+
+def test_a_signal_that_a_destructor_dropped_still_ends_the_program() -> None:
+    program = """
+import os, signal
+from mnsweep.cli import stopping
+
+class Late:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))  # the handler runs here, and Python drops what it raises
+
+stopping.listen()
+Late()
+try:
+    stopping.check()
+except stopping.StoppedError as stopped:
+    print(stopped.args[0] == signal.SIGTERM)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "True\n"

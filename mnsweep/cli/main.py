@@ -14,11 +14,11 @@ import typer
 
 from mnsweep import __version__
 from mnsweep.cli import count, doctor, explore, export, grid, paper, pick, predict, profile, rebuild
+from mnsweep.cli.stopping import STOPPED, StoppedError, check, listen
 from mnsweep.cli.streams import Answers, guarded
 from mnsweep.errors import MnsweepError
 
 USAGE = 2
-STOPPED = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 LONGEST_WORD, SHOWN_OF_LONG = 200, 40  # characters
 IN_WORDS = {  # a library's texts, in ours
     "Input should be a valid number,? ?.*": "it is not a number",
@@ -79,14 +79,6 @@ def about(
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(USAGE)
-
-
-class StoppedError(BaseException):
-    """Ctrl-C or SIGTERM; not an `Exception`, so that no handler on the way catches it."""
-
-
-def _stop(signum: int, frame: object) -> NoReturn:
-    raise StoppedError(signum)
 
 
 def readable(text: str) -> str:
@@ -152,11 +144,11 @@ def _run(answers: Answers) -> int:
     for name in ("COLUMNS", "LINES"):  # rich prints nothing for 0, and fails for ²
         if not re.fullmatch("[1-9][0-9]{0,4}", os.environ.get(name, "1")):
             del os.environ[name]
-    for number in STOPPED:
-        signal.signal(number, _stop)
+    listen()
     try:
         _check_words(sys.argv[1:])
         exit_code = app(standalone_mode=False) or 0
+        check()
     except MnsweepError as error:
         from mnsweep.cli.show import with_flags  # loads rich, which --help does not need
 

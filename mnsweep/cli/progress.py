@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from mnsweep.cli.show import advise, warn
+from mnsweep.cli.stopping import check
 from mnsweep.listener import Listener
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
@@ -63,7 +64,8 @@ class Narrator(Listener):
             warn(f"{cell}: {remark}")
 
     def status(self, status: Status) -> None:
-        """Update the bar, or print a line."""
+        """Update the bar, or print a line. Raises `StoppedError` after a signal."""
+        check()
         if self.quiet:
             return
         if not self.console.is_terminal:
