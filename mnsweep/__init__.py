@@ -21,13 +21,12 @@ if TYPE_CHECKING:
     from mnsweep.api import count, explore, export, grid, pick, predict
     from mnsweep.charts import plot_cliffs, plot_mult_adds, plot_pareto, plot_roofline
     from mnsweep.checks import doctor, paper, profile
-    from mnsweep.errors import MnsweepError, StoreError, UnavailableError
+    from mnsweep.errors import MnsweepError as MnsweepError
+    from mnsweep.errors import StoreError as StoreError
+    from mnsweep.errors import UnavailableError as UnavailableError
 
 __version__ = VERSION
 __all__ = [
-    "MnsweepError",
-    "StoreError",
-    "UnavailableError",
     "__version__",
     "count",
     "doctor",
@@ -43,16 +42,17 @@ __all__ = [
     "predict",
     "profile",
 ]
-_MODULES = dict.fromkeys(("MnsweepError", "StoreError", "UnavailableError"), "errors")
+_ERRORS = ("MnsweepError", "StoreError", "UnavailableError")  # to catch; `__all__` has the functions
+_MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in (*__all__, *_ERRORS):
         raise AttributeError(f"module 'mnsweep' has no attribute {name!r}")
     return getattr(import_module(f"mnsweep.{_MODULES.get(name, 'api')}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ERRORS})

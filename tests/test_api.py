@@ -126,9 +126,6 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
     mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST)
     profile = mnsweep.profile(0.25, 64)
     calls: dict[str, Callable[[], Any]] = {
-        "MnsweepError": lambda: mnsweep.MnsweepError("what"),
-        "StoreError": lambda: mnsweep.StoreError("what"),
-        "UnavailableError": lambda: mnsweep.UnavailableError("what"),
         "count": lambda: mnsweep.count(0.5, 64),
         "doctor": lambda: mnsweep.doctor(timing=False),
         "explore": lambda: mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST),
