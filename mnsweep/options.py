@@ -215,9 +215,6 @@ def _converted(setting: Setting, value: Any) -> Any:
         read = str(read)
     if not isinstance(read, kind) or (kind is int and type(read) is bool):
         raise MnsweepError(f"`{setting.name}` {value!r:.200} is not {_MEANINGS[kind]}")
-    low = setting.option.low
-    if low is not None and not low <= read < float("inf"):
-        raise MnsweepError(f"`{setting.name}` {read} is not a finite number of at least {low:g}")
     return read
 
 

@@ -19,3 +19,12 @@ def count_of(number: int, noun: str) -> str:
     ('1 cell', '2,000 more cells')
     """
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def typed(value: object) -> str:
+    """A value as a user would type it.
+
+    >>> typed(5.0), typed(0.123456789), typed("fp32")
+    ('5', '0.123456789', 'fp32')
+    """
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

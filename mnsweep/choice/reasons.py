@@ -6,7 +6,7 @@ from math import floor, log10
 from mnsweep.accuracy.published import weights_note
 from mnsweep.choice.constraints import Constraints, active_bounds, active_words, guarded_latency_ms, is_wide, violations
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
-from mnsweep.wording import STABLE, count_of
+from mnsweep.wording import STABLE, count_of, typed
 
 
 def why(choice: Result, results: Sequence[Result], candidates: Sequence[Result], constraints: Constraints) -> list[str]:
@@ -105,11 +105,7 @@ def _is_known(name: str, result: Result, constraints: Constraints) -> bool:
 
 def _excluded(name: str, number: int, cells: Sequence[Result], constraints: Constraints) -> str:
     of = f"all {len(cells)} cells" if number == len(cells) > 1 else f"{number} of {count_of(len(cells), 'cell')}"
-    return f"`{name}` {_value(getattr(constraints, name))} excludes {of}{_nearest(name, cells, constraints)}"
-
-
-def _value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"`{name}` {typed(getattr(constraints, name))} excludes {of}{_nearest(name, cells, constraints)}"
 
 
 def _nearest(name: str, cells: Sequence[Result], constraints: Constraints) -> str:

@@ -12,6 +12,7 @@ import typer
 from mnsweep.cli.completion import completion_of
 from mnsweep.errors import MnsweepError
 from mnsweep.options import OUTPUT, Setting, build, settings_of
+from mnsweep.wording import typed
 
 _PLAIN = (bool, int, float, str, Path)
 
@@ -80,9 +81,5 @@ def flag(name: str) -> str:
 def as_flags(settings: Mapping[str, object]) -> str:
     """Settings as flags and values, quoted for a shell."""
     return " ".join(
-        flag(name) if value is True else f"{flag(name)} {shlex.quote(_text(value))}" for name, value in settings.items()
+        flag(name) if value is True else f"{flag(name)} {shlex.quote(typed(value))}" for name, value in settings.items()
     )
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

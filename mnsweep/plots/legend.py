@@ -34,7 +34,7 @@ def make_room(axes: Axes, points: Points) -> None:
         axes.set_position((box.x0, box.y0, _NARROW, box.height))
 
 
-def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
+def add_legend(axes: Axes, points: Points, others: Sequence[Line2D]) -> None:
     """Put the legend to the right of `axes`, with `others` at the end."""
     entries = [*_alphas(points), *_resolutions(points), *_deployments(points), (Line2D([], [], linestyle=""), "")]
     entries += [(other, _wrapped(str(other.get_label()))) for other in others]
@@ -48,7 +48,7 @@ def add_legend(figure: Figure, axes: Axes, points: Points, others: Sequence[Line
         labelspacing=_spacing(axes, [label for _, label in entries], below=_BAR if many_alphas else 0.0),
     )
     if many_alphas:
-        _add_colour_bar(figure, axes, points=points, legend=legend)
+        _add_colour_bar(axes, points=points, legend=legend)
 
 
 def _spacing(axes: Axes, labels: list[str], below: float) -> float:
@@ -103,8 +103,9 @@ def _disc(fill: Any, colour: str, width: float = _WIDTH) -> Line2D:
     return Line2D([], [], marker="o", color=colour, markersize=width, fillstyle=fill, markerfacecoloralt="white", **_DOT)
 
 
-def _add_colour_bar(figure: Figure, axes: Axes, *, points: Points, legend: Legend) -> None:
+def _add_colour_bar(axes: Axes, *, points: Points, legend: Legend) -> None:
     """Add a colour bar for α below the legend."""
+    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     box, foot = axes.get_position(), legend.get_window_extent(renderer).y0 / figure.bbox.height
     top = min(0.5, foot - 0.02)

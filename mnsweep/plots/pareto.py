@@ -10,7 +10,6 @@ from dataclasses import replace
 from statistics import median
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import metric_of
@@ -53,8 +52,7 @@ def draw_pareto(axes: Axes, points: Points) -> None:
     frontier = _draw_measured(axes, measured)
     ends = [end for r in _with_bars(measured) for end in r.interval_ms or ()]
     log_axis(axes, "x", [_latency(r) for r in points.results], ends)
-    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
-    add_legend(figure, axes, measured, others=[*_frontier_key(measured, frontier), *predicted_key])
+    add_legend(axes, measured, others=[*_frontier_key(measured, frontier), *predicted_key])
     axes.margins(y=0.09)
     axes.autoscale_view(scalex=False)  # before the labels, which need the final limits
     _label_frontier(axes, measured, frontier)
@@ -99,8 +97,7 @@ def draw_mult_adds(axes: Axes, points: Points) -> None:
     line = _proportional_line(axes, points.results)
     log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
     log_axis(axes, "y", [_per_image(r) for r in points.results])
-    figure: Figure = axes.get_figure(root=True)  # type: ignore[assignment]
-    add_legend(figure, axes, points, others=[line])
+    add_legend(axes, points, others=[line])
 
 
 def of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnsweep.accuracy.metrics import METRICS
@@ -90,13 +89,13 @@ def _figure(question: _Question, ours: Sequence[Result], others: Sequence[Result
         axes.set_ylabel(METRICS["imagenet_top1"].label)
         axes.set_xlabel(question.label)
         if points.results:
-            _draw(figure, axes, question=question, points=points, others=others)
+            _draw(axes, question=question, points=points, others=others)
         else:
             say_empty(axes, "none of the 16 MobileNets was measured")
         return files(figure, question.name)
 
 
-def _draw(figure: Figure, axes: Axes, *, question: _Question, points: Points, others: Sequence[Result]) -> None:
+def _draw(axes: Axes, *, question: _Question, points: Points, others: Sequence[Result]) -> None:
     printed = [(question.amount(r), q.quality_pct) for r in points.results if (q := _published(r, PAPER)) is not None]
     places = [question.place(r) for r in others]
     scatter(axes, points, question.place)
@@ -105,7 +104,7 @@ def _draw(figure: Figure, axes: Axes, *, question: _Question, points: Points, ot
     log_axis(axes, "x", [question.amount(r) for r in (*points.results, *others)])
     ring, cross = Line2D([], [], label="the paper's\naccuracies", **_RING), Line2D([], [], label="other networks", **_CROSS)
     make_room(axes, points)
-    add_legend(figure, axes, points, others=[ring, cross])
+    add_legend(axes, points, others=[ring, cross])
     axes.margins(y=0.09)
     axes.autoscale_view(scalex=False)
     taken = [question.place(r) for r in points.results]
