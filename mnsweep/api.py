@@ -57,7 +57,7 @@ def grid(
     *,
     wait: bool = False,
     time_budget_s: float | None = None,
-    ci_pct: float = 1.0,
+    ci_pct: float | None = None,
     progress: bool | None = None,
     rules: Rules | None = None,
     listener: Listener | None = None,
@@ -65,8 +65,9 @@ def grid(
 ) -> pd.DataFrame:
     """Measure a grid (default: the paper's), or a sweep file (`sweep`), on this machine; one row per cell.
 
-    A cell has settled at an interval of ± `ci_pct` %; measuring stops after `time_budget_s` seconds. With `wait`, another
-    process that is measuring here is waited for. Continues where an earlier call with the same `name` stopped; `fresh` sets
+    A cell has settled when its place on the frontier is certain and it is known to ± 5 %, or to ± 1 % in any case; with
+    `ci_pct`, when its interval is ± that many %. Measuring stops after `time_budget_s` seconds, by default after 120 for up to
+    32 cells; `inf` lifts it. With `wait`, another process that is measuring here is waited for. Continues where an earlier call with the same `name` stopped; `fresh` sets
     the earlier results aside. `quick` measures a small fixed number of rounds; `rules` sets measuring time and interval widths
     in detail. The frame's `attrs` hold `sweep`, `machine`, `results_dir`, and `failures`, `skipped` and `unsettled` (each:
     reason by cell id). Raises `MnsweepError` on a bad value, `UnavailableError` where no cell runs here.
@@ -85,7 +86,7 @@ def explore(
     *,
     wait: bool = False,
     time_budget_s: float | None = None,
-    ci_pct: float = 1.0,
+    ci_pct: float | None = None,
     progress: bool | None = None,
     rules: Rules | None = None,
     listener: Listener | None = None,

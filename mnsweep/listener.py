@@ -1,10 +1,11 @@
 """Receive progress while measuring, e.g. to print it on the command line or in a notebook, or to count it in a test."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.result import Result
 
 
 class Listener:
@@ -24,6 +25,9 @@ class Listener:
 
     def status(self, status: Status) -> None:
         """Progress of the measurement, after each round."""
+
+    def so_far(self, results: Callable[[], Sequence[Result]]) -> None:
+        """A process has ended; `results` are those of the cells asked for, from all that was measured so far."""
 
 
 SILENT = Listener()

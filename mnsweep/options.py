@@ -33,15 +33,17 @@ _OPTION, _GROUP = "option", "group"
 class Option:
     """The description of a setting for users.
 
-    `panel` is its group in the help, `low` and `high` are its lowest and highest value, `environment` the environment variable
-    that sets it, and `flag` the command-line option if it differs from the setting's name. It does nothing without the setting
-    that it `requires`, or with the one that it `excludes`: such combinations are refused.
+    `panel` is its group in the help, `low` and `high` are its lowest and highest value, beside infinity if it is `endless`.
+    `environment` is the environment variable that sets it, and `flag` the command-line option if it differs from the setting's
+    name. It does nothing without the setting that it `requires`, or with the one that it `excludes`: such combinations are
+    refused.
     """
 
     help: str
     panel: str | None = None
     low: float | None = None
     high: float | None = None
+    endless: bool = False
     environment: str | None = None
     flag: str | None = None
     requires: str | None = None
@@ -157,6 +159,8 @@ def _check_range(name: str, value: Any, about: Option) -> None:
         return
     low, high = (float(sign + "inf") if bound is None else bound for sign, bound in (("-", about.low), ("", about.high)))
     number: Any = value
+    if about.endless and number == float("inf"):
+        return
     if number in (float("inf"), float("-inf")) or not low <= number <= high:  # a nan is in no range
         limits = [
             f"{word} {bound:,}" for word, bound in (("at least", about.low), ("at most", about.high)) if bound is not None

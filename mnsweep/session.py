@@ -31,8 +31,11 @@ from mnsweep.measure.plan import Plan, groups, seconds
 from mnsweep.measure.record import Probe, Records
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import is_done
+from mnsweep.prepare.kept_models import KeptModels
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
+from mnsweep.result import Result
+from mnsweep.sweep.derive import tabulate
 from mnsweep.sweep.file import Prediction, Sweep, write_sweep
 from mnsweep.sweep.kept import kept_sweep, merged
 from mnsweep.sweep.knowledge import Knowledge, understand
@@ -40,6 +43,7 @@ from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
+KEPT_SHARE = 0.25  # of that, for built files
 MEMORY_SHARE = 0.25  # of available memory, for all runtime sessions that are open at once
 
 
@@ -87,6 +91,11 @@ class Session:
             self._known, self._revision = understand(self.sweep, self.records), self.records.revision
         return self._known
 
+    def results(self) -> list[Result]:
+        """The results of the cells asked for, from all records so far."""
+        asked = {cell.id for cell in self.asked}
+        return [result for result in tabulate(self.known(), self.machine) if result.cell in asked]
+
     def plan(self, cells: Sequence[Cell], *, beside: Sequence[Cell] = (), rules: Rules | None = None) -> Plan:
         """Plan the cells that have not settled, with an estimate of the time; cells `beside` them are timed again with them."""
         rules, estimates = rules or self.rules, self.known().estimates
@@ -98,7 +107,7 @@ class Session:
         return Plan(
             sweep=self.sweep.name,
             groups=tuple(groups(pending, comparable, measured=estimates, memory_bytes=self._memory_bytes(), beside=beside)),
-            seconds=min(left_s, self._time_left_s(rules)),
+            seconds=min(left_s, self.time_left_s(rules)),
             kept=len(cells) - len(pending),
             begun=sum(cell.id in estimates for cell in pending),
             began_at=self.records.processes[0].started_at if self.records.processes else None,
@@ -136,13 +145,14 @@ class Session:
         return settling_targets(
             cells,
             estimates,
-            ci_pct=rules.ci_pct,
+            rules=rules,
             quality_source=self.sweep.quality_source,
             max_latency_ms=self.max_latency_ms,
         )
 
-    def _time_left_s(self, rules: Rules) -> float:
-        return max(0.0, rules.time_budget_s - (self.clock() - (self.began or 0.0)))
+    def time_left_s(self, rules: Rules | None = None) -> float:
+        """Seconds until the time budget of the rules, or else of the session's rules, is used up."""
+        return max(0.0, (rules or self.rules).time_budget_s - (self.clock() - (self.began or 0.0)))
 
     def _memory_bytes(self) -> float:
         limit_bytes = (self.machine.memory_limit_gib or float("inf")) * 2**30
@@ -176,8 +186,10 @@ class Session:
         self.sweep = sweep
         self.folder.replace(SWEEP, write_sweep(sweep))
 
-    def _worker(self) -> NewWorker:
-        return self.new_worker or partial(WorkerProcess, self.rules.cell_timeout_s)
+    def _worker(self, cells: Sequence[Cell] = ()) -> NewWorker:
+        """Starts a worker process that loads the runtimes of `cells` at once."""
+        runtimes = tuple(dict.fromkeys(cell.deployment.runtime for cell in cells))
+        return self.new_worker or partial(WorkerProcess, self.rules.cell_timeout_s, runtimes=runtimes)
 
     def _time(self, plan: Plan, cells: Sequence[Cell], rules: Rules) -> None:
         with self.folder.appending() as append:
@@ -188,12 +200,13 @@ class Session:
                     self.records.add(probe)
             campaign = Campaign(
                 records=self.records,
-                rules=replace(rules, time_budget_s=self._time_left_s(rules)),
+                rules=replace(rules, time_budget_s=self.time_left_s(rules)),
                 append=append,
-                model_of=self.prepared.model_of,
+                model_of=KeptModels(self.prepared.model_of, self._memory_bytes() * KEPT_SHARE),
                 targets=partial(self._targets, cells, rules),
                 on_status=self.listener.status,
-                new_worker=self._worker(),
+                on_process=lambda: self.listener.so_far(self.results),
+                new_worker=self._worker(plan.pending),
                 settings={**self.prepared.versions, "seed": self.prepared.seed},
                 padding={cell: to_text(channels) for cell, channels in self.prepared.channels.items()},
                 clock=self.clock,

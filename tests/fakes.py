@@ -92,6 +92,8 @@ class FakeWorker:
         self.requests.append(request)
         self.before(*request)
 
+    def ready(self) -> None: ...
+
     def pin(self, threads: int) -> None:
         self._hear("pin", threads)
 

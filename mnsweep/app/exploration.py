@@ -21,7 +21,7 @@ from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
 
 MOST_TO_MEASURE = 10_000  # of anything: hours
-RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
+RULES = Rules(known_pct=None, least_rounds=8, most_rounds=16, process_rounds=4, least_processes=2)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 STEP = 4  # designs between two fits
 AGAIN = 8  # measured designs that are timed again beside the validation designs

@@ -7,17 +7,20 @@ from pathlib import Path
 from mnsweep.app.asking import asked_sweep
 from mnsweep.app.requests import GridRequest, Measuring
 from mnsweep.cell import Cell
-from mnsweep.choice.targets import settling_targets, unsettled
+from mnsweep.choice.certainty import Places
+from mnsweep.choice.targets import known_places, settling_targets, unsettled
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import Plan, seconds
-from mnsweep.measure.rounds import Rules, quick
+from mnsweep.measure.rounds import Rules, narrow, quick
 from mnsweep.result import Result
 from mnsweep.session import Session, open_session
 from mnsweep.sweep.derive import Outcome, derive
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.proxy import NewWorker
+
+PATIENCE_S, PATIENCE_CELLS = 120.0, 32  # so long for so many cells, and longer for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class GridOutcome:
     """A measured sweep: `results` of the requested cells, `others` of cells that the sweep held before.
 
     By cell id, with the reason: cells that do not run here (`skipped`), that failed (`failures`), that have not settled
-    (`unsettled`). `needed_s` is about how long the fewest rounds of those that have no interval take, in seconds.
+    (`unsettled`). `places` are those of the cells on the frontier. `needed_s` is about how long the fewest rounds of those that
+    have no interval take, in seconds. `out_of_patience_s` is the default limit of time if that ended the measuring.
     """
 
     derived: Outcome
@@ -41,7 +45,9 @@ class GridOutcome:
     others: tuple[Result, ...]
     skipped: Mapping[str, str]
     unsettled: Mapping[str, str]
+    places: Places
     needed_s: float
+    out_of_patience_s: float | None
 
     @property
     def failures(self) -> dict[str, str]:
@@ -53,7 +59,9 @@ class GridOutcome:
 def rules_of(measuring: Measuring, rules: Rules) -> Rules:
     """The rules, with the settings of the request in their place."""
     budget_s = rules.time_budget_s if measuring.time_budget_s is None else measuring.time_budget_s
-    return replace(rules, ci_pct=measuring.ci_pct, time_budget_s=budget_s, cell_timeout_s=measuring.cell_timeout_s)
+    if measuring.ci_pct is not None:
+        rules = narrow(rules, measuring.ci_pct) if rules.known_pct else replace(rules, ci_pct=measuring.ci_pct)
+    return replace(rules, time_budget_s=budget_s, cell_timeout_s=measuring.cell_timeout_s)
 
 
 def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
@@ -65,7 +73,7 @@ def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
         sweep=sweep,
         folder=SweepFolder(folder.path / "fresh") if request.measuring.fresh else folder,  # as if nothing were there
         machine=machine,
-        rules=_rules(request, rules),
+        rules=_rules(request, rules, len(sweep.cells)),
         max_latency_ms=request.measuring.max_latency_ms,
     )
     return GridPlan(folder=folder.path, plan=session.plan(_wanted(request, session)))
@@ -84,12 +92,12 @@ def grid(
     `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
-    session_rules = _rules(request, rules)
+    sweep = asked_sweep(request, directory, machine)
     with open_session(
-        asked_sweep(request, directory, machine),
+        sweep,
         directory,
         machine,
-        rules=session_rules,
+        rules=_rules(request, rules, len(sweep.cells)),
         wait=request.turn.wait,
         fresh=request.measuring.fresh,
         max_latency_ms=request.measuring.max_latency_ms,
@@ -102,9 +110,14 @@ def grid(
     return _outcome(request, session, derived)
 
 
-def _rules(request: GridRequest, rules: Rules | None) -> Rules:
-    chosen = replace(rules_of(request.measuring, rules or Rules()), sustain_s=request.sustain_s)
+def _rules(request: GridRequest, rules: Rules | None, cells: int) -> Rules:
+    chosen = replace(rules_of(request.measuring, rules or Rules(time_budget_s=patience_s(cells))), sustain_s=request.sustain_s)
     return quick(chosen) if request.quick else chosen
+
+
+def patience_s(cells: int) -> float:
+    """How long people wait for so many cells, in seconds: the time budget unless they name one."""
+    return PATIENCE_S * max(1.0, cells / PATIENCE_CELLS)
 
 
 def _wanted(request: GridRequest, session: Session) -> tuple[Cell, ...]:
@@ -117,10 +130,11 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
     targets = settling_targets(
         wanted,
         derived.known.estimates,
-        ci_pct=session.rules.ci_pct,
+        rules=session.rules,
         quality_source=session.sweep.quality_source,
         max_latency_ms=session.max_latency_ms,
     )
+    left_out = request.measuring.time_budget_s is None and session.time_left_s() <= 0
     without = {r.cell for r in derived.results if r.interval_ms is None} - set(derived.failures)
     return GridOutcome(
         needed_s=sum(seconds(cell, session.rules.least_rounds, session.rules) for cell in wanted if cell.id in without),
@@ -129,4 +143,6 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         others=tuple(r for r in derived.results if r.cell not in asked),
         skipped=session.skipped,
         unsettled=unsettled(targets, derived.known.estimates, derived.failures, session.rules),
+        places=known_places(wanted, derived.known.estimates, session.sweep.quality_source),
+        out_of_patience_s=session.rules.time_budget_s if left_out else None,
     )

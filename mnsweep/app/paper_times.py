@@ -32,8 +32,6 @@ RULES = Rules(
     process_rounds=PASSES[0],
     least_processes=len(PASSES),
     block_runs=1,
-    warmup_runs=1,
-    warmup_ms=50.0,
     time_budget_s=210.0,
 )
 

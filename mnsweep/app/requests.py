@@ -43,10 +43,16 @@ class Measuring:
     """How much to measure, and when to stop."""
 
     fresh: bool = option(False, "Set earlier results of this sweep aside and start over.")
-    ci_pct: float = option(
-        1.0, "Half width of the interval at which a cell has settled, in %.", panel=MEASURING, low=0.01, high=1000.0
+    ci_pct: float | None = option(
+        None,
+        "Half width of the interval at which a cell has settled, in %. Default: 1, or 5 once nothing hangs on it.",
+        panel=MEASURING,
+        low=0.01,
+        high=1000.0,
     )
-    time_budget_s: float | None = option(None, "Stop measuring after this many seconds.", panel=MEASURING, low=0.0, high=1e8)
+    time_budget_s: float | None = option(
+        None, "Stop measuring after this many seconds.", panel=MEASURING, low=0.0, high=1e8, endless=True
+    )
     max_latency_ms: float | None = option(
         None,
         "Your latency budget: cells near it get the narrowest intervals.",
@@ -79,7 +85,17 @@ class GridRequest:
     sweep: str | None = option(None, "Sweep file, or the name of one, instead of axes.")
     name: str | None = option(None, "Name of the sweep; cells add up under one name. Default: grid.")
     all_cells: bool = option(False, "All cells of the sweep, not only those asked for now.", flag="--all", excludes="fresh")
-    measuring: Measuring = group(Measuring)
+    measuring: Measuring = group(
+        Measuring,
+        time_budget_s=option(
+            None,
+            "Stop measuring after this many seconds, or inf. Default: 120 for up to 32 cells.",
+            panel=MEASURING,
+            low=0.0,
+            high=1e8,
+            endless=True,
+        ),
+    )
     turn: Turn = group(Turn)
     quick: bool = option(False, "A fixed small number of rounds: about 100 runs a cell.", panel=MEASURING, excludes="ci_pct")
     sustain_s: float = option(

@@ -1,9 +1,10 @@
-"""How narrow the confidence interval of each latency must be: narrow where the choice is made, wider elsewhere."""
+"""How narrow the interval of each latency must be: narrow while something hangs on it, wider elsewhere."""
 
 from collections.abc import Collection, Mapping, Sequence
 
 from mnsweep.accuracy.published import published
 from mnsweep.cell import Cell
+from mnsweep.choice.certainty import Places, Rated, is_side_certain, places
 from mnsweep.choice.frontier import near_frontier
 from mnsweep.measure.fit import Estimate
 from mnsweep.measure.rounds import Rules
@@ -17,15 +18,39 @@ def settling_targets(
     cells: Sequence[Cell],
     estimates: Mapping[str, Estimate],
     *,
-    ci_pct: float,
+    rules: Rules,
     quality_source: str,
     max_latency_ms: float | None = None,
 ) -> dict[str, float]:
     """Half width of the confidence interval at which each cell has settled, in % of its latency, by cell id.
 
-    It is `ci_pct` near the latency budget (near the frontier if there is no budget), and twice that elsewhere. A cell whose
-    quality is unknown might be on the frontier, so it counts as near.
+    It is `rules.ci_pct` while the place of a cell on the frontier or its side of the budget is open, or depends on it, and
+    `rules.known_pct` from then on. If that is None, it is `ci_pct` near the budget (near the frontier if there is no budget),
+    and twice that elsewhere. A cell whose quality is unknown might be on the frontier.
     """
+    if rules.known_pct is None:
+        return _by_distance(cells, estimates, ci_pct=rules.ci_pct, quality_source=quality_source, max_latency_ms=max_latency_ms)
+    known = known_places(cells, estimates, quality_source)
+    open_ = {cell.id for cell in cells} - known.certain | known.wanted
+    if max_latency_ms is not None:
+        open_ |= {c.id for c in cells if not is_side_certain(estimates.get(c.id), max_latency_ms, len(cells))}
+    return {cell.id: rules.ci_pct if cell.id in open_ else rules.known_pct for cell in cells}
+
+
+def known_places(cells: Sequence[Cell], estimates: Mapping[str, Estimate], quality_source: str) -> Places:
+    """The places on the frontier, among the cells with a published quality."""
+    qualities = {cell.id: published(cell, quality_source) for cell in cells}
+    return places([Rated(key, q.metric, q.quality_pct, estimates.get(key)) for key, q in qualities.items() if q])
+
+
+def _by_distance(
+    cells: Sequence[Cell],
+    estimates: Mapping[str, Estimate],
+    *,
+    ci_pct: float,
+    quality_source: str,
+    max_latency_ms: float | None,
+) -> dict[str, float]:
     latencies = [estimates[cell.id].p50_ms if cell.id in estimates else None for cell in cells]
     if max_latency_ms is not None:
         narrow = [ms is None or abs(ms / max_latency_ms - 1) <= NEAR for ms in latencies]

@@ -1,5 +1,7 @@
 """`mnsweep grid`: measure a grid on this machine."""
 
+from collections.abc import Iterator
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: mnsweep grid --alpha 0.25,0.5,0.75,1.0 --res 128,160,192,224"
 PARTIAL, NOTHING = 3, 4
+CLOSE = 3  # pairs that are named
 SHOWN = 5  # lines of long lists; -v shows all
 
 
@@ -63,9 +66,25 @@ def _print(outcome: "GridOutcome", json: bool) -> None:
     from mnsweep.cli.show import about_sweep, cells_of, console, print_json, results_table
 
     if json:
-        print_json({**about_sweep(outcome.derived), "skipped": outcome.skipped, "cells": cells_of(outcome.results)})
+        places = {"certain": sorted(outcome.places.certain), "open": _open_places(outcome)}
+        about = {**about_sweep(outcome.derived), "skipped": outcome.skipped, "places": places}
+        print_json({**about, "cells": cells_of(outcome.results)})
     else:
         console().print(results_table(outcome.results, measured=True))
+
+
+def _open_places(outcome: "GridOutcome") -> list[dict[str, object]]:
+    """Each cell whose place on the frontier is open, against its closest rival; widths are null where unknown."""
+    closest = [pairs[0] for pairs in outcome.places.open.values()]
+    return [
+        {
+            "cell": pair.first,
+            "against": pair.second,
+            "slower_pct": pair.slower_pct if isfinite(pair.slower_pct) else None,
+            "half_width_pct": pair.half_pct if isfinite(pair.half_pct) else None,
+        }
+        for pair in closest
+    ]
 
 
 def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
@@ -74,11 +93,8 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
     for cell, reason in outcome.failures.items():
         warn(f"{cell} failed: {reason}")
     shown = None if verbose else SHOWN
-    timed = {r.cell for r in outcome.results if r.latency_p50_ms is not None}
-    unsettled = [f"{cell} did not settle: {reason}" for cell, reason in outcome.unsettled.items() if cell in timed]
-    advise_list(unsettled, shown, "more cells did not settle; -v names them", quiet)
-    if unsettled:
-        advise("to continue: the same command with a larger --ci-pct, or with more time (--time-budget-s)", quiet)
+    for line in (*_certainty(outcome), *_unsettled(outcome, verbose)):
+        advise(line, quiet)
     warnings = [with_flags(f"▲ {r.cell}: {r.warning}") for r in outcome.results if r.warning]
     advise_list(warnings, shown, "more cells gain nothing from how they are deployed; -v names them", quiet)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
@@ -89,6 +105,38 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
         advise(lacking, quiet)
     advise_speed(outcome.derived, quiet)
     advise_files(outcome.derived, quiet)
+
+
+def _certainty(outcome: "GridOutcome") -> Iterator[str]:
+    """What is certain about places on the frontier, and which cells are too close to tell."""
+    timed = {r.cell for r in outcome.results if r.latency_p50_ms is not None}
+    certain, open_ = outcome.places.certain & timed, [cell for cell in outcome.places.open if cell in timed]
+    if not timed & {*certain, *open_}:
+        return
+    text = f"{len(certain)} of {count_of(len(certain) + len(open_), 'place')} on the frontier {'is' if len(certain) == 1 else 'are'} certain"
+    pairs = [outcome.places.open[cell][0] for cell in open_]
+    known = [pair for pair in pairs if isfinite(pair.half_pct)]
+    said = [f"{p.first} against {p.second} ({abs(p.slower_pct):.1f} ± {p.half_pct:.1f} %)" for p in known[:CLOSE]]
+    if len(known) > CLOSE:
+        said.append(f"{len(known) - CLOSE} more")
+    yield f"{text}; too close to tell: {', '.join(said)}" if said else text
+
+
+def _unsettled(outcome: "GridOutcome", verbose: bool) -> Iterator[str]:
+    """How many cells did not settle, the widest of them, and how to go on."""
+    timed = {r.cell: r.relative_ci_pct for r in outcome.results if r.latency_p50_ms is not None}
+    cells = {cell: reason for cell, reason in outcome.unsettled.items() if cell in timed}
+    if verbose:
+        yield from (f"{cell} did not settle: {reason}" for cell, reason in cells.items())
+    if cells:
+        widest = max(cells, key=lambda cell: timed[cell] or inf)
+        width = f", the widest to ± {timed[widest]:.1f} % ({widest})" if timed[widest] else ""
+        yield f"{len(cells)} of {count_of(len(timed), 'cell')} did not settle{width}{'' if verbose else '; -v says why'}"
+    if outcome.out_of_patience_s:
+        limit = f"stopped after {outcome.out_of_patience_s:.0f} s, the default for {count_of(len(outcome.results), 'cell')}"
+        yield f"{limit}; to go on: the same command again, for longer: --time-budget-s, or inf"
+    elif cells:
+        yield "to go on: the same command with a larger --ci-pct, or with more time (--time-budget-s)"
 
 
 def _lacking(outcome: "GridOutcome") -> str:

@@ -1,7 +1,11 @@
-"""A campaign measures one group after another, each in several successive worker processes, until its cells have settled."""
+"""A campaign measures groups of cells, each in several successive worker processes, until their cells have settled.
+
+With several groups, all are measured a little before any is measured more: what is known of one group decides which cells of
+the others still matter.
+"""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +22,7 @@ from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
+from mnsweep.worker.relay import Relay
 
 Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell id: half width in % to settle at
 
@@ -45,9 +50,10 @@ class Status:
 class Campaign:
     """Measures groups of cells; its state is the records, the settled and failed cells, and the start time.
 
-    `append` writes each record to disk before the next block is timed. `model_of` builds the ONNX file of a
+    `append` writes each record to disk before the next block is timed. `model_of` returns the ONNX file of a
     cell. `settings` and `padding` (the resolved padding by cell id) are recorded with every process. `targets` returns the
-    required half width of each cell. `new_worker` starts a worker process.
+    required half width of each cell. `on_status` hears of each round, `on_process` of each process that has ended.
+    `new_worker` starts a worker process.
     """
 
     records: Records
@@ -57,6 +63,7 @@ class Campaign:
     targets: Targets
     on_status: Callable[[Status], None]
     new_worker: NewWorker
+    on_process: Callable[[], None] = lambda: None
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     padding: Mapping[str, str] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
@@ -65,6 +72,7 @@ class Campaign:
     failed: set[str] = field(default_factory=set)
     widest_pct: float | None = None
     left: dict[str, float] = field(default_factory=dict)  # estimated rounds that each cell still needs
+    estimates: dict[str, Estimate] = field(default_factory=dict)  # the latest of each cell
     began: float = field(init=False)
     blocks_before: int = field(init=False)
 
@@ -78,10 +86,20 @@ class Campaign:
         Raises `StoreError` when earlier processes of the sweep were measured with other settings.
         """
         self.left = {cell.id: self.rules.least_rounds for group in groups for cell in group.cells}
-        for group in groups:
-            self._settle(group)
-            while self._open_cells(group) and not self._out_of_time():
-                self._in_one_process(group)
+        with Relay(self.new_worker) as relay:
+            while open_groups := [group for group in groups if self._is_open(group, groups)]:
+                for group in open_groups:
+                    if self._is_open(group, groups):
+                        self._in_one_process(group, relay)
+                        self.on_process()
+
+    def _is_open(self, group: Group, groups: Sequence[Group]) -> bool:
+        """Whether a group has cells to measure, now that all records are known."""
+        if self._out_of_time():
+            return False
+        self._estimate({cell.id for each in groups for cell in each.all})
+        self._settle(group)
+        return bool(self._open_cells(group))
 
     def _open_cells(self, group: Group) -> set[str]:
         return {cell.id for cell in group.cells} - self.done - self.failed
@@ -89,23 +107,33 @@ class Campaign:
     def _out_of_time(self) -> bool:
         return self._left_s() <= 0
 
-    def _in_one_process(self, group: Group) -> None:
+    def _in_one_process(self, group: Group, relay: Relay) -> None:
         number = 1 + max((p.number for p in self.records.processes), default=0)
         wanted = self._open_cells(group)
         references = {cell.id for cell in group.references}
         cells = [cell for cell in group.all if cell.id in wanted | references and cell.id not in self.failed]
         cells, canary = self._affordable(cells, group.canary)
-        with self.new_worker() as worker:
+        with relay.turn() as worker:
+            worker.ready()
             worker.pin(max(cell.deployment.threads for cell in cells))
             self._begin(number, cells)
             rounds = self._rounds(number, worker, canary=canary.id)
             try:
+                if self._needs_another(group):
+                    relay.start_next()
                 opened = self._open_all(cells, rounds, worker)
+                relay.await_next()
                 self._sustain(worker, opened, rounds)
                 keys = [cell.id for cell in opened]
                 rounds.run(keys, partial(self._visits, group, keys, number), warm_s=self._left_s() / 2)
             except WorkerLostError:
                 pass  # recorded as the failure of that cell; the other cells continue in a new process
+
+    def _needs_another(self, group: Group) -> bool:
+        """Whether some cell of the group may not settle in the process that begins now."""
+        known = (self.estimates.get(cell.id) for cell in group.cells)
+        rounds = min((estimate.rounds if estimate else 0 for estimate in known), default=0)
+        return rounds + self.rules.process_rounds < self.rules.most_rounds
 
     def _left_s(self) -> float:
         return self.rules.time_budget_s - (self.clock() - self.began)
@@ -151,6 +179,7 @@ class Campaign:
         Only cells `opened` in this process are included: an earlier settled cell may have become unsettled since.
         """
         if done:
+            self._estimate({cell.id for cell in group.all})
             self._settle(group)
             self.on_status(self._status(process, done))
         wanted = self._open_cells(group)
@@ -185,19 +214,19 @@ class Campaign:
         self.append(record)
         self.records.add(record)
 
+    def _estimate(self, keys: Set[str]) -> None:
+        self.estimates |= fit([b for b in self.records.blocks if b.cell in keys]).estimates
+
     def _settle(self, group: Group) -> None:
-        """Decide which cells of the group have settled, from all of its records."""
-        keys = {cell.id for cell in group.all}
-        estimates = fit([b for b in self.records.blocks if b.cell in keys]).estimates
-        targets = self.targets(estimates)
+        """Decide which cells of the group have settled, from the latest estimates."""
+        targets = self.targets(self.estimates)
         for key in (cell.id for cell in group.cells):
-            estimate, target_pct = estimates.get(key), targets.get(key, self.rules.ci_pct)
+            estimate, target_pct = self.estimates.get(key), targets.get(key, self.rules.ci_pct)
             self.left[key] = rounds_left(estimate, target_pct, self.rules)
             for cells, holds in ((self.settled, has_settled), (self.done, is_done)):  # later rounds may reveal more spread
                 (cells.add if holds(estimate, target_pct, self.rules) else cells.discard)(key)
-        still_open = self._open_cells(group)
-        widths = (e.relative_ci_pct for key, e in estimates.items() if key in still_open and e.relative_ci_pct)
-        self.widest_pct = max(widths, default=None)
+        open_cells = [self.estimates[key] for key in self._open_cells(group) if key in self.estimates]
+        self.widest_pct = max((e.relative_ci_pct for e in open_cells if e.relative_ci_pct), default=None)
 
     def _status(self, process: int, number: int) -> Status:
         taken = len(self.records.blocks) - self.blocks_before

@@ -20,7 +20,9 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.polish import Array, Polished, join, polish
+from mnsweep.measure.join import join
+from mnsweep.measure.local_speed import Array
+from mnsweep.measure.polish import Polished, polish
 from mnsweep.measure.record import Block
 from mnsweep.wording import DRIFTING, NOISY, STABLE, count_of
 
@@ -143,7 +145,7 @@ def _effects(blocks: Sequence[Block]) -> _Effects:
     from scipy.special import stdtrit  # takes a tenth of a second to load
 
     by_process = sorted(_undisturbed(blocks), key=attrgetter("process"))
-    polished = [polish(list(group)) for _, group in groupby(by_process, key=attrgetter("process"))]
+    polished = polish([list(group) for _, group in groupby(by_process, key=attrgetter("process"))])
     cells = sorted({b.cell for b in blocks})
     effect, variance, level = join(cells, polished)
     rounds = sum((p.rounds_of(cells) for p in polished), start=np.zeros(len(cells)))

@@ -11,7 +11,8 @@ from mnsweep.measure.rounds import Rules
 GROUP_CELLS = 64  # in a longer round the machine's speed would change
 REFERENCES = 3  # cells shared by every group, so that groups can be compared
 TYPICAL_MULT_ADDS_PER_S = 3e10  # one core of a recent CPU; only for time estimates before the first block
-OPEN_S = 0.1  # to build and open one model
+OPEN_S = 0.05  # to build, send and open one model
+CANARIES = 1.25  # blocks for each that a cell needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +77,27 @@ def session_bytes(cell: Cell) -> int:
 
 def seconds(cell: Cell, rounds: int, rules: Rules) -> float:
     """Estimated time of `rounds` rounds of a cell in seconds, from its mult-adds before anything is timed."""
-    return rounds * _block_s(cell, rules) + rules.least_processes * (rules.warmup_ms / 1e3 + OPEN_S)
+    return rounds * CANARIES * _block_s(cell, rules) + rules.least_processes * _opened_s(cell, rules)
 
 
 def process_seconds(cell: Cell, rules: Rules) -> float:
     """The same of a cell's share in one process that times as many rounds as a process does."""
-    return rules.process_rounds * _block_s(cell, rules) + rules.warmup_ms / 1e3 + OPEN_S
+    return rules.process_rounds * CANARIES * _block_s(cell, rules) + _opened_s(cell, rules)
+
+
+def _opened_s(cell: Cell, rules: Rules) -> float:
+    run_s = _run_s(cell)
+    return OPEN_S + 2 * run_s + max(rules.warmup_runs * run_s, rules.warmup_ms / 1e3)
 
 
 def _block_s(cell: Cell, rules: Rules) -> float:
-    mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
-    run_s = mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
+    run_s = _run_s(cell)
     return run_s + max(rules.block_runs * run_s, rules.block_ms / 1e3)
+
+
+def _run_s(cell: Cell) -> float:
+    mult_adds = next(count([cell.design])).mult_adds * cell.deployment.batch
+    return mult_adds / TYPICAL_MULT_ADDS_PER_S / cell.deployment.threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

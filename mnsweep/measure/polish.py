@@ -1,19 +1,14 @@
-"""Fit two-way tables in logarithms: cells × rounds within each process, cells × processes between them."""
+"""Fit a two-way table in logarithms, cells × rounds, within each process."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnsweep.measure.local_speed import Array, Kernel, Moved, choose_kernel, middle_s
 from mnsweep.measure.record import Block
-
-Array: TypeAlias = NDArray[np.float64]
-RESAMPLES = 400
-NO_NOISE = 1e-10  # variance of 0.001 %: below the resolution of any clock
-SPREAD_STEPS = 5  # fixed-point iterations for the spread between processes; it converges in two or three
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +26,55 @@ class Polished:
         return np.array([float(number.get(cell, 0)) for cell in cells])
 
 
-def polish(blocks: Sequence[Block]) -> Polished:
-    """Median polish of the logarithms of the block medians of one process.
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """The blocks of one process as a table: `value` (blocks,) are logarithms, `place` (blocks,) are the fields of the table."""
 
-    Several blocks of a cell in the same round are averaged.
+    cells: list[str]
+    rounds: list[int]
+    place: NDArray[np.intp]
+    value: Array
+    middle_s: Array
+
+    @classmethod
+    def of(cls, blocks: Sequence[Block]) -> Self:
+        cells, rounds = sorted({b.cell for b in blocks}), sorted({b.round for b in blocks})
+        row, column = {c: i for i, c in enumerate(cells)}, {r: i for i, r in enumerate(rounds)}
+        place = np.array([row[b.cell] * len(rounds) + column[b.round] for b in blocks])
+        return cls(cells, rounds, place, np.log(np.maximum(1.0, _medians(blocks))), middle_s(blocks))
+
+    def without(self, kernel: Kernel | None) -> Self:
+        """The same blocks as the machine would have timed them at the speed of their round."""
+        if kernel is None:
+            return self
+        return replace(self, value=self.value - kernel.speed(self.moved()))
+
+    def moved(self) -> Moved:
+        table = self._table()
+        effect, round_effect = median_polish(table)
+        return self.value - (effect[:, None] + round_effect).ravel()[self.place], self.middle_s
+
+    def polished(self) -> Polished:
+        table = self._table()
+        effect, round_effect = median_polish(table)
+        residual = table - effect[:, None] - round_effect
+        return Polished(cells=self.cells, effect=effect, rounds=round_effect, residual=residual)
+
+    def _table(self) -> Array:
+        """(cells, rounds): several blocks of a cell in the same round are averaged."""
+        shape = len(self.cells), len(self.rounds)
+        total, number = (np.bincount(self.place, w, shape[0] * shape[1]).reshape(shape) for w in (self.value, None))
+        return np.where(number > 0, total / np.maximum(number, 1), np.nan)
+
+
+def polish(processes: Sequence[Sequence[Block]]) -> list[Polished]:
+    """Median polish of the logarithms of the block medians, in each process by itself.
+
+    First the speed of the machine around each block is taken out, where its neighbours in time tell (`local_speed.py`).
     """
-    cells = sorted({b.cell for b in blocks})
-    rounds = sorted({b.round for b in blocks})
-    row, column = {c: i for i, c in enumerate(cells)}, {r: i for i, r in enumerate(rounds)}
-    at = [row[b.cell] * len(rounds) + column[b.round] for b in blocks]
-    total, number = (
-        np.bincount(at, weights, len(cells) * len(rounds)).reshape(len(cells), len(rounds))
-        for weights in (np.log(np.maximum(1.0, _medians(blocks))), None)
-    )
-    table = np.where(number > 0, total / np.maximum(number, 1), np.nan)
-    effect, round_effect = median_polish(table)
-    residual = table - effect[:, None] - round_effect
-    return Polished(cells=cells, effect=effect, rounds=round_effect, residual=residual)
+    timed = [_Timed.of(blocks) for blocks in processes]
+    kernel = choose_kernel([process.moved() for process in timed])
+    return [process.without(kernel).polished() for process in timed]
 
 
 def _medians(blocks: Sequence[Block]) -> Array:
@@ -56,11 +83,11 @@ def _medians(blocks: Sequence[Block]) -> Array:
     medians = np.empty(len(blocks))
     for length in np.unique(lengths):
         at = np.flatnonzero(lengths == length)
-        medians[at] = _median_of_rows(np.array([blocks[i].samples_ns for i in at.tolist()]))
+        medians[at] = median_of_rows(np.array([blocks[i].samples_ns for i in at.tolist()]))
     return medians
 
 
-def _median_of_rows(values: NDArray[Any]) -> Array:
+def median_of_rows(values: NDArray[Any]) -> Array:
     """(rows,): what `np.median` finds in each row, in a third of its time where rows are short."""
     ordered, length = np.sort(values, axis=1), values.shape[1]
     middle: Array = (ordered[:, (length - 1) // 2] + ordered[:, length // 2]) / 2
@@ -78,102 +105,3 @@ def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
         columns = np.nanmedian(table - rows[:, None], axis=0)
         columns -= np.median(columns)
     return np.nanmedian(table - columns, axis=1), columns
-
-
-def join(cells: Sequence[str], polished: Sequence[Polished]) -> tuple[Array, Array, Array]:
-    """Effect (cells,) and variance (cells,) of every cell over all processes, and the level (processes,) of each process.
-
-    Effects and levels are in logarithms of nanoseconds; levels have mean 0. Variances are nan if too few rounds were timed.
-    The method is a random-effects meta-analysis (DerSimonian & Laird 1986). Processes with more rounds get more weight, but
-    weights even out as the spread between processes grows; the variance includes that spread.
-    """
-    index = {cell: i for i, cell in enumerate(cells)}
-    effect = np.full((len(cells), len(polished)), np.nan)
-    rounds = np.zeros_like(effect)
-    for p, process in enumerate(polished):
-        at = [index[cell] for cell in process.cells]
-        effect[at, p], rounds[at, p] = process.effect, process.rounds_of(process.cells)
-    within = np.maximum(_variance_within(cells, polished, rounds), NO_NOISE)
-    if not np.isfinite(within).any():
-        level, joined = _levels(effect, rounds)
-        return joined, np.full(len(cells), np.nan), level
-    weight = np.where(rounds > 0, 1 / (within + _spread_between_processes(effect, within)), 0.0)
-    level, joined = _levels(effect, weight)
-    return joined, 1 / weight.sum(axis=1), level
-
-
-def _variance_within(cells: Sequence[str], polished: Sequence[Polished], rounds: Array) -> Array:
-    """(cells, processes): variance of each effect when the rounds of its process are resampled; nan if not timed.
-
-    The variance of a handful of rounds is unreliable. The noise of a cell is therefore pooled over processes, and its
-    variance is averaged with the typical variance of all cells. A cell that was timed once gets the typical variance.
-    """
-    noise = [_noise(cell, polished) for cell in cells]
-    within = np.full_like(rounds, np.nan)
-    for number in np.unique(rounds[rounds > 0]).astype(int):
-        variance = np.array([_variance_of_median(values, number) for values in noise])
-        typical = np.nanmedian(variance) if np.isfinite(variance).any() else np.nan
-        shared = np.where(np.isnan(variance), typical, (variance + typical) / 2)
-        within = np.where(rounds == number, shared[:, None], within)
-    return within
-
-
-def _noise(cell: str, polished: Sequence[Polished]) -> Array:
-    """Residuals of a cell in all processes, rescaled to undo the shrinkage from removing row and column effects."""
-    residuals = [np.zeros(0)]
-    for process in polished:
-        if cell in process.cells and len(process.cells) > 1:
-            row = process.residual[process.cells.index(cell)]
-            row, others = row[~np.isnan(row)], len(process.cells) - 1
-            if len(row) > 1:
-                residuals.append(row * (len(process.cells) / others) * np.sqrt(len(row) / (len(row) - 1)))
-    return np.concatenate(residuals)
-
-
-def _variance_of_median(values: Array, number: int) -> float:
-    """Bootstrap variance of the median of `number` values drawn from `values`; nan for fewer than two values."""
-    if len(values) < 2:
-        return float("nan")
-    return float(np.var(_median_of_rows(values[_draws(len(values), number)])))
-
-
-@lru_cache(maxsize=8)  # most cells have as many values as the one before
-def _draws(among: int, number: int) -> NDArray[np.int64]:
-    return np.random.default_rng(0).integers(among, size=(RESAMPLES, number))
-
-
-def _levels(effect: Array, weight: Array) -> tuple[Array, Array]:
-    """Weighted least squares: the level (processes,) of each process, with mean 0, and the effect (cells,) of each cell.
-
-    `effect` and `weight` are (cells, processes). Eliminating the cell effects leaves a graph Laplacian over processes:
-    a small system with an exact solution, where alternating medians would converge slowly.
-    """
-    known, total = np.nan_to_num(effect), weight.sum(axis=1, keepdims=True)
-    laplacian = np.diag(weight.sum(axis=0)) - weight.T @ (weight / total)
-    right = np.sum(weight * (known - np.sum(weight * known, axis=1, keepdims=True) / total), axis=0)
-    level = np.asarray(np.linalg.pinv(laplacian) @ right)
-    return level, np.sum(weight * (known - level), axis=1) / total[:, 0]
-
-
-def _spread_between_processes(effect: Array, within: Array) -> float:
-    """Variance between processes beyond the noise within them, shared by all cells.
-
-    The method of moments for general weights (Kacker 2004), iterated with the weights that the estimate implies.
-    """
-    present = ~np.isnan(effect)
-    shared = present.sum(axis=1) >= 2
-    effect, within, present = effect[shared], within[shared], present[shared]
-    freedom = present.sum() - shared.sum()
-    left = freedom - (present.any(axis=0).sum() - 1)  # after estimating the levels of the processes
-    if not shared.any() or left < 1:
-        return 0.0
-    spread = 0.0
-    for _ in range(SPREAD_STEPS):
-        weight = np.where(present, 1 / (within + spread), 0.0)
-        level, joined = _levels(effect, weight)
-        total = weight.sum(axis=1)
-        observed = np.nansum(weight * (effect - level - joined[:, None]) ** 2) * freedom / left
-        by_noise = np.nansum(weight * within) - np.sum(np.nansum(weight**2 * within, axis=1) / total)
-        scale = np.sum(total - np.sum(weight**2, axis=1) / total)
-        spread = max(0.0, float((observed - by_noise) / scale))
-    return spread

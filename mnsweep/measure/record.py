@@ -185,11 +185,11 @@ class Records:
                 self.failures[record.cell] = record.reason
 
     def _mark(self, mark: Mark) -> None:
-        """Add the disturbance to the blocks taken so far; repeated blocks come after the mark."""
+        """Add the disturbance to the blocks of this round so far; blocks that repeat them come after the mark."""
         for i in range(len(self.blocks) - 1, -1, -1):
             block = self.blocks[i]
-            if (block.process, block.round) != (mark.process, mark.round):
+            if block.process != mark.process:
                 break
-            if block.cell in mark.cells and not block.canary:
+            if block.round == mark.round and block.cell in mark.cells and not block.canary:
                 disturbed = (*block.disturbed, mark.disturbed)
                 self.blocks[i] = msgspec.structs.replace(block, disturbed=disturbed)

@@ -7,21 +7,21 @@ processes and estimation are the same as in a sweep.
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
 from mnsweep.measure.fit import Estimate, Movement, fit
 from mnsweep.measure.record import Record, Records
-from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.measure.rounds import Rounds, Rules, narrow
 from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
-PROCESSES, SWEEP_ROUNDS = Rules().least_processes, Rules().least_rounds  # the minimum for a cell of a sweep
+RULES = narrow(Rules(), 1.0)
+PROCESSES, SWEEP_ROUNDS = RULES.least_processes, RULES.least_rounds  # of a cell that settles by its width
 PROCESS_S = 4.0 / PROCESSES
 FEWEST_ROUNDS, MOST_ROUNDS = 3, 30  # per process: on a slow machine; if the clock stands still
 WORTHWHILE = 0.7  # speed-up per thread; below it, a second copy of the network uses the cores better
-RULES = replace(Rules(), warmup_ms=50.0)  # warming up ten cells must take less than two seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

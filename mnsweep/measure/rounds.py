@@ -7,8 +7,10 @@ varies by more than designs differ. The protocol, with sources:
   keys see the same conditions, and effects common to a round can be removed afterwards (`fit.py`).
 - Blocks. A block is a series of back-to-back runs, at least 5 runs and 20 ms, each timed. The first run is dropped,
   because the caches held another key's data. Every raw sample is kept.
-- Warm-up. At least 3 runs and 0.25 s, done up to four times, until the two halves of one agree within 5 % (a steady
-  state, as in Georges et al., OOPSLA 2007).
+- Warm-up. The machine is warmed up once in each process: the canary runs until its speed is steady (a steady state, as in
+  Georges et al., OOPSLA 2007). A key then needs only the few runs in which memory is allocated and caches fill: a run and
+  5 ms after the two that opening it takes. Where that was not enough, the data tell (`cold.py`): first blocks that are slower
+  than later ones beyond noise are marked, and left out.
 - Canary. One key is timed repeatedly throughout the round. If the canary before or after a segment of the round is more
   than 5 % off the round's typical speed, the blocks of that segment are marked as disturbed. So is a block that
   lost its CPU (steal, involuntary switches, narrowed affinity). A marked block is kept, and repeated once.
@@ -28,6 +30,7 @@ from random import Random
 from statistics import median
 from typing import TypeVar
 
+from mnsweep.measure.cold import cold
 from mnsweep.measure.record import Block, Failure, Mark
 from mnsweep.worker.proxy import CellError, WorkerLostError
 from mnsweep.worker.timing import Timing
@@ -38,8 +41,10 @@ Sink = Callable[[Block | Failure | Mark], None]
 
 CANARY_EVERY = 6  # keys between two canary blocks
 CANARY_OFF = 0.05
-WARMUP_AGREES = 0.05
-WARMUP_REPEATS = 4
+STEADY_WITHIN = 0.02  # of each other, so many canary blocks in a row
+STEADY_BLOCKS = 3
+STEADY_BLOCK_MS = 10.0
+STEADY_MOST = 50  # canary blocks: a machine with busy neighbours never gets steady
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,30 +52,37 @@ class Rules:
     """How much is timed for each cell.
 
     A cell has settled when its relative half width is at most its target, after at least `least_rounds` rounds in
-    `least_processes` processes, or after `most_rounds`. The target is `ci_pct` near the latency budget or, without one,
-    near the frontier, and twice that elsewhere.
-    A process times at most `process_rounds` rounds. A block takes at least `block_runs` runs and `block_ms`, a warm-up
-    at least `warmup_runs` and `warmup_ms`. A cell that does not answer within `cell_timeout_s` has failed. No block
+    `least_processes` processes, or after `most_rounds`. The target is `ci_pct` while its place on the frontier or its side of
+    the latency budget is open, and `known_pct` from then on. Without a `known_pct` it is `ci_pct` near the budget or the
+    frontier, and twice that elsewhere.
+    A process times at most `process_rounds` rounds. A block takes at least `block_runs` runs and `block_ms`, the warm-up of a
+    cell at least `warmup_runs` and `warmup_ms`. A cell that does not answer within `cell_timeout_s` has failed. No block
     starts after `time_budget_s`. Each process first keeps its cores busy for `sustain_s`.
     """
 
     ci_pct: float = 1.0
-    least_rounds: int = 12
+    known_pct: float | None = 5.0
+    least_rounds: int = 8
     most_rounds: int = 60
-    process_rounds: int = 5
-    least_processes: int = 4
+    process_rounds: int = 4
+    least_processes: int = 2
     time_budget_s: float = float("inf")
     cell_timeout_s: float = 60.0
     sustain_s: float = 0.0
     block_runs: int = 5
     block_ms: float = 20.0
-    warmup_runs: int = 3
-    warmup_ms: float = 250.0
+    warmup_runs: int = 1
+    warmup_ms: float = 5.0
+
+
+def narrow(rules: Rules, ci_pct: float) -> Rules:
+    """The same rules, but a cell settles by the width of its interval alone, after 16 rounds in four processes."""
+    return replace(rules, ci_pct=ci_pct, known_pct=None, least_rounds=16, least_processes=4)
 
 
 def quick(rules: Rules) -> Rules:
     """The same rules with 8 rounds in one process: about 100 runs of each cell."""
-    return replace(rules, least_rounds=8, most_rounds=8, process_rounds=8, least_processes=1, block_runs=12, warmup_ms=100.0)
+    return replace(rules, least_rounds=8, most_rounds=8, process_rounds=8, least_processes=1, block_runs=12)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,26 +102,47 @@ class Rounds:
     canary: str
     failed: set[str] = field(default_factory=set)
     out_of_time: Callable[[], bool] = lambda: False
+    taken: list[Block] = field(init=False, default_factory=list)
     began: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.began = self.clock()
 
     def run(self, keys: Sequence[str], visits: Callable[[int], Collection[str]], warm_s: float = float("inf")) -> None:
-        """Warm up `keys`, then time rounds of the keys that `visits(rounds done)` returns, until it returns none.
+        """Warm up the machine and `keys`; time rounds of the keys that `visits(rounds done)` returns, until it returns none.
 
         After `warm_s` seconds no further key is warmed up; those left cold are not timed.
         """
         warm, until = set[str](), self.clock() + warm_s
+        self._warm_up_machine(until)
         for key in keys:
             if not warm or self.clock() < until:
-                self._warm_up(key)
+                self._timed(key, self.rules.warmup_runs, self.rules.warmup_ms)
                 warm.add(key)
         for number in count(1):
             visited = sorted(warm.intersection(visits(number - 1)) - self.failed)
             if not visited:
-                return
+                break
             self._round(number, visited)
+        self._mark_cold()
+
+    def _warm_up_machine(self, until: float) -> None:
+        """Run the canary until its last blocks agree: the clock has risen, and the first heat is over."""
+        medians: list[float] = []
+        while len(medians) < STEADY_MOST and self.clock() < until:
+            timing = self._timed(self.canary, 1, STEADY_BLOCK_MS)
+            if timing is None:
+                return
+            medians.append(median(timing.samples_ns))
+            last = medians[-STEADY_BLOCKS:]
+            if len(last) == STEADY_BLOCKS and max(last) <= min(last) * (1 + STEADY_WITHIN):
+                return
+
+    def _mark_cold(self) -> None:
+        """Mark the first blocks that were slower than later ones beyond noise."""
+        for key, slower in cold(self.taken).items():
+            reason = f"cold: {slower:+.0%} against its later rounds"
+            self.sink(Mark(process=self.process, round=1, cells=(key,), disturbed=reason))
 
     def _round(self, number: int, keys: list[str]) -> None:
         again, typical_ns = self._pass(number, keys, None)
@@ -152,13 +185,8 @@ class Rounds:
             canary=canary,
         )
         self.sink(block)
+        self.taken.append(block)
         return block
-
-    def _warm_up(self, key: str) -> None:
-        for _ in range(WARMUP_REPEATS):
-            timing = self._timed(key, self.rules.warmup_runs, self.rules.warmup_ms)
-            if timing is None or _halves_agree(timing.samples_ns):
-                return
 
     def _timed(self, key: str, min_runs: int, min_ms: float) -> Timing | None:
         if key in self.failed or self.out_of_time():
@@ -175,13 +203,6 @@ class Rounds:
             if isinstance(error, WorkerLostError):
                 raise
             return None
-
-
-def _halves_agree(samples: Sequence[int]) -> bool:
-    half = len(samples) // 2
-    if half == 0:
-        return True
-    return abs(median(samples[half:]) / median(samples[:half]) - 1) <= WARMUP_AGREES
 
 
 def _off(canaries: Sequence[float | None], typical_ns: float) -> Iterator[float]:

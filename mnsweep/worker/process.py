@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -103,4 +104,7 @@ if __name__ == "__main__":
     gc.disable()
     answers_to_parent = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output printed by a runtime must not mix with the answers
+    for name in sys.argv[2:]:
+        with suppress(Exception):  # whoever opens a model with it is told why
+            load(name)
     answer_requests(sys.stdin.buffer, answers_to_parent)

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import IO, Any, Protocol, Self, TypeAlias
 
 from mnsweep.cell import Deployment
@@ -18,6 +19,7 @@ from mnsweep.worker.isolated import isolated, origin
 from mnsweep.worker.timing import Timing
 
 COMMAND = isolated("mnsweep.worker.process")
+PIPE_BYTES = 1 << 20  # what Linux lets every user have
 START_TIMEOUT_S = 120.0  # to import a runtime from a cold disk
 
 
@@ -40,8 +42,11 @@ class Worker(Protocol):
 
     def __exit__(self, *exc: object) -> None: ...
 
+    def ready(self) -> None:
+        """Return when the worker has started and loaded its runtimes, or could not: from then on it waits."""
+
     def pin(self, threads: int) -> None:
-        """Pin the worker to `threads` CPUs; the first request.
+        """Pin the worker to `threads` CPUs; the first request that it works on.
 
         Raises `NotStartedError` if the worker did not start, `UnavailableError` if it runs another mnsweep than this one.
         """
@@ -73,16 +78,25 @@ class Worker(Protocol):
 NewWorker: TypeAlias = Callable[[], Worker]
 
 
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a pipe hold a megabyte where the system allows it: models of many megabytes are sent through it."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):
+        fcntl = import_module("fcntl")
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
 class WorkerProcess:
     """The `Worker` that runs in a separate process; a context manager that ends the process on exit.
 
     Methods block, without spinning, until the answer arrives: the parent does nothing while the process times.
     They raise `CellError` when one cell fails, and `WorkerLostError` when the process is gone. The process is killed
-    if an answer takes longer than `timeout_s`.
+    if an answer takes longer than `timeout_s`. It loads `runtimes` as it starts, and others with their first model.
     """
 
-    def __init__(self, timeout_s: float = START_TIMEOUT_S, command: Sequence[str] = COMMAND) -> None:
-        self.timeout_s, self.command = timeout_s, command
+    def __init__(
+        self, timeout_s: float = START_TIMEOUT_S, command: Sequence[str] = COMMAND, runtimes: Sequence[str] = ()
+    ) -> None:
+        self.timeout_s, self.command = timeout_s, (*command, *runtimes)
 
     def __enter__(self) -> Self:
         pipe = subprocess.PIPE
@@ -91,6 +105,7 @@ class WorkerProcess:
         except OSError as error:
             fix = "allow more of them: ulimit -n 1024" if error.errno == errno.EMFILE else "see 'mnsweep doctor'"
             raise NotStartedError(f"the process that measures could not start: {error.strerror}", fix) from None
+        _widen(self._process.stdin)
         self._complaints: deque[bytes] = deque(maxlen=1)
         self._answers: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         listeners = {self._collect: self._process.stdout, self._complaints.extend: self._process.stderr}
@@ -112,6 +127,11 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    def ready(self) -> None:
+        """See `Worker`."""
+        with contextlib.suppress(CellError):
+            self._ask(START_TIMEOUT_S, "origin")
 
     def pin(self, threads: int) -> None:
         """See `Worker`."""
