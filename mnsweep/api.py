@@ -67,10 +67,11 @@ def grid(
 
     A cell has settled when its place on the frontier is certain and it is known to ± 5 %, or to ± 1 % in any case; with
     `ci_pct`, when its interval is ± that many %. Measuring stops after `time_budget_s` seconds, by default after 120 for up to
-    32 cells; `inf` lifts it. With `wait`, another process that is measuring here is waited for. Continues where an earlier call with the same `name` stopped; `fresh` sets
-    the earlier results aside. `quick` measures a small fixed number of rounds; `rules` sets measuring time and interval widths
-    in detail. The frame's `attrs` hold `sweep`, `machine`, `results_dir`, and `failures`, `skipped` and `unsettled` (each:
-    reason by cell id). Raises `MnsweepError` on a bad value, `UnavailableError` where no cell runs here.
+    32 cells; `inf` lifts it. With `wait`, another process that is measuring here is waited for. Continues where an earlier call
+    with the same `name` stopped; `fresh` sets the earlier results aside. `quick` measures a small fixed number of rounds;
+    `rules` sets measuring time and interval widths in detail. The frame's `attrs` hold `sweep`, `machine`, `results_dir`, and
+    `failures`, `skipped` and `unsettled` (each: reason by cell id). Raises `MnsweepError` on a bad value, `UnavailableError`
+    where no cell runs here.
     """
     asked = {"alpha": alpha, "res": res, "wait": wait, "time_budget_s": time_budget_s, "ci_pct": ci_pct}
     request = request_from(GridRequest, **asked, **settings)

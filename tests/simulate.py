@@ -8,7 +8,11 @@ from typing import Self
 
 import numpy as np
 
+from mnsweep.accuracy.published import DEFAULT_SOURCE, published
 from mnsweep.cell import Deployment
+from mnsweep.choice.frontier import pareto
+from mnsweep.choice.targets import known_places, settling_targets
+from mnsweep.counting import count
 from mnsweep.measure.campaign import Campaign
 from mnsweep.measure.fit import fit
 from mnsweep.measure.plan import groups
@@ -19,6 +23,8 @@ from mnsweep.worker.timing import Timing, time_block
 from tests.fakes import FakeClock, FakeWorker
 
 CELLS = Space().cells()
+RULES = Rules()
+_MS = {cell: cost.mult_adds / 5e7 for cell, cost in zip(CELLS, count(cell.design for cell in CELLS), strict=True)}
 ONE_THREAD = Deployment()
 OFFSET = 0.003  # of each cell in each process: what memory layout does
 Noise = Callable[[float], float]  # time in s → log of how much slower the machine is at that moment
@@ -95,24 +101,56 @@ class SimulatedWorker(FakeWorker):
         return time_block(run, min_runs, min_ms, self.clock.ns)
 
 
-def covered(kind: str, seed: int) -> int:
-    """In one simulated sweep by the whole protocol, stop rule included: cells whose relative interval holds the truth."""
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """One simulated sweep by the whole protocol, stop rule included, against the truth.
+
+    Of its cells: `inside` have a relative interval that holds the truth, `certain` a place on the frontier that is called so,
+    and `wrong` a certain place that is not the true one. It took `seconds`, `kept_s` of them in blocks.
+    """
+
+    inside: int
+    certain: int
+    wrong: int
+    seconds: float
+    kept_s: float
+
+
+def swept(kind: str, seed: int, rules: Rules = RULES) -> Swept:
+    """Sweep the paper's cells on a machine with this kind of noise, until the stop rule ends it."""
     rng, clock, records = Random(seed), FakeClock(), Records()
-    truth_ms = {cell.id: 0.4 * 1.25**i for i, cell in enumerate(CELLS)}
+    truth_ms = {cell.id: ms * exp(rng.gauss(0, 0.1)) for cell, ms in _MS.items()}
     noise = NOISES[kind](rng)
     worker = SimulatedWorker(ms_of=lambda key, _: truth_ms[key], clock=clock, noise=noise, rng=rng, keys=list(truth_ms))
     campaign = Campaign(
         records=records,
-        rules=Rules(),
+        rules=rules,
         append=lambda record: None,
         model_of=lambda cell: b"",
-        targets=lambda found: {key: 1.0 + (i % 3 == 0) for i, key in enumerate(truth_ms)},
+        targets=lambda found: settling_targets(CELLS, found, rules=rules, quality_source=DEFAULT_SOURCE),
         on_status=lambda status: None,
         new_worker=worker,
         clock=clock.s,
     )
     campaign.measure(groups(CELLS, CELLS, measured=(), memory_bytes=1e12))
-    return _inside(truth_ms, records.blocks)
+    found = fit(records.blocks).estimates
+    certain = known_places(CELLS, found, DEFAULT_SOURCE).certain
+    true, seen = (_on_frontier(ms) for ms in (truth_ms, {key: estimate.p50_ms for key, estimate in found.items()}))
+    return Swept(
+        inside=_inside(truth_ms, records.blocks),
+        certain=len(certain),
+        wrong=len(certain & (true ^ seen)),
+        seconds=clock.now_s,
+        kept_s=sum(b.first_ns + sum(b.samples_ns) for b in records.blocks) / 1e9,
+    )
+
+
+def _on_frontier(ms: dict[str, float]) -> set[str]:
+    qualities = [published(cell) for cell in CELLS]
+    on = pareto(
+        [(ms[cell.id], quality.quality_pct if quality else None) for cell, quality in zip(CELLS, qualities, strict=True)]
+    )
+    return {cell.id for cell, is_on in zip(CELLS, on, strict=True) if is_on}
 
 
 def _inside(truth_ms: dict[str, float], blocks: list[Block]) -> int:
@@ -121,8 +159,3 @@ def _inside(truth_ms: dict[str, float], blocks: list[Block]) -> int:
     error = np.log([found[k].p50_ms / truth_ms[k] for k in keys])
     half = np.log1p([(found[k].relative_ci_pct or np.inf) / 100 for k in keys])
     return int(np.sum(np.abs(error - error.mean()) <= half))
-
-
-def coverage(kind: str, sweeps: int) -> float:
-    """Share of cells, over many simulated sweeps, whose relative interval holds the truth."""
-    return sum(covered(kind, seed) for seed in range(sweeps)) / (sweeps * len(CELLS))

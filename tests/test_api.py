@@ -40,7 +40,7 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> FakeWorker:
     made = FakeWorker()
     monkeypatch.chdir(tmp_path)  # type: ignore[arg-type]
     monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     return made
 

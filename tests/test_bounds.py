@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from mnsweep.app.exploration import RULES
-from mnsweep.app.requests import GridRequest
+from mnsweep.app.requests import ExploreRequest, GridRequest
 from mnsweep.cli.main import app
 from mnsweep.cli.options import flag
 from mnsweep.errors import MnsweepError
@@ -45,7 +45,7 @@ def made_up(sweep_folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> FakeW
     """A written sweep, and a worker that takes no time, for all commands; nothing is drawn."""
     worker = FakeWorker(ms_of=lambda key, deployment: 1.0)
     for module in ("session", "app.export", "app.profile"):
-        monkeypatch.setattr(f"mnsweep.{module}.WorkerProcess", lambda *_: worker if _ else worker())
+        monkeypatch.setattr(f"mnsweep.{module}.WorkerProcess", lambda *_, **__: worker if _ else worker())
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     monkeypatch.setattr("mnsweep.app.profile.draw", lambda *_: {})
     monkeypatch.setattr("mnsweep.app.explore.RULES", RULES.__class__(least_rounds=2, most_rounds=2, least_processes=1))
@@ -91,9 +91,17 @@ def test_what_ended_a_sweep_in_its_middle_is_refused(run: Run, flag: str, value:
 )
 @pytest.mark.parametrize("name", ["ci_pct", "time_budget_s", "max_latency_ms", "cell_timeout_s", "sustain_s"])
 def test_python_is_held_to_the_same_bounds(name: str, value: float) -> None:
+    if (name, value) == ("time_budget_s", float("inf")):
+        return  # without a limit: see below
     with pytest.raises(MnsweepError, match=rf"`{name}` .* is not a finite number of at least") as caught:
         build(GridRequest, {name: value})
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("request_kind", [GridRequest, ExploreRequest])
+def test_only_a_time_budget_may_be_endless(request_kind: type) -> None:
+    assert build(request_kind, {"time_budget_s": float("inf")}).measuring.time_budget_s == float("inf")
+    assert [s.name for s in settings_of(request_kind) if s.option.endless] == ["time_budget_s"]
 
 
 def test_the_defaults_are_within_their_bounds() -> None:

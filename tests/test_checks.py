@@ -36,7 +36,7 @@ def test_a_table_that_does_not_exist_and_a_flag_without_effect_are_refused() -> 
 def test_the_paper_s_networks_are_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     worker = FakeWorker(ms_of=lambda *_: 3.0)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: worker)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): worker)
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     frame = mnsweep.paper(5, measure=True)
     assert frame[frame.cell.notna()].latency_ms.notna().all() and frame.dtypes.equals(mnsweep.paper(5).dtypes)

@@ -1,12 +1,22 @@
-"""Do the 95 % intervals hold the truth? A short version of `tests/bench/coverage.py`."""
+"""Do the 95 % intervals hold the truth, and is what is certain true? A short version of `tests/bench/coverage.py`."""
 
 import pytest
 
-from tests.simulate import NOISES, coverage
+from mnsweep.measure.rounds import Rules, narrow
+from tests.simulate import CELLS, NOISES, RULES, swept
 
 SWEEPS = 12  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
 
 
+@pytest.mark.parametrize("rules", [RULES, narrow(RULES, 1.0)], ids=["until decided", "until narrow"])
 @pytest.mark.parametrize("kind", NOISES)
-def test_relative_intervals_hold_the_truth(kind: str) -> None:
-    assert coverage(kind, SWEEPS) >= 0.90
+def test_intervals_hold_the_truth_and_certain_places_are_true(kind: str, rules: Rules) -> None:
+    sweeps = [swept(kind, seed, rules) for seed in range(SWEEPS)]
+    assert sum(s.inside for s in sweeps) / (SWEEPS * len(CELLS)) >= 0.90
+    assert sum(s.wrong for s in sweeps) <= 0.05 * sum(s.certain for s in sweeps)
+    assert sum(s.certain for s in sweeps) / (SWEEPS * len(CELLS)) > 0.6, "most places are decided"
+
+
+def test_deciding_takes_less_time_than_narrow_intervals() -> None:
+    decided, narrow_ = (sum(swept("steady", seed, rules).seconds for seed in range(4)) for rules in (RULES, narrow(RULES, 1.0)))
+    assert decided < 0.8 * narrow_

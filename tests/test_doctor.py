@@ -288,7 +288,7 @@ def test_json_is_one_document(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert findings["load"]["fix"] is None
     assert all(finding["mend"] == finding["fix"] for finding in findings.values())
     assert document["repeatability"] == {
-        "relative_ci_pct": 0.5, "of_rounds": 12, "slower_pct": 3.0, "faster_pct": 1.0,
+        "relative_ci_pct": 0.5, "of_rounds": 16, "slower_pct": 3.0, "faster_pct": 1.0,
         "rounds": 12, "blocks": 60, "disturbed_blocks": 2,
     }  # fmt: skip
     assert document["threads"] == {

@@ -40,7 +40,7 @@ def worker(_fast_rules: None, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     made = machinery()
     monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     return made

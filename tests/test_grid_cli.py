@@ -20,7 +20,7 @@ QUICK = ("grid", "--quick", "--alpha", "0.25,0.5", "--res", "64")
 def worker(monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """What is timed; no plots are drawn."""
     made = FakeWorker()
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     return made
 

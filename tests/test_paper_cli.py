@@ -226,7 +226,7 @@ def test_the_networks_are_a_sweep_that_is_kept_and_continued(small: list[Row], t
 
 def measure_with(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the program measure with a worker whose latencies are made up."""
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: worker)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): worker)
 
 
 @pytest.fixture

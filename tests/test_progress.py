@@ -21,7 +21,7 @@ FAST = Rules(least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1)
 def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeWorker:
     made = FakeWorker()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s: made)
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     return made
 

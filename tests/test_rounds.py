@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from mnsweep.measure.fit import fit
 from mnsweep.measure.record import Block, Failure, Mark, Records
-from mnsweep.measure.rounds import CANARY_EVERY, Rounds, Rules, Sink
+from mnsweep.measure.rounds import CANARY_EVERY, STEADY_BLOCK_MS, STEADY_BLOCKS, STEADY_MOST, Rounds, Rules, Sink
 from mnsweep.worker.proxy import CellError
 from mnsweep.worker.timing import Timing, time_block
 
-RULES = Rules(block_runs=5, block_ms=20, warmup_runs=3, warmup_ms=250)
+RULES = Rules(block_runs=5, block_ms=20, warmup_runs=3, warmup_ms=8)
 ROUNDS = 6
 
 
@@ -30,6 +31,7 @@ class Machine:
         self.run_ns, self.fails_at, self.loses_cpu_at = run_ns, fails_at or {}, loses_cpu_at or {}
         self.slow_from, self.slow_to = slow
         self.speed_up_ns: dict[str, int] = {}
+        self.cold_ns: dict[str, list[int]] = {}
         self.calls: Counter[str] = Counter()
         self.runs: Counter[str] = Counter()
         self.asked: list[tuple[str, int, float]] = []
@@ -49,6 +51,8 @@ class Machine:
         def run() -> None:
             self.runs[key] += 1
             took = self.run_ns[key] - self.runs[key] * self.speed_up_ns.get(key, 0)
+            if self.cold_ns.get(key):
+                took += self.cold_ns[key].pop(0)
             self.now_ns += took * 11 // 10 if self.slow_from <= self.clock() < self.slow_to else took
 
         lost = ("steal 2 ticks",) if self.calls[key] == self.loses_cpu_at.get(key) else ()
@@ -103,21 +107,36 @@ def test_every_round_visits_every_key_once_in_fresh_order() -> None:
     assert [b.at_s for b in blocks] == sorted(b.at_s for b in blocks)
 
 
-def test_each_key_is_warmed_up_before_the_first_block() -> None:
+def test_the_machine_is_warmed_up_once_and_each_key_hardly() -> None:
     machine = Machine({"a": 1_000_000, "b": 1_000_000})
     rounds_of(machine)
-    assert machine.asked[:2] == [("a", 3, 250), ("b", 3, 250)]
-    assert all(asked[1:] == (5, 20) for asked in machine.asked[2:])
+    steady = [("a", 1, STEADY_BLOCK_MS)] * STEADY_BLOCKS
+    assert machine.asked[: STEADY_BLOCKS + 2] == [*steady, ("a", 3, 8), ("b", 3, 8)]
+    assert all(asked[1:] == (5, 20) for asked in machine.asked[STEADY_BLOCKS + 2 :])
 
 
-def test_warm_up_goes_on_until_its_halves_agree_four_times_at_most() -> None:
-    machine = Machine({"a": 1_000_000, "b": 1_000_000})
-    settles = Machine({"a": 1_000_000, "b": 1_000_000})
-    machine.speed_up_ns = {"b": -2_000}  # ever slower: never agrees
-    settles.speed_up_ns = {"b": -200}
-    for m, repeats in ((machine, 4), (settles, 1)):
-        rounds_of(m)
-        assert [key for key, runs, _ in m.asked if runs == 3] == ["a"] + ["b"] * repeats
+def test_the_machine_is_warm_when_the_canary_s_last_blocks_agree() -> None:
+    """Each run takes so many ns longer than the one before, so relative changes shrink."""
+    blocks = []
+    for slower_ns in (0, 1_100, 20_000):
+        machine = Machine({"a": 1_000_000, "b": 1_000_000})
+        machine.speed_up_ns = {"a": -slower_ns}
+        rounds_of(machine)
+        blocks.append([ms for _, _, ms in machine.asked].count(STEADY_BLOCK_MS))
+    at_once, soon, never = blocks
+    assert at_once == STEADY_BLOCKS < soon < never == STEADY_MOST
+
+
+def test_a_first_block_that_was_not_warm_is_marked_and_left_out_with_the_reason() -> None:
+    keys = "abcdef"
+    machine = Machine(dict.fromkeys(keys, 1_000_000))
+    machine.cold_ns = {"c": [0] * 14 + [60_000] * 20}  # after opening and warm-up, in the first block
+    records = Records()
+    for record in rounds_of(machine):
+        records.add(record)
+    marked = [(b.cell, b.round, b.disturbed) for b in records.blocks if b.disturbed]
+    assert marked == [("c", 1, ("cold: +6% against its later rounds",))]
+    assert fit(records.blocks).estimates["c"].p50_ms == pytest.approx(1.0)
 
 
 def test_other_seeds_give_other_orders_and_the_same_seed_the_same() -> None:
@@ -180,7 +199,7 @@ def test_the_next_block_is_asked_for_only_when_the_sink_has_returned() -> None:
 
     rounds = rounds_on(machine, lambda record: order.append("written"), time=timing)
     rounds.run(["a", "b"], lambda done: ["a", "b"] if done < 3 else [])
-    assert order[2:] == ["time", "written"] * 12
+    assert order[STEADY_BLOCKS + 2 :] == ["time", "written"] * 12
 
 
 def test_no_block_begins_once_the_time_is_up() -> None:

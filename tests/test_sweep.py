@@ -1,6 +1,7 @@
 """The flow from plan to files, with a worker that times nothing."""
 
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import groups
 from mnsweep.measure.record import Records
-from mnsweep.measure.rounds import Rules
+from mnsweep.measure.rounds import Rules, narrow
 from mnsweep.session import Session
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome, derive
@@ -217,7 +218,7 @@ def test_status_tells_what_has_settled(folder: SweepFolder) -> None:
 
 
 def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFolder, tmp_path: Path) -> None:
-    rules = Rules(ci_pct=1.0, least_rounds=12, most_rounds=40)
+    rules = replace(narrow(Rules(), 1.0), most_rounds=40)
     calm = measure(folder, rules=rules, worker=FakeWorker(noise_pct=0.01))
     noisy_folder = SweepFolder(tmp_path / "noisy" / HERE.key)
     noisy = measure(noisy_folder, rules=rules, worker=FakeWorker(noise_pct=5))
@@ -229,7 +230,8 @@ def test_calm_cells_settle_early_and_noisy_ones_go_to_the_limit(folder: SweepFol
 
 
 def targets(outcome: Outcome, cells: tuple[Cell, ...], **budget: float) -> dict[str, float]:
-    return settling_targets(cells, outcome.known.estimates, ci_pct=1.0, quality_source="slim-2018-08", **budget)
+    rules = narrow(Rules(), 1.0)
+    return settling_targets(cells, outcome.known.estimates, rules=rules, quality_source="slim-2018-08", **budget)
 
 
 def open_cells(outcome: Outcome, rules: Rules) -> dict[str, str]:

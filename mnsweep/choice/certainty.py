@@ -10,9 +10,10 @@ from itertools import groupby
 from math import comb, log
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mnsweep.measure.confidence import standard_error, standard_errors
-from mnsweep.measure.fit import Estimate
+from mnsweep.measure.fit import Estimate, freedom
 from mnsweep.measure.local_speed import Array
 
 ERROR = 0.05
@@ -65,22 +66,26 @@ def is_side_certain(estimate: Estimate | None, budget_ms: float, cells: int) -> 
     if estimate is None or estimate.ci_low_ms is None or estimate.ci_high_ms is None:
         return False
     end_ms = estimate.ci_high_ms if budget_ms > estimate.p50_ms else estimate.ci_low_ms
-    rounds, freedom = np.array(float(estimate.rounds)), np.array(max(1.0, estimate.rounds - 1))
-    wider = standard_errors(ERROR / cells, rounds, freedom) / _two_sided_95(freedom)
+    rounds = np.array(float(estimate.rounds))
+    wider = standard_errors(ERROR / cells, rounds, freedom(rounds)) / _two_sided_95(freedom(rounds))
     return bool(abs(log(budget_ms / estimate.p50_ms)) > wider * abs(log(end_ms / estimate.p50_ms)))
 
 
-def _two_sided_95(freedom: Array) -> Array:
+def _two_sided_95(degrees: Array) -> Array:
     from scipy.special import stdtrit
 
-    return np.asarray(stdtrit(freedom, 0.975))
+    return np.asarray(stdtrit(degrees, 0.975))
 
 
 @dataclass(frozen=True, slots=True)
 class _Frontier:
-    """The cells of one metric; arrays (cells,): quality, log latency (nan if not measured), its standard error, rounds."""
+    """The cells of one metric; arrays (cells,): quality, log latency (nan if not measured), its standard error, rounds.
+
+    Cells with the same `measurement` are names of one file that was timed once.
+    """
 
     cells: list[str]
+    measurement: NDArray[np.int_]
     quality: Array
     latency: Array
     error: Array
@@ -89,8 +94,10 @@ class _Frontier:
     @classmethod
     def of(cls, rated: Sequence[Rated]) -> "_Frontier":
         known = [r.estimate for r in rated]
+        first = {id(e): i for i, e in reversed(list(enumerate(known))) if e}
         return cls(
             cells=[r.cell for r in rated],
+            measurement=np.array([first.get(id(e), i) for i, e in enumerate(known)]),
             quality=np.array([r.quality_pct for r in rated]),
             latency=np.array([log(e.p50_ms) if e else np.nan for e in known]),
             error=np.array([standard_error(e) if e else np.nan for e in known]),
@@ -104,22 +111,22 @@ class _Frontier:
             at_least_as_good[i] = False
             at = np.flatnonzero(at_least_as_good)
             slower, half = self.latency[at] - self.latency[i], self._halves(i, at, error)
-            is_beaten, is_safe = slower < -half, slower > half
-            alike = (slower == 0) & (self.error[at] == self.error[i])  # two names of one measurement: both are on, or off
+            is_same = self.measurement[at] == self.measurement[i]
+            is_beaten = np.where(is_same, self.quality[at] > self.quality[i], slower < -half)
             if is_beaten.any():
                 yield cell, ()
                 continue
-            open_ = np.flatnonzero(~is_safe & ~alike)
+            open_ = np.flatnonzero(~is_same & ~(slower > half))
             closest = open_[np.argsort(np.abs(slower[open_]), kind="stable")]
             yield cell, tuple(self._pair(i, int(at[k]), slower[k], half[k]) for k in closest)
 
-    def _halves(self, i: int, at: "np.ndarray[tuple[int], np.dtype[np.intp]]", error: float) -> Array:
+    def _halves(self, i: int, at: NDArray[np.intp], error: float) -> Array:
         """(rivals,): half widths of the differences from cell `i`; infinite if either has no interval."""
         if not len(at):
             return np.zeros(0)
         rounds = np.minimum(self.rounds[at], self.rounds[i])
-        freedom = np.maximum(1.0, self.rounds[at] + self.rounds[i] - 2)
-        half = standard_errors(error, rounds, freedom) * np.hypot(self.error[at], self.error[i])
+        both = freedom(self.rounds[at]) + freedom(self.rounds[i])
+        half = standard_errors(error, rounds, both) * np.hypot(self.error[at], self.error[i])
         return np.where(np.isnan(half), np.inf, half)
 
     def _pair(self, i: int, j: int, slower: float, half: float) -> Pair:

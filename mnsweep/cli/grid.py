@@ -113,7 +113,8 @@ def _certainty(outcome: "GridOutcome") -> Iterator[str]:
     certain, open_ = outcome.places.certain & timed, [cell for cell in outcome.places.open if cell in timed]
     if not timed & {*certain, *open_}:
         return
-    text = f"{len(certain)} of {count_of(len(certain) + len(open_), 'place')} on the frontier {'is' if len(certain) == 1 else 'are'} certain"
+    of_all = count_of(len(certain) + len(open_), "place")
+    text = f"{len(certain)} of {of_all} on the frontier {'is' if len(certain) == 1 else 'are'} certain"
     pairs = [outcome.places.open[cell][0] for cell in open_]
     known = [pair for pair in pairs if isfinite(pair.half_pct)]
     said = [f"{p.first} against {p.second} ({abs(p.slower_pct):.1f} ± {p.half_pct:.1f} %)" for p in known[:CLOSE]]

@@ -1,21 +1,23 @@
-"""Show measuring progress on stderr: a bar on a terminal, otherwise one line per round.
+"""Show measuring progress on stderr: on a terminal a bar and the table so far, otherwise one line per round.
 
-Progress is drawn between rounds, while the worker waits; nothing is redrawn while a block is timed.
+Both are drawn between rounds and between processes, while the worker waits; nothing is redrawn while a block is timed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
 
-from mnsweep.cli.show import advise, warn
+from mnsweep.cli.show import advise, results_table, warn
 from mnsweep.cli.stopping import check
 from mnsweep.listener import Listener
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.result import Result
 from mnsweep.wording import count_of
 
 WIDE = 110  # columns: room for a bar beside the text
@@ -37,8 +39,8 @@ class Narrator(Listener):
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet
         self.console = Console(stderr=True, highlight=False)
-        self.bar: Progress | None = None
-        self.task = TaskID(0)
+        self.live: Live | None = None
+        self.table: RenderableType = ""
 
     def __enter__(self) -> Self:
         return self
@@ -71,24 +73,30 @@ class Narrator(Listener):
         if not self.console.is_terminal:
             advise(describe(status))
             return
-        if self.bar is None:
-            bar = [BarColumn(bar_width=24)] * (self.console.width >= WIDE)
-            self.bar = Progress(
-                *bar, TextColumn("{task.description}"), console=self.console, auto_refresh=False, transient=True
-            )
-            self.bar.start()
-            self.task = self.bar.add_task("")
-        self.bar.update(self.task, description=describe(status), completed=status.done, total=status.cells)
-        self.bar.refresh()
+        bar = Progress(*[BarColumn(bar_width=24)] * (self.console.width >= WIDE), TextColumn("{task.description}"))
+        bar.add_task(describe(status), completed=status.done, total=status.cells)
+        self._draw(Group(self.table, bar.get_renderable()))
+
+    def so_far(self, results: Callable[[], Sequence[Result]]) -> None:
+        """Draw the table so far above the bar, on a terminal."""
+        if self.console.is_terminal and not self.quiet:
+            self.table = results_table(results(), measured=True)
+            self._draw(self.table)
+
+    def _draw(self, content: RenderableType) -> None:
+        if self.live is None:
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
+            self.live.start()
+        self.live.update(content, refresh=True)
 
     def _advise(self, text: str) -> None:
         self._remove_bar()
         advise(text, self.quiet)
 
     def _remove_bar(self) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
 
 
 class GridNarrator(Narrator):

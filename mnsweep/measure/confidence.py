@@ -10,7 +10,7 @@ from math import log
 
 import numpy as np
 
-from mnsweep.measure.fit import Estimate
+from mnsweep.measure.fit import Estimate, freedom
 from mnsweep.measure.local_speed import Array
 
 TUNED_FOR = 1.0  # rounds: the prior information of the mixture; the bound is narrowest at some twenty times as many
@@ -34,4 +34,4 @@ def standard_error(estimate: Estimate) -> float:
 
     if estimate.relative_ci_pct is None:
         return float("nan")
-    return float(np.log1p(estimate.relative_ci_pct / 100) / stdtrit(max(estimate.rounds - 1, 1), 0.975))
+    return float(np.log1p(estimate.relative_ci_pct / 100) / stdtrit(freedom(np.array(float(estimate.rounds))), 0.975))

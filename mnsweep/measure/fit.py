@@ -155,11 +155,19 @@ def _effects(blocks: Sequence[Block]) -> _Effects:
     return _Effects(
         cells=cells,
         effect=effect + typical,
-        half=np.asarray(stdtrit(np.maximum(rounds - 1, 1), 0.975) * np.sqrt(variance), dtype=np.float64),
+        half=np.asarray(stdtrit(freedom(rounds), 0.975) * np.sqrt(variance), dtype=np.float64),
         drift=_drift(cells, polished, effect, level),
         slower=max(0.0, float(slowest)),
         faster=max(0.0, float(-fastest)),
     )
+
+
+def freedom(rounds: Array) -> Array:
+    """Degrees of freedom of the noise of cells with so many rounds.
+
+    Half of a cell's variance is its own, half is shared by all cells (`join.py`), so it is known as from twice the rounds.
+    """
+    return 2 * np.maximum(rounds - 1, 1)
 
 
 def _undisturbed(blocks: Sequence[Block]) -> list[Block]:

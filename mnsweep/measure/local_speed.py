@@ -78,6 +78,8 @@ def _distances_s(at_s: Array) -> Array:
 
 
 def _without_outliers(residual: Array) -> Array:
+    if not len(residual):
+        return residual
     limit = OUTLIER * 1.4826 * float(np.median(np.abs(residual)))
     return np.clip(residual, -limit, limit)
 

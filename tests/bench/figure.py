@@ -19,6 +19,9 @@ class Figures:
     def at_least(self, name: str, figure: float, target: float, unit: str) -> None:
         self._say(name, figure, f"at least {target:g}", unit, figure >= target)
 
+    def within(self, name: str, figure: float, low: float, high: float, unit: str) -> None:
+        self._say(name, figure, f"{low:g} to {high:g}", unit, low <= figure <= high)
+
     def report(self, name: str, figure: float, unit: str) -> None:
         print(f"           {name}: {figure:.4g} {unit}")
 
