@@ -28,17 +28,18 @@ from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Campaign
 from mnsweep.measure.fit import Estimate
 from mnsweep.measure.plan import Plan, groups, seconds
-from mnsweep.measure.record import Probe, Records
+from mnsweep.measure.record import Probe, Record, Records, Same
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import is_done
 from mnsweep.prepare.kept_models import KeptModels
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
+from mnsweep.prepare.twins import twins
 from mnsweep.result import Result
 from mnsweep.sweep.derive import tabulate
 from mnsweep.sweep.file import Prediction, Sweep, write_sweep
 from mnsweep.sweep.kept import kept_sweep, merged
-from mnsweep.sweep.knowledge import Knowledge, understand
+from mnsweep.sweep.knowledge import Knowledge, of_twins, understand
 from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
@@ -102,7 +103,8 @@ class Session:
         targets = self._targets(cells, rules, estimates)
         pending = [cell for cell in cells if not is_done(estimates.get(cell.id), targets[cell.id], rules)]
         wanted = set(cells)
-        comparable = [cell for cell in self.sweep.cells if cell.id in estimates or cell in wanted]
+        timed = [cell for cell in self.sweep.cells if cell.id not in self.records.same]
+        comparable = [cell for cell in timed if cell.id in estimates or cell in wanted]
         left_s = sum(seconds(cell, rules.least_rounds, rules) for cell in pending)
         return Plan(
             sweep=self.sweep.name,
@@ -131,7 +133,7 @@ class Session:
             self.listener.stage(f"{count_of(len(plan.pending), 'cell')} {why}, {time_s}")
         self._prepare(list(dict.fromkeys(chain.from_iterable(group.all for group in plan.groups))))
         cells, beside = ([cell for cell in some if cell.id not in self.skipped] for some in (cells, beside))
-        self._time(self.plan(cells, beside=beside, rules=rules), cells, rules or self.rules)
+        self._time(cells, beside=beside, rules=rules or self.rules)
         left = sum(not self.known().was_tried(cell) for cell in cells)
         if why and plan.seconds and left:
             self.listener.stage(f"the time ended before {left} of them were measured")
@@ -144,7 +146,7 @@ class Session:
     def _targets(self, cells: Sequence[Cell], rules: Rules, estimates: Mapping[str, Estimate]) -> dict[str, float]:
         return settling_targets(
             cells,
-            estimates,
+            {**estimates, **of_twins(self.records.same, estimates)},
             rules=rules,
             quality_source=self.sweep.quality_source,
             max_latency_ms=self.max_latency_ms,
@@ -191,13 +193,13 @@ class Session:
         runtimes = tuple(dict.fromkeys(cell.deployment.runtime for cell in cells))
         return self.new_worker or partial(WorkerProcess, self.rules.cell_timeout_s, runtimes=runtimes)
 
-    def _time(self, plan: Plan, cells: Sequence[Cell], rules: Rules) -> None:
+    def _time(self, cells: Sequence[Cell], *, beside: Sequence[Cell], rules: Rules) -> None:
         with self.folder.appending() as append:
-            for (runtime, precision), chain_ms in self.prepared.probes.items():
-                if (runtime, precision) not in self.records.probes:
-                    probe = Probe(runtime, precision, chain_ms)
-                    append(probe)
-                    self.records.add(probe)
+            new: list[Record] = [*self._new_probes(), *self._new_twins()]
+            for record in new:
+                append(record)
+                self.records.add(record)
+            plan = self.plan(self._timed_for(cells), beside=self._timed_for(beside), rules=rules)
             campaign = Campaign(
                 records=self.records,
                 rules=replace(rules, time_budget_s=self.time_left_s(rules)),
@@ -212,6 +214,21 @@ class Session:
                 clock=self.clock,
             )
             campaign.measure(plan.groups)
+
+    def _new_probes(self) -> list[Probe]:
+        known = self.records.probes
+        return [Probe(*key, chain_ms) for key, chain_ms in self.prepared.probes.items() if key not in known]
+
+    def _new_twins(self) -> list[Same]:
+        """The cells that are timed under another name, as far as no record says so yet."""
+        measured = {block.cell for block in self.records.blocks}
+        found = twins(self.sweep.cells, self.prepared.channels, measured=measured)
+        return [Same(cell, timed_as) for cell, timed_as in found.items() if cell not in self.records.same]
+
+    def _timed_for(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells that are timed for `cells`: each file once."""
+        by_id = {cell.id: cell for cell in self.sweep.cells}
+        return list(dict.fromkeys(by_id[self.records.same.get(cell.id, cell.id)] for cell in cells))
 
 
 def _offer_key(cell: Cell) -> tuple[str, str]:

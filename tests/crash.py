@@ -19,8 +19,9 @@ from tests.killable import CELLS, RULES
 DERIVED = ("cells.csv", "pareto.png", "pareto.svg", "latency_mult_adds.png", "latency_mult_adds.svg")
 
 
-def blocks_of(text: str) -> Counter[Block]:
-    return Counter(r for r in map(from_line, text.splitlines()) if isinstance(r, Block))
+def blocks_of(text: str) -> Counter[str]:
+    """The lines that are blocks, each with how often it stands there."""
+    return Counter(line for line in text.splitlines() if isinstance(from_line(line), Block))
 
 
 def survive(folder: Path, kills: int, rng: Random, real: bool, longest_s: float) -> int:

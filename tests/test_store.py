@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.measure.record import LONGEST_NS, LONGEST_S, Block, Failure, Process, Record, from_line, to_line
+from mnsweep.measure.record import LONGEST_NS, LONGEST_S, SCHEMA_VERSION, Block, Failure, Process, Record, from_line, to_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.session import Session
 from mnsweep.sweep.file import parse_sweep
@@ -175,7 +175,7 @@ def test_text_of_another_encoding_is_an_error_that_changes_nothing(kept: SweepFo
 
 
 def test_a_newer_schema_says_to_upgrade(folder: SweepFolder) -> None:
-    write(folder, replace(PROCESS, schema_version=2), BLOCK)
+    write(folder, replace(PROCESS, schema_version=SCHEMA_VERSION + 1), BLOCK)
     with pytest.raises(StoreError, match="upgrade") as error:
         folder.read()
     assert_one_line(error, blocks(folder), "line 1")

@@ -99,12 +99,22 @@ def _comment(outcome: "GridOutcome", quiet: bool, verbose: bool) -> None:
     advise_list(warnings, shown, "more cells gain nothing from how they are deployed; -v names them", quiet)
     if unknown := sum(r.quality_pct is None for r in outcome.results):
         advise(f"{unknown} of {count_of(len(outcome.results), 'cell')} without a published accuracy", quiet)
+    if once := _timed_once(outcome):
+        advise(once, quiet)
     if outcome.others:
         advise(f"{count_of(len(outcome.others), 'more cell')} of this sweep: --all shows them", quiet)
     if lacking := _lacking(outcome):
         advise(lacking, quiet)
     advise_speed(outcome.derived, quiet)
     advise_files(outcome.derived, quiet)
+
+
+def _timed_once(outcome: "GridOutcome") -> str:
+    """The cells that are two names of one file."""
+    shown = {r.cell for r in outcome.results}
+    pairs = [f"{cell} as {timed}" for cell, timed in outcome.derived.known.records.same.items() if cell in shown]
+    more = f" and {len(pairs) - CLOSE} more" if len(pairs) > CLOSE else ""
+    return f"timed once, because the files are the same: {', '.join(pairs[:CLOSE])}{more}" if pairs else ""
 
 
 def _certainty(outcome: "GridOutcome") -> Iterator[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnsweep.machine.readings import Readings
+from mnsweep.machine.telemetry import TOLD
 
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
@@ -162,6 +163,16 @@ def _pinning(r: Readings) -> Finding:
     return _finding("pinning", "possible" if r.pinnable else "not offered by this system", verdict, why=why, fix=fix)
 
 
+def _record(r: Readings) -> Finding:
+    told = [TOLD[name] for name in r.told] + ["cycles of a run"] * (not r.cycles_obstacle)
+    sees_the_clock = "mhz" in r.told or not r.cycles_obstacle
+    why = "it is kept with every block, and is the reason that an unstable cell is given"
+    fix = f"a clock that changes shows only in the latencies; {r.cycles_obstacle}"
+    return _finding(
+        "record of each block", ", ".join(told) or "nothing", "good" if sees_the_clock else "fair", why=why, fix=fix
+    )
+
+
 def _memory(r: Readings) -> Finding:
     free = r.memory_free_gib
     verdict = _graded(None if free is None else -free, -MEMORY_GOOD_GIB, -MEMORY_POOR_GIB)
@@ -203,5 +214,5 @@ def _identity(r: Readings) -> Finding:
 
 CHECKS: tuple[Callable[[Readings], Finding], ...] = (
     _platform, _virtual, _cores, _affinity, _quota, _pinning, _smt, _frequency, _turbo,
-    _power, _load, _steal, _switches, _memory, _lock, _identity,
+    _power, _load, _steal, _switches, _record, _memory, _lock, _identity,
 )  # fmt: skip

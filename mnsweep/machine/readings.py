@@ -11,10 +11,12 @@ from typing import Any
 import psutil
 
 from mnsweep.errors import UnavailableError
-from mnsweep.machine.disturbance import Counters
+from mnsweep.machine.cycles import CycleCounter
+from mnsweep.machine.disturbance import Counters, usable_cpus
 from mnsweep.machine.facts import Facts, memory_bytes, read_facts, read_text
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.machine.lock import measuring
+from mnsweep.machine.telemetry import Telemetry
 
 WINDOW_S = 0.5  # 50 clock ticks, so one stolen tick is 2 %
 
@@ -25,6 +27,7 @@ class Readings:
 
     `load` is the number of runnable processes, averaged over a minute. `steal_pct` and `switches_per_s` are
     measured while a process keeps one CPU busy. `power` is `none` (no battery), `mains` or `battery`.
+    `told` is what the system tells of each block (`telemetry.py`), `cycles_obstacle` why it does not count cycles.
     `other_measurer` describes the other mnsweep that holds the machine's lock. `told_apart` is false if two
     machines of the same model would have the same key. `pinnable`: whether the system can pin processes to CPUs.
     """
@@ -41,6 +44,8 @@ class Readings:
     switches_per_s: float | None = None
     memory_free_gib: float | None = None
     power: str | None = None
+    told: tuple[str, ...] = ()
+    cycles_obstacle: str = ""
     other_measurer: str | None = None
 
 
@@ -78,6 +83,8 @@ def read_conditions(
         switches_per_s=None if sys.platform == "win32" else (after.switches - before.switches) / seconds,
         memory_free_gib=_memory_free_gib(root, facts.memory_limit_gib),
         power=_power(),
+        told=_told(root),
+        cycles_obstacle=_cycles_obstacle(),
         other_measurer=_other_measurer(),
     )
 
@@ -114,6 +121,22 @@ def _power() -> str | None:
         return None
     plugged_in: dict[bool | None, str | None] = {True: "mains", False: "battery"}
     return "none" if battery is None else plugged_in.get(battery.power_plugged)
+
+
+def _told(root: Path) -> tuple[str, ...]:
+    telemetry = Telemetry(usable_cpus(), root)
+    try:
+        return tuple(telemetry.names())
+    finally:
+        telemetry.close()
+
+
+def _cycles_obstacle() -> str:
+    try:
+        CycleCounter()
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def _other_measurer() -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from mnsweep.decoding import DamagedError
-from mnsweep.measure.record import Block, Process, Record, Setting
+from mnsweep.measure.record import Block, Process, Record, Same, Setting
 
 CLOCKS_APART_S = 1.0  # beyond twice the time that passed: two clocks, and one may have been set
 
@@ -15,6 +15,7 @@ class Consistency:
         self._cells: dict[int, frozenset[str]] = {}  # that each process opened
         self._settings: dict[str, Setting] = {}
         self._padding: dict[str, str] = {}
+        self._same: dict[str, str] = {}
         self._last: Block | None = None
 
     def check(self, record: Record) -> None:
@@ -24,6 +25,8 @@ class Consistency:
                 self._check_process(record)
             case Block():
                 self._check_block(record)
+            case Same():
+                self._check_same(record)
 
     def _check_process(self, process: Process) -> None:
         if process.number in self._cells:
@@ -38,6 +41,13 @@ class Consistency:
         self._cells[process.number] = frozenset(process.cells)
         self._settings.update(process.settings)
         self._last = None
+
+    def _check_same(self, same: Same) -> None:
+        """One name is the one that is timed; a name for a name would have to be followed."""
+        if same.timed_as in self._same or same.cell in self._same.values():
+            raise DamagedError(f"{same.cell!r:.80} is timed as a cell that is itself timed under another name")
+        if self._same.setdefault(same.cell, same.timed_as) != same.timed_as:
+            raise DamagedError(f"{same.cell!r:.80} is timed as two different cells")
 
     def _check_block(self, block: Block) -> None:
         if block.process not in self._cells:

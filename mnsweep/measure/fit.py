@@ -20,6 +20,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from mnsweep.measure.circumstances import what_happened
 from mnsweep.measure.join import join
 from mnsweep.measure.local_speed import Array
 from mnsweep.measure.polish import Polished, polish
@@ -98,6 +99,8 @@ def _estimate(effects: _Effects, i: int, blocks: Sequence[Block]) -> Estimate:
     samples = np.array([ns for b in blocks for ns in b.samples_ns])
     rounds = len({(b.process, b.round) for b in blocks})
     stability, reason = _stability(half, effects.drift[i], rounds)
+    if stability != STABLE and (circumstances := what_happened(blocks)):
+        reason += f"; {circumstances}"
     low, high = _interval_ms(effects, i, rounds)
     return Estimate(
         p50_ms=_ms(effect),

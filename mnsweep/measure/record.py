@@ -1,4 +1,4 @@
-"""The records of `blocks.jsonl`: a probe, the start of a process, a timed block, a mark for disturbed blocks, a failed cell.
+"""The records of `blocks.jsonl`: a probe, a process, a timed block, a mark on disturbed blocks, a failed cell, a twin.
 
 Each line is one JSON object, `kind` first. A process record precedes its blocks, and holds the schema version and
 everything that the blocks share. Files may come from untrusted sources, so every type is checked on reading.
@@ -16,13 +16,16 @@ from msgspec import Meta, Struct
 from mnsweep.arch.channel_padding import NARROW, WIDE, from_text
 from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import MnsweepError
+from mnsweep.machine.telemetry import TOLD
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # since it, blocks may say what the machine was doing, and cells may share a file
+READABLE = (1, SCHEMA_VERSION)
 LONGEST_NS = 10**13  # of one run: hours
 LONGEST_S = 10**8  # of one process: years
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
 Nanoseconds: TypeAlias = Annotated[int, Meta(ge=-LONGEST_NS, le=LONGEST_NS)]  # a clock may jump back
 Setting: TypeAlias = str | int | float
+Told: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST_NS)]
 
 
 class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="process"):
@@ -46,11 +49,14 @@ class Process(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag
         return msgspec.structs.replace(self, cells=cells, padding=padding)
 
 
-class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block", gc=False):
+class Block(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="block", gc=False, omit_defaults=True
+):
     """A few back-to-back runs of one cell, in nanoseconds; `first_ns` is not a sample, since the caches held another cell.
 
     `at_s` is the time in seconds since the process began, on a monotonic clock. `disturbed` lists what disturbed the machine
     during the block; a disturbed block is kept and repeated. A `canary` block was taken to track the machine's speed.
+    `machine` is what the machine was doing meanwhile, by the names in `machine/telemetry.py`.
     """
 
     cell: str
@@ -61,6 +67,7 @@ class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
     samples_ns: Annotated[tuple[Nanoseconds, ...], Meta(min_length=1)]
     disturbed: tuple[str, ...] = ()
     canary: bool = False
+    machine: Mapping[str, Told] = {}
 
 
 class Mark(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind", tag="mark"):
@@ -84,6 +91,14 @@ class Failure(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind",
     reason: str
 
 
+class Same(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="same"):
+    """A cell whose file and deployment are those of another cell: it is timed once, as `timed_as`."""
+
+    cell: str
+    timed_as: str
+    schema_version: int = SCHEMA_VERSION
+
+
 class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="probe"):
     """Latency of short chains of layers in one runtime at one precision: milliseconds by channel count.
 
@@ -95,7 +110,7 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", t
     chain_ms: Mapping[int, Annotated[float, Meta(gt=0, le=LONGEST_NS)]]
 
 
-Record: TypeAlias = Probe | Process | Block | Mark | Failure
+Record: TypeAlias = Probe | Same | Process | Block | Mark | Failure
 Probes: TypeAlias = dict[tuple[str, str], Mapping[int, float]]  # by runtime and precision
 
 
@@ -118,7 +133,7 @@ def from_line(line: str | bytes) -> Record:
     except (ValueError, RecursionError):
         _check_version(line)
         record = from_json(line, Record)  # type: ignore[arg-type]  # raises, with the reason; a union is a type to msgspec
-    if isinstance(record, Process) and record.schema_version != SCHEMA_VERSION:
+    if isinstance(record, Process | Same) and record.schema_version not in READABLE:
         _check_version(line)
         raise DamagedError(f"schema version {record.schema_version} was never written by mnsweep")
     _check_values(record)
@@ -131,7 +146,11 @@ def _check_values(record: Record) -> None:
         case Block():
             if not record.disturbed and min(record.samples_ns) <= 0:
                 raise DamagedError(f"samples_ns: {min(record.samples_ns)} ns is no time, and nothing disturbed the clock")
+            if unknown := record.machine.keys() - TOLD.keys():
+                raise DamagedError(f"machine: {min(unknown)!r:.80} is nothing that a machine tells")
             msgspec.structs.force_setattr(record, "cell", sys.intern(record.cell))  # a few names, in all the lines
+        case Same(cell=cell, timed_as=timed_as) if cell == timed_as:
+            raise DamagedError(f"{cell!r:.80} is timed as itself")
         case Probe(chain_ms=chain_ms):
             if chain_ms.keys() != {*NARROW, *WIDE}:
                 raise DamagedError("chain_ms: these are not the channel counts that a probe times")
@@ -165,6 +184,7 @@ class Records:
     failures: dict[str, str] = field(default_factory=dict)  # cell id → reason, until the cell is measured
     padding: dict[str, str] = field(default_factory=dict)  # of every cell that was opened; empty if it was not padded
     probes: Probes = field(default_factory=dict)
+    same: dict[str, str] = field(default_factory=dict)  # the cells that are timed under another name, and that name
     revision: int = 0
 
     def add(self, record: Record) -> None:
@@ -174,6 +194,8 @@ class Records:
             case Process():
                 self.processes.append(record)
                 self.padding |= {cell: record.padding.get(cell, "") for cell in record.cells}
+            case Same():
+                self.same[record.cell] = record.timed_as
             case Probe():
                 self.probes.setdefault((record.runtime, record.precision), record.chain_ms)
             case Block():

@@ -183,6 +183,7 @@ class Rounds:
             samples_ns=timing.samples_ns,
             disturbed=timing.disturbed,
             canary=canary,
+            machine=timing.machine,
         )
         self.sink(block)
         self.taken.append(block)

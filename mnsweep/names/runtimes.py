@@ -39,6 +39,15 @@ _ROWS = (
 RUNTIMES: dict[str, Runtime] = {row.name: row for row in _ROWS}  # the default first
 
 
+def canonical(name: str) -> str:
+    """The shortest name of the same runtime.
+
+    >>> canonical("onnxruntime:CPUExecutionProvider")
+    'onnxruntime'
+    """
+    return "onnxruntime" if name == "onnxruntime:CPUExecutionProvider" else name
+
+
 def runtime_named(name: str) -> Runtime:
     """The row of a runtime; an option after a colon in `name` is ignored.
 

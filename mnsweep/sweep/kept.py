@@ -3,12 +3,13 @@
 import warnings
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import chain
 
 import msgspec
 
 from mnsweep.cell import parse_cell
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.measure.record import Block, Failure, Mark, Process, Record, Records
+from mnsweep.measure.record import Block, Failure, Mark, Process, Record, Records, Same
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
 from mnsweep.wording import count_of
@@ -21,7 +22,7 @@ def kept_sweep(folder: SweepFolder, records: Records) -> Sweep | None:
     """
     if folder.has(SWEEP):
         return parse_sweep(folder.read_text(SWEEP), folder.path / SWEEP)
-    ids = dict.fromkeys(cell for process in records.processes for cell in process.cells)
+    ids = dict.fromkeys(chain((cell for process in records.processes for cell in process.cells), records.same))
     if not ids:
         return None
     warnings.warn(f"{folder.path}: has no {SWEEP}; {BLOCKS} names its {count_of(len(ids), 'cell')}", stacklevel=2)
@@ -69,5 +70,7 @@ def _without(record: Record, ids: Collection[str]) -> Record | None:
             return None if record.cell in ids else record
         case Process() | Mark():
             return record.without(ids)
+        case Same():
+            return None if {record.cell, record.timed_as} & {*ids} else record
         case _:
             return record

@@ -1,7 +1,8 @@
 """Latencies, failures, padding and latency models from the records of a sweep. Pure: reads and writes no files."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.arch.deployed import deployed_channels
@@ -11,6 +12,8 @@ from mnsweep.measure.fit import Estimate, Fit, Movement, fit
 from mnsweep.measure.record import Records
 from mnsweep.prediction.deployments import Models, fit_models, predict
 from mnsweep.sweep.file import Prediction, Sweep
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +85,19 @@ class Knowledge:
 
 def understand(sweep: Sweep, records: Records) -> Knowledge:
     """Estimate latencies, resolve padding, and fit the models, from the records of the sweep."""
-    kept = {cell: from_text(text) for cell, text in records.padding.items()}
+    padding = {**records.padding, **of_twins(records.same, records.padding)}
+    kept = {cell: from_text(text) for cell, text in padding.items()}
     channels = deployed_channels(sweep.cells, kept, records.probes)
     fitted = fit(records.blocks)
+    fitted = replace(fitted, estimates={**fitted.estimates, **of_twins(records.same, fitted.estimates)})
     ids = {cell.id for cell in sweep.cells}
-    failures = {cell: reason for cell, reason in records.failures.items() if cell in ids}
+    failed = {**records.failures, **of_twins(records.same, records.failures)}
+    failures = {cell: reason for cell, reason in failed.items() if cell in ids}
     latency_ms = {cell: estimate.p50_ms for cell, estimate in fitted.estimates.items()}
     models = fit_models(sweep.cells, latency_ms, channels, sweep.prediction.held_out) if sweep.prediction else {}
     return Knowledge(sweep=sweep, records=records, fit=fitted, failures=failures, channels=channels, models=models)
+
+
+def of_twins(same: Mapping[str, str], of_timed: Mapping[str, T]) -> dict[str, T]:
+    """What is known of cells that are timed, for the cells that are timed under their names and have nothing of their own."""
+    return {cell: of_timed[timed_as] for cell, timed_as in same.items() if timed_as in of_timed and cell not in of_timed}

@@ -23,7 +23,9 @@ from typing import IO, Any
 
 from mnsweep.cell import Deployment
 from mnsweep.graph.lowering import Range
+from mnsweep.machine.cycles import CycleCounter
 from mnsweep.machine.disturbance import Counters, pin
+from mnsweep.machine.telemetry import Telemetry
 from mnsweep.worker.bandwidth import bandwidth
 from mnsweep.worker.base import Array, NodeTime, Offer, Run, random_images, ready
 from mnsweep.worker.isolated import Origin, origin
@@ -66,6 +68,8 @@ class _Bench:
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
         self.home = Counters.read()
+        self.cycles = _cycle_counter()  # before any runtime starts its threads
+        self.telemetry = Telemetry(self.home.cpus, cycles=self.cycles)
 
     def origin(self) -> Origin:
         return origin()
@@ -73,6 +77,8 @@ class _Bench:
     def pin(self, threads: int) -> None:
         pin(threads)
         self.home = Counters.read()
+        self.telemetry.close()
+        self.telemetry = Telemetry(self.home.cpus, cycles=self.cycles)
 
     def open(self, key: str, model: bytes, deployment: Deployment) -> None:
         self.runs[key] = open_ready(model, deployment)
@@ -93,10 +99,20 @@ class _Bench:
         return bandwidth(threads)
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        before, began = replace(Counters.read(), cpus=self.home.cpus), time.perf_counter()
+        snapshot, before = self.telemetry.read(), replace(Counters.read(), cpus=self.home.cpus)
+        began = time.perf_counter()
         timing = time_block(self.runs[key], min_runs, min_ms, time.perf_counter_ns)
         elapsed_ms = 1e3 * (time.perf_counter() - began)
-        return replace(timing, disturbed=timing.disturbed + Counters.read().disturbed_since(before, elapsed_ms))
+        disturbed = timing.disturbed + Counters.read().disturbed_since(before, elapsed_ms)
+        machine = self.telemetry.told(1 + len(timing.samples_ns), snapshot, self.telemetry.read())
+        return replace(timing, disturbed=disturbed, machine=machine)
+
+
+def _cycle_counter() -> CycleCounter | None:
+    try:
+        return CycleCounter()
+    except OSError:
+        return None  # doctor says why
 
 
 if __name__ == "__main__":

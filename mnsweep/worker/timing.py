@@ -1,19 +1,21 @@
 """Time one block: a few back-to-back runs, each timed separately."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
     """The times of one block in nanoseconds: the first run, which is not a sample, and the samples.
 
-    `disturbed` describes what disturbed the machine during the block; empty if no disturbance is known.
+    `disturbed` describes what disturbed the machine during the block; empty if no disturbance is known. `machine` is what it
+    was doing, by the names in `machine/telemetry.py`.
     """
 
     first_ns: int
     samples_ns: tuple[int, ...]
     disturbed: tuple[str, ...] = ()
+    machine: Mapping[str, float] = field(default_factory=dict)
 
 
 def time_block(run: Callable[[], None], min_runs: int, min_ms: float, clock: Callable[[], int]) -> Timing:
