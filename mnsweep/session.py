@@ -22,19 +22,19 @@ from mnsweep.arch.channel_padding import from_text, to_text
 from mnsweep.cell import Cell
 from mnsweep.choice.targets import settling_targets
 from mnsweep.errors import UnavailableError
+from mnsweep.estimate.fit import Estimate
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.machine.lock import measuring
 from mnsweep.measure.campaign import Campaign
-from mnsweep.measure.fit import Estimate
 from mnsweep.measure.plan import Plan, groups, seconds
-from mnsweep.measure.record import Probe, Record, Records, Same
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import is_done
 from mnsweep.prepare.kept_models import KeptModels
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
 from mnsweep.prepare.twins import twins
+from mnsweep.record import Probe, Record, Records, Same
 from mnsweep.result import Result
 from mnsweep.sweep.derive import tabulate
 from mnsweep.sweep.file import Prediction, Sweep, write_sweep

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from mnsweep.cell import parse_cell
 from mnsweep.machine import lock
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.record import Block, Failure, Process
+from mnsweep.record import Block, Failure, Process
 from mnsweep.result import Result
 from mnsweep.sweep.derive import derive
 from mnsweep.sweep.file import Sweep, write_sweep

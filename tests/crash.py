@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.record import Block, from_line
+from mnsweep.record import Block, from_line
 from mnsweep.sweep.derive import derive
 from mnsweep.sweep.store import BLOCKS, MACHINE, SWEEP, SweepFolder
 from tests.killable import CELLS, RULES

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.record import Record, to_line
 from mnsweep.measure.rounds import Rules
+from mnsweep.record import Record, to_line
 from mnsweep.session import Session
 from mnsweep.space import Space
 from mnsweep.sweep.derive import derive

@@ -13,11 +13,11 @@ from mnsweep.cell import Deployment
 from mnsweep.choice.frontier import pareto
 from mnsweep.choice.targets import known_places, settling_targets
 from mnsweep.counting import count
+from mnsweep.estimate.fit import fit
 from mnsweep.measure.campaign import Campaign
-from mnsweep.measure.fit import fit
 from mnsweep.measure.plan import groups
-from mnsweep.measure.record import Block, Records
 from mnsweep.measure.rounds import Rules
+from mnsweep.record import Block, Records
 from mnsweep.space import Space
 from mnsweep.worker.timing import Timing, time_block
 from tests.fakes import FakeClock, FakeWorker

@@ -11,8 +11,8 @@ from scipy import stats
 
 from mnsweep.choice.certainty import Rated, is_side_certain, places
 from mnsweep.choice.frontier import pareto
-from mnsweep.measure.confidence import standard_error, standard_errors
-from mnsweep.measure.fit import Estimate
+from mnsweep.estimate.confidence import standard_error, standard_errors
+from mnsweep.estimate.fit import Estimate
 
 
 def estimate(ms: float, half_pct: float | None, rounds: int = 16) -> Estimate:

@@ -14,11 +14,11 @@ import mnsweep.app.doctor
 from mnsweep.app.doctor import MOST_THREADS, WITHOUT_TIMING, Diagnosis, diagnose, runtime_obstacle, thread_limit
 from mnsweep.cli.main import app
 from mnsweep.errors import UnavailableError
+from mnsweep.estimate.fit import Movement
 from mnsweep.machine import lock
 from mnsweep.machine.conditions import Finding, find
 from mnsweep.machine.facts import Facts
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.fit import Movement
 from mnsweep.measure.repeatability import (
     FEWEST_ROUNDS,
     MOST_ROUNDS,

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from mnsweep.measure.fit import P90_SAMPLES, P99_SAMPLES, Estimate, Fit, Movement, fit
-from mnsweep.measure.polish import median_polish
-from mnsweep.measure.record import Block
+from mnsweep.estimate.fit import P90_SAMPLES, P99_SAMPLES, Estimate, Fit, Movement, fit
+from mnsweep.estimate.polish import median_polish
+from mnsweep.record import Block
 
 TRUTH = {f"c{i}": 1e6 * 1.4**i for i in range(8)}  # ns
 

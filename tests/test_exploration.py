@@ -18,10 +18,10 @@ from mnsweep.arch.channel_padding import NARROW, WIDE
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.errors import UnavailableError
 from mnsweep.listener import Listener
-from mnsweep.measure.record import Block, to_line
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.model_file import from_json
 from mnsweep.prepare.models import Prepared
+from mnsweep.record import Block, to_line
 from mnsweep.result import Result
 from mnsweep.session import Session
 from mnsweep.space import Space

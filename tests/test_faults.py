@@ -26,8 +26,8 @@ from mnsweep.graph.weights import Weights, random_weights
 from mnsweep.machine import lock
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import LockedError, measuring
-from mnsweep.measure.record import Block, from_line
 from mnsweep.measure.rounds import Rules
+from mnsweep.record import Block, from_line
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome
 from mnsweep.sweep.store import BLOCKS, SweepFolder

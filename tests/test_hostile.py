@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.measure.record import Block, Process, from_line
+from mnsweep.record import Block, Process, from_line
 from mnsweep.sweep.derive import derive
 from mnsweep.sweep.kept import forget
 from mnsweep.sweep.store import BLOCKS, CELLS, MACHINE, SWEEP, SweepFolder

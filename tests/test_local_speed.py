@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mnsweep.measure.fit import fit
-from mnsweep.measure.local_speed import REACHES_S, Array, Kernel, choose_kernel, middle_s
-from mnsweep.measure.record import Block
+from mnsweep.estimate.fit import fit
+from mnsweep.estimate.local_speed import REACHES_S, Array, Kernel, choose_kernel, middle_s
+from mnsweep.record import Block
 
 BLOCKS = 160
 AT_S: Array = np.linspace(0, 4, BLOCKS, endpoint=False)

@@ -13,7 +13,7 @@ from mnsweep.app.requests import PaperRequest, Place
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.cli import paper as cli
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.record import Block, Process
+from mnsweep.record import Block, Process
 from mnsweep.reproduction.judge import Row, paper_tables
 from mnsweep.reproduction.printed import TITLES, Erratum
 from mnsweep.reproduction.ratios import Ratio, by_design, cells, ratios

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from mnsweep.cell import parse_cell
-from mnsweep.measure.fit import Estimate
+from mnsweep.estimate.fit import Estimate
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.result import Result

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from mnsweep.measure.fit import fit
-from mnsweep.measure.record import Block, Failure, Mark, Records
+from mnsweep.estimate.fit import fit
 from mnsweep.measure.rounds import CANARY_EVERY, STEADY_BLOCK_MS, STEADY_BLOCKS, STEADY_MOST, Rounds, Rules, Sink
+from mnsweep.record import Block, Failure, Mark, Records
 from mnsweep.worker.proxy import CellError
 from mnsweep.worker.timing import Timing, time_block
 

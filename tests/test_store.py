@@ -15,8 +15,8 @@ from msgspec.structs import replace
 
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.measure.record import LONGEST_NS, LONGEST_S, SCHEMA_VERSION, Block, Failure, Process, Record, from_line, to_line
 from mnsweep.measure.rounds import Rules
+from mnsweep.record import LONGEST_NS, LONGEST_S, SCHEMA_VERSION, Block, Failure, Process, Record, from_line, to_line
 from mnsweep.session import Session
 from mnsweep.sweep.file import parse_sweep
 from mnsweep.sweep.find import find_results, results_dir_or_default

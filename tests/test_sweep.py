@@ -14,8 +14,8 @@ from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import groups
-from mnsweep.measure.record import Records
 from mnsweep.measure.rounds import Rules, narrow
+from mnsweep.record import Records
 from mnsweep.session import Session
 from mnsweep.space import Space
 from mnsweep.sweep.derive import Outcome, derive

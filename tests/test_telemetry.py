@@ -9,11 +9,11 @@ import pytest
 
 from mnsweep.cell import Deployment
 from mnsweep.decoding import DamagedError
+from mnsweep.estimate.circumstances import what_happened
+from mnsweep.estimate.fit import fit
 from mnsweep.machine.cycles import CycleCounter
 from mnsweep.machine.telemetry import TICKS_PER_S, TOLD, Snapshot, Telemetry
-from mnsweep.measure.circumstances import what_happened
-from mnsweep.measure.fit import fit
-from mnsweep.measure.record import Block, from_line, to_line
+from mnsweep.record import Block, from_line, to_line
 from mnsweep.worker.proxy import WorkerProcess
 from tests.test_runtimes import model
 

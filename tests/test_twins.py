@@ -6,14 +6,14 @@ import pytest
 
 from mnsweep.decoding import DamagedError
 from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.measure.consistency import Consistency
-from mnsweep.measure.record import Process, Same
 from mnsweep.measure.rounds import Rules
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare
 from mnsweep.prepare.twins import twins
+from mnsweep.record import Process, Same
 from mnsweep.session import Session
 from mnsweep.space import Space
+from mnsweep.sweep.consistency import Consistency
 from mnsweep.sweep.derive import derive
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.kept import forget

@@ -14,9 +14,9 @@ from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.choice.verification import verify
 from mnsweep.counting import cost
-from mnsweep.measure.record import Block, Process, Records
 from mnsweep.prediction.latency_model import fit_latency
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
+from mnsweep.record import Block, Process, Records
 
 CELLS = tuple(Cell(Design.of(a / 100, r)) for a in range(25, 101, 15) for r in (128, 160, 192, 224))
 INT8 = tuple(Cell(cell.design, Deployment("int8")) for cell in CELLS)

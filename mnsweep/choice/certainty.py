@@ -12,9 +12,9 @@ from math import comb, log
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.confidence import standard_error, standard_errors
-from mnsweep.measure.fit import Estimate, freedom
-from mnsweep.measure.local_speed import Array
+from mnsweep.estimate.confidence import standard_error, standard_errors
+from mnsweep.estimate.fit import Estimate, freedom
+from mnsweep.estimate.local_speed import Array
 
 ERROR = 0.05
 

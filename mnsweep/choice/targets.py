@@ -6,7 +6,7 @@ from mnsweep.accuracy.published import published
 from mnsweep.cell import Cell
 from mnsweep.choice.certainty import Places, Rated, is_side_certain, places
 from mnsweep.choice.frontier import near_frontier
-from mnsweep.measure.fit import Estimate
+from mnsweep.estimate.fit import Estimate
 from mnsweep.measure.rounds import Rules
 from mnsweep.measure.stop_rule import unsettled_reason
 

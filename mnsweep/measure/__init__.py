@@ -1,1 +1,1 @@
-"""Reliable latencies: blocks timed in interleaved rounds, and estimates with confidence intervals."""
+"""Reliable latencies: blocks timed in interleaved rounds, until enough is known."""

@@ -15,12 +15,11 @@ from typing import TypeAlias
 
 from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
-from mnsweep.measure.consistency import difference
-from mnsweep.measure.fit import Estimate, fit
+from mnsweep.estimate.fit import Estimate, fit
 from mnsweep.measure.plan import Group, process_seconds
-from mnsweep.measure.record import Process, Record, Records
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
+from mnsweep.record import Process, Record, Records, difference
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 from mnsweep.worker.relay import Relay
 

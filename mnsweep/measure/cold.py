@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mnsweep.measure.polish import polish
-from mnsweep.measure.record import Block
+from mnsweep.estimate.polish import polish
+from mnsweep.record import Block
 
 COLD_ABOVE = 0.01  # slower than later: less does not matter, the median over rounds takes care of it
 BEYOND = 4.0  # standard deviations of the noise of all cells

@@ -10,8 +10,8 @@ from random import Random
 from statistics import median
 
 from mnsweep.cell import Deployment
-from mnsweep.measure.record import Block, Failure
 from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.record import Block, Failure
 from mnsweep.worker.proxy import CellError, Worker
 
 ROUNDS = 9

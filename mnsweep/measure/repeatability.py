@@ -12,9 +12,9 @@ from random import Random
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
-from mnsweep.measure.fit import Estimate, Movement, fit
-from mnsweep.measure.record import Record, Records
+from mnsweep.estimate.fit import Estimate, Movement, fit
 from mnsweep.measure.rounds import Rounds, Rules, narrow
+from mnsweep.record import Record, Records
 from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
 RULES = narrow(Rules(), 1.0)

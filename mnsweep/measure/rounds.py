@@ -4,7 +4,7 @@ If models were timed one after another, a design's latency would depend on when 
 varies by more than designs differ. The protocol, with sources:
 
 - Rounds. Each round visits every key once, in random order (randomized complete blocks, Fisher 1935). All
-  keys see the same conditions, and effects common to a round can be removed afterwards (`fit.py`).
+  keys see the same conditions, and effects common to a round can be removed afterwards (`estimate/polish.py`).
 - Blocks. A block is a series of back-to-back runs, at least 5 runs and 20 ms, each timed. The first run is dropped,
   because the caches held another key's data. Every raw sample is kept.
 - Warm-up. The machine is warmed up once in each process: the canary runs until its speed is steady (a steady state, as in
@@ -31,7 +31,7 @@ from statistics import median
 from typing import TypeVar
 
 from mnsweep.measure.cold import cold
-from mnsweep.measure.record import Block, Failure, Mark
+from mnsweep.record import Block, Failure, Mark
 from mnsweep.worker.proxy import CellError, WorkerLostError
 from mnsweep.worker.timing import Timing
 

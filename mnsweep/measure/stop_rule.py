@@ -1,6 +1,6 @@
 """The stop rule: when a cell has been timed enough."""
 
-from mnsweep.measure.fit import Estimate
+from mnsweep.estimate.fit import Estimate
 from mnsweep.measure.rounds import Rules
 
 

@@ -5,9 +5,9 @@ A plot that draws intervals adds a sentence about them with `with_intervals`.
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from mnsweep.estimate.fit import Movement
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.fit import Movement
-from mnsweep.measure.record import Records
+from mnsweep.record import Records
 from mnsweep.result import PREDICTED, Result
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.counting import deployed_cost
-from mnsweep.measure.fit import fit
-from mnsweep.measure.record import Records
+from mnsweep.estimate.fit import fit
 from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.prediction.latency_model import Errors
+from mnsweep.record import Records
 
 Array = NDArray[np.float64]
 BASELINES = {"linear in mult-adds": "mult_adds", "linear in params": "params"}

@@ -9,7 +9,7 @@ import msgspec
 
 from mnsweep.cell import parse_cell
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.measure.record import Block, Failure, Mark, Process, Record, Records, Same
+from mnsweep.record import Block, Failure, Mark, Process, Record, Records, Same
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
 from mnsweep.wording import count_of

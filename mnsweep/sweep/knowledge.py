@@ -8,9 +8,9 @@ from mnsweep.arch.channel_padding import Channels, from_text
 from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.verification import Verification, verify
-from mnsweep.measure.fit import Estimate, Fit, Movement, fit
-from mnsweep.measure.record import Records
+from mnsweep.estimate.fit import Estimate, Fit, Movement, fit
 from mnsweep.prediction.deployments import Models, fit_models, predict
+from mnsweep.record import Records
 from mnsweep.sweep.file import Prediction, Sweep
 
 T = TypeVar("T")

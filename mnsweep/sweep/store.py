@@ -23,8 +23,8 @@ import msgspec
 from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
-from mnsweep.measure.consistency import Consistency
-from mnsweep.measure.record import Record, Records, from_line, to_line
+from mnsweep.record import Record, Records, from_line, to_line
+from mnsweep.sweep.consistency import Consistency
 from mnsweep.sweep.disk import end_of_lines, naming, never_through_a_link
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"

@@ -10,7 +10,7 @@ from mnsweep.accuracy.surface import quality_of
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.choice.frontier import pareto
-from mnsweep.measure.fit import Estimate, Movement
+from mnsweep.estimate.fit import Estimate, Movement
 from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.result import MEASURED, PREDICTED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, count_table, quality_columns, rounded

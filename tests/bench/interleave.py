@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from random import Random
 
 from mnsweep.cell import Deployment
-from mnsweep.measure.fit import Estimate, fit
-from mnsweep.measure.record import Block
+from mnsweep.estimate.fit import Estimate, fit
+from mnsweep.record import Block
 from mnsweep.worker.proxy import WorkerProcess
 
 ONE_THREAD = Deployment()

@@ -21,7 +21,7 @@ from statistics import median
 
 import numpy as np
 
-from mnsweep.measure.record import Block
+from mnsweep.record import Block
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.bench.figure import Figures

@@ -17,7 +17,7 @@ import numpy as np
 
 from mnsweep.cell import Cell
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.record import Block, Process, Record, to_line
+from mnsweep.record import Block, Process, Record, to_line
 from mnsweep.space import Space
 from mnsweep.sweep.file import Sweep, write_sweep
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder

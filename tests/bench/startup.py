@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 import mnsweep
+from mnsweep.estimate.fit import Estimate
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.fit import Estimate
 from mnsweep.space import Space
 from mnsweep.sweep.cells_file import from_csv, to_csv
 from mnsweep.sweep.store import CELLS, SweepFolder

@@ -215,3 +215,8 @@ class Records:
             if block.round == mark.round and block.cell in mark.cells and not block.canary:
                 disturbed = (*block.disturbed, mark.disturbed)
                 self.blocks[i] = msgspec.structs.replace(block, disturbed=disturbed)
+
+
+def difference(earlier: Mapping[str, Setting], now: Mapping[str, Setting]) -> tuple[str, Setting, Setting] | None:
+    """The first setting that both name with different values, and these; None where there is none."""
+    return next(((name, earlier[name], value) for name, value in now.items() if earlier.get(name, value) != value), None)

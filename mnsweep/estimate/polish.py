@@ -7,8 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.local_speed import Array, Kernel, Moved, choose_kernel, middle_s
-from mnsweep.measure.record import Block
+from mnsweep.estimate.local_speed import Array, Kernel, Moved, choose_kernel, middle_s
+from mnsweep.record import Block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

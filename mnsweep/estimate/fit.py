@@ -20,11 +20,11 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.circumstances import what_happened
-from mnsweep.measure.join import join
-from mnsweep.measure.local_speed import Array
-from mnsweep.measure.polish import Polished, polish
-from mnsweep.measure.record import Block
+from mnsweep.estimate.circumstances import what_happened
+from mnsweep.estimate.join import join
+from mnsweep.estimate.local_speed import Array
+from mnsweep.estimate.polish import Polished, polish
+from mnsweep.record import Block
 from mnsweep.wording import DRIFTING, NOISY, STABLE, count_of
 
 NOISY_ABOVE = 0.02  # relative half width: twice the 1 % that tells neighbours on a grid apart

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.record import Block
+from mnsweep.record import Block
 
 REACHES_S = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 RIDGES = (0.1, 0.3, 1.0, 3.0)

@@ -1,9 +1,7 @@
 """Whether records can stand in one file: what a sweep must not mix, checked line by line as it is read."""
 
-from collections.abc import Mapping
-
 from mnsweep.decoding import DamagedError
-from mnsweep.measure.record import Block, Process, Record, Same, Setting
+from mnsweep.record import Block, Process, Record, Same, Setting, difference
 
 CLOCKS_APART_S = 1.0  # beyond twice the time that passed: two clocks, and one may have been set
 
@@ -62,8 +60,3 @@ class Consistency:
             raise DamagedError(
                 f"the block before this one has {lasted_s:.3g} s of samples, in the {passed_s:.3g} s until this one"
             )
-
-
-def difference(earlier: Mapping[str, Setting], now: Mapping[str, Setting]) -> tuple[str, Setting, Setting] | None:
-    """The first setting that both name with different values, and these; None where there is none."""
-    return next(((name, earlier[name], value) for name, value in now.items() if earlier.get(name, value) != value), None)

@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.measure.local_speed import Array
-from mnsweep.measure.polish import Polished, median_of_rows
+from mnsweep.estimate.local_speed import Array
+from mnsweep.estimate.polish import Polished, median_of_rows
 
 RESAMPLES = 400
 NO_NOISE = 1e-10  # variance of 0.001 %: below the resolution of any clock

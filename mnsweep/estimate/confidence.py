@@ -10,8 +10,8 @@ from math import log
 
 import numpy as np
 
-from mnsweep.measure.fit import Estimate, freedom
-from mnsweep.measure.local_speed import Array
+from mnsweep.estimate.fit import Estimate, freedom
+from mnsweep.estimate.local_speed import Array
 
 TUNED_FOR = 1.0  # rounds: the prior information of the mixture; the bound is narrowest at some twenty times as many
 

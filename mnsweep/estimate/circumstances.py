@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from mnsweep.measure.record import Block
+from mnsweep.record import Block
 
 TAKEN_PCT = 5.0  # of the CPUs, by others: as much as a canary may be off
 MOVED = 1.1  # between the slow and the fast end of the clock
