@@ -62,7 +62,8 @@ class Bar(Listener):
     def status(self, status: Status) -> None:
         """Show how many cells have settled."""
         settled = f"{status.settled} of {count_of(status.cells, 'cell')} settled"
-        where = f"process {status.process}, round {status.round}"
+        within = f", {count_of(status.timed, 'block')} timed" if status.timed else ""
+        where = f"process {status.process}, round {status.round}{within}"
         self.show(f"{where}: {settled}, about {status.left_s:.0f} s left", status.settled / max(1, status.cells))
 
     def note(self, text: str) -> None:

@@ -200,11 +200,13 @@ class Session:
                 append(record)
                 self.records.add(record)
             plan = self.plan(self._timed_for(cells), beside=self._timed_for(beside), rules=rules)
+            models = KeptModels(self.prepared.model_of, self._memory_bytes() * KEPT_SHARE)
             campaign = Campaign(
                 records=self.records,
                 rules=replace(rules, time_budget_s=self.time_left_s(rules)),
                 append=append,
-                model_of=KeptModels(self.prepared.model_of, self._memory_bytes() * KEPT_SHARE),
+                model_of=models,
+                prepare=models.prepare,
                 targets=partial(self._targets, cells, rules),
                 on_status=self.listener.status,
                 on_process=lambda: self.listener.so_far(self.results),

@@ -90,5 +90,18 @@ def test_a_file_is_built_once_while_there_is_room() -> None:
 
     small, other = Cell(Design.of(0.25, 32)), Cell(Design.of(0.5, 32))
     models = KeptModels(build, most_bytes=15)
-    assert [models(cell) for cell in (small, other, small, other)] == [bytes(10)] * 4
+    models.prepare([small, other])
+    models.prepare([other])
+    assert built == [small.id, other.id], "the second one does not fit, and nothing is built in vain after it"
+    assert [models(cell) for cell in (small, other, small)] == [bytes(10)] * 3
     assert built == [small.id, other.id, other.id]
+
+
+def test_what_fails_while_preparing_is_said_when_it_is_asked_for() -> None:
+    def refuse(cell: Cell) -> bytes:
+        raise ValueError("cannot be built")
+
+    models = KeptModels(refuse, most_bytes=100)
+    models.prepare([Cell(Design.of(0.25, 32))])
+    with pytest.raises(ValueError, match="cannot be built"):
+        models(Cell(Design.of(0.25, 32)))

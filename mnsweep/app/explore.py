@@ -13,7 +13,7 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import seconds
 from mnsweep.measure.rounds import Rules
 from mnsweep.session import open_session
-from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.sweep.derive import Outcome, conclude
 from mnsweep.sweep.file import Sweep
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.worker.proxy import NewWorker
@@ -55,8 +55,12 @@ def explore(
     new_worker: NewWorker | None = None,
     rules: Rules | None = None,
     began: float | None = None,
+    draw: bool = True,
 ) -> ExploreOutcome:
-    """Measure, fit, verify and validate, except what was done before, then write all derived files."""
+    """Measure, fit, verify and validate, except what was done before, then write all derived files.
+
+    Without `draw`, the plots are left to the outcome (`derived.draw`).
+    """
     aims, machine = _aims(request), read_machine()
     with open_session(
         asked_space(request, machine),
@@ -70,7 +74,10 @@ def explore(
         began=began,
     ) as session:
         explore_space(session, aims)
-        return ExploreOutcome(derived=derive(session.folder), skipped=session.skipped)
+        outcome = ExploreOutcome(derived=conclude(session.folder), skipped=session.skipped)
+    if draw:
+        outcome.derived.draw()
+    return outcome
 
 
 def _aims(request: ExploreRequest) -> Aims:

@@ -15,7 +15,7 @@ from mnsweep.measure.plan import Plan, seconds
 from mnsweep.measure.rounds import Rules, narrow, quick
 from mnsweep.result import Result
 from mnsweep.session import Session, open_session
-from mnsweep.sweep.derive import Outcome, derive
+from mnsweep.sweep.derive import Outcome, conclude
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.proxy import NewWorker
@@ -85,11 +85,12 @@ def grid(
     new_worker: NewWorker | None = None,
     rules: Rules | None = None,
     began: float | None = None,
+    draw: bool = True,
 ) -> GridOutcome:
     """Measure the requested cells, except what was measured before, then write all derived files.
 
-    The request's settings override `rules`; its time budget counts from `began` (a monotonic time in s). Raises
-    `UnavailableError` where no cell runs here.
+    Without `draw`, the plots are left to the outcome (`derived.draw`). The request's settings override `rules`; its time budget
+    counts from `began` (a monotonic time in s). Raises `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
     sweep = asked_sweep(request, directory, machine)
@@ -106,7 +107,9 @@ def grid(
         began=began,
     ) as session:
         session.measure(_wanted(request, session))
-        derived = derive(session.folder)
+        derived = conclude(session.folder)
+    if draw:
+        derived.draw()
     return _outcome(request, session, derived)
 
 

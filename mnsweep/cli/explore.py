@@ -43,13 +43,14 @@ def explore(
         _print_plan(request, json)
         return
     with Narrator(quiet) as listener:
-        outcome = explore_space(request, listener, began=STARTED)
+        outcome = explore_space(request, listener, began=STARTED, draw=False)
     if json:
         _print_document(outcome)
     else:
         _print(outcome.derived, verbose)
     for cell, reason in outcome.derived.failures.items():
         warn(f"{cell} failed: {reason}")
+    outcome.derived.draw()
     advise_files(outcome.derived, quiet)
     if outcome.derived.failures:
         raise typer.Exit(PARTIAL)

@@ -39,8 +39,9 @@ def grid(
         _print_plan(plan_grid(request), json)
         return
     with GridNarrator(quiet) as listener:
-        outcome = measure_grid(request, listener, began=STARTED)
+        outcome = measure_grid(request, listener, began=STARTED, draw=False)
     _print(outcome, json)
+    outcome.derived.draw()
     _comment(outcome, quiet, verbose)
     if all(r.latency_p50_ms is None for r in outcome.results):
         raise typer.Exit(NOTHING)

@@ -30,7 +30,8 @@ def describe(status: Status) -> str:
     if limited := status.done - done:
         settled += f", {limited} at the limit of rounds"
     widest = "" if status.widest_pct is None else f", widest ± {status.widest_pct:.1f} %"
-    return f"process {status.process}, round {status.round}: {settled}{widest}, about {status.left_s:.0f} s left"
+    within = f", {count_of(status.timed, 'block')} timed" if status.timed else ""
+    return f"process {status.process}, round {status.round}{within}: {settled}{widest}, about {status.left_s:.0f} s left"
 
 
 class Narrator(Listener):

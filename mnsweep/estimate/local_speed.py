@@ -46,17 +46,20 @@ class Kernel:
         return speed
 
     def _predict(self, residual: Array, distance_s: Array) -> Array:
-        weight = np.exp(-distance_s / self.reach_s)
-        return np.asarray(weight @ residual / (weight.sum(axis=1) + self.ridge))
+        total, weight = _weighed(self.reach_s, residual, distance_s)
+        return np.asarray(total / (weight + self.ridge))
 
 
 def choose_kernel(processes: Sequence[Moved]) -> Kernel | None:
     """The kernel that predicts each block best from its neighbours in time; None where none predicts."""
     sample = processes[:: max(1, -(-len(processes) // LEARNT_FROM))]
     parts = [(_without_outliers(residual)[:TOGETHER], _distances_s(at_s[:TOGETHER])) for residual, at_s in sample]
-    kernels = [Kernel(*choice) for choice in product(REACHES_S, RIDGES)]
-    error = {kernel: sum(_error(kernel, *part) for part in parts) for kernel in kernels}
-    best = min(kernels, key=error.__getitem__)
+    error = dict.fromkeys((Kernel(*choice) for choice in product(REACHES_S, RIDGES)), 0.0)
+    for reach_s, (residual, distance_s) in product(REACHES_S, parts):
+        total, weight = _weighed(reach_s, residual, distance_s)
+        for ridge in RIDGES:
+            error[Kernel(reach_s, ridge)] += float(np.abs(residual - total / (weight + ridge)).sum())
+    best = min(error, key=error.__getitem__)
     unchanged = sum(float(np.abs(residual).sum()) for residual, _ in parts)
     return best if error[best] < (1 - LEAST_GAIN) * unchanged else None
 
@@ -66,8 +69,10 @@ def middle_s(blocks: Sequence[Block]) -> Array:
     return np.array([b.at_s + (b.first_ns + sum(b.samples_ns)) / 2e9 for b in blocks])
 
 
-def _error(kernel: Kernel, residual: Array, distance_s: Array) -> float:
-    return float(np.abs(residual - kernel._predict(residual, distance_s)).sum())
+def _weighed(reach_s: float, residual: Array, distance_s: Array) -> tuple[Array, Array]:
+    """Each (blocks,): the sum of the other blocks' residuals, weighed by their distances, and that of the weights."""
+    weight = np.exp(-distance_s / reach_s)
+    return np.asarray(weight @ residual), np.asarray(weight.sum(axis=1))
 
 
 def _distances_s(at_s: Array) -> Array:

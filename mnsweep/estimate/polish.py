@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.estimate.local_speed import Array, Kernel, Moved, choose_kernel, middle_s
+from mnsweep.estimate.local_speed import Array, Moved, choose_kernel, middle_s
 from mnsweep.record import Block
 
 
@@ -43,16 +43,13 @@ class _Timed:
         place = np.array([row[b.cell] * len(rounds) + column[b.round] for b in blocks])
         return cls(cells, rounds, place, np.log(np.maximum(1.0, _medians(blocks))), middle_s(blocks))
 
-    def without(self, kernel: Kernel | None) -> Self:
-        """The same blocks as the machine would have timed them at the speed of their round."""
-        if kernel is None:
-            return self
-        return replace(self, value=self.value - kernel.speed(self.moved()))
+    def without(self, speed: Array) -> Self:
+        """The same blocks as if the machine had not been slower by `speed` (blocks,) during each."""
+        return replace(self, value=self.value - speed)
 
-    def moved(self) -> Moved:
-        table = self._table()
-        effect, round_effect = median_polish(table)
-        return self.value - (effect[:, None] + round_effect).ravel()[self.place], self.middle_s
+    def moved(self, polished: Polished) -> Moved:
+        expected = (polished.effect[:, None] + polished.rounds).ravel()[self.place]
+        return self.value - expected, self.middle_s
 
     def polished(self) -> Polished:
         table = self._table()
@@ -73,8 +70,11 @@ def polish(processes: Sequence[Sequence[Block]]) -> list[Polished]:
     First the speed of the machine around each block is taken out, where its neighbours in time tell (`local_speed.py`).
     """
     timed = [_Timed.of(blocks) for blocks in processes]
-    kernel = choose_kernel([process.moved() for process in timed])
-    return [process.without(kernel).polished() for process in timed]
+    polished = [process.polished() for process in timed]
+    moved = [process.moved(its) for process, its in zip(timed, polished, strict=True)]
+    if kernel := choose_kernel(moved):
+        polished = [process.without(kernel.speed(its)).polished() for process, its in zip(timed, moved, strict=True)]
+    return polished
 
 
 def _medians(blocks: Sequence[Block]) -> Array:
@@ -101,7 +101,14 @@ def median_polish(table: Array, sweeps: int = 10) -> tuple[Array, Array]:
     """
     columns = np.zeros(table.shape[1])
     for _ in range(sweeps):
-        rows = np.nanmedian(table - columns, axis=1)
-        columns = np.nanmedian(table - rows[:, None], axis=0)
+        rows = _medians_of_known(table - columns)
+        columns = _medians_of_known((table - rows[:, None]).T)
         columns -= np.median(columns)
-    return np.nanmedian(table - columns, axis=1), columns
+    return _medians_of_known(table - columns), columns
+
+
+def _medians_of_known(table: Array) -> Array:
+    """(rows,): what `np.nanmedian` finds in each row, in a tenth of its time for small tables; nan for a row of nan."""
+    ordered, known = np.sort(table, axis=1), np.sum(~np.isnan(table), axis=1)  # nan comes last
+    row, last = np.arange(len(table)), np.maximum(known - 1, 0)
+    return np.asarray((ordered[row, last // 2] + ordered[row, (last + 1) // 2]) / 2)

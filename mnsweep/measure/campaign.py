@@ -19,9 +19,11 @@ from mnsweep.estimate.fit import Estimate, fit
 from mnsweep.measure.plan import Group, process_seconds
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
-from mnsweep.record import Process, Record, Records, difference
+from mnsweep.record import Block, Process, Record, Records, difference
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
 from mnsweep.worker.relay import Relay
+
+SILENT_S = 5.0  # without a word within a round, at most
 
 Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell id: half width in % to settle at
 
@@ -32,7 +34,7 @@ class Status:
 
     `done` cells are timed no more: those that `settled`, and those at the limit of rounds. With `fixed`, that is a fixed number
     of rounds. `widest_pct` is the widest relative half width of the others in percent, None if unknown; `left_s` is an
-    estimate in seconds.
+    estimate in seconds. Within a long round, `timed` is how many blocks of it were timed so far; at its end it is 0.
     """
 
     process: int
@@ -43,6 +45,7 @@ class Status:
     fixed: bool
     widest_pct: float | None
     left_s: float
+    timed: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,8 +54,8 @@ class Campaign:
 
     `append` writes each record to disk before the next block is timed. `model_of` returns the ONNX file of a
     cell. `settings` and `padding` (the resolved padding by cell id) are recorded with every process. `targets` returns the
-    required half width of each cell. `on_status` hears of each round, `on_process` of each process that has ended.
-    `new_worker` starts a worker process.
+    required half width of each cell. `prepare` is told which cells are opened next, while their worker starts. `on_status`
+    hears of each round, `on_process` of each process that has ended. `new_worker` starts a worker process.
     """
 
     records: Records
@@ -62,6 +65,7 @@ class Campaign:
     targets: Targets
     on_status: Callable[[Status], None]
     new_worker: NewWorker
+    prepare: Callable[[Sequence[Cell]], None] = lambda cells: None
     on_process: Callable[[], None] = lambda: None
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     padding: Mapping[str, str] = field(default_factory=dict)
@@ -72,11 +76,13 @@ class Campaign:
     widest_pct: float | None = None
     left: dict[str, float] = field(default_factory=dict)  # estimated rounds that each cell still needs
     estimates: dict[str, Estimate] = field(default_factory=dict)  # the latest of each cell
+    timed: int = 0  # blocks of the round that is going on
+    said_at: float = field(init=False)
     began: float = field(init=False)
     blocks_before: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        self.began = self.said_at = self.clock()
         self.blocks_before = len(self.records.blocks)
 
     def measure(self, groups: Sequence[Group]) -> None:
@@ -113,6 +119,7 @@ class Campaign:
         cells = [cell for cell in group.all if cell.id in wanted | references and cell.id not in self.failed]
         cells, canary = self._affordable(cells, group.canary)
         with relay.turn() as worker:
+            self.prepare(cells)
             worker.ready()
             worker.pin(max(cell.deployment.threads for cell in cells))
             self._begin(number, cells)
@@ -180,7 +187,7 @@ class Campaign:
         if done:
             self._estimate({cell.id for cell in group.all})
             self._settle(group)
-            self.on_status(self._status(process, done))
+            self._say(process, done, 0)
         wanted = self._open_cells(group)
         if not wanted or done >= self.rules.process_rounds or self._out_of_time():
             return []
@@ -212,6 +219,15 @@ class Campaign:
     def _write(self, record: Record) -> None:
         self.append(record)
         self.records.add(record)
+        if isinstance(record, Block):
+            self.timed += 1
+            if self.clock() - self.said_at >= SILENT_S:
+                self._say(record.process, record.round, self.timed)
+
+    def _say(self, process: int, number: int, timed: int) -> None:
+        """Report progress at the end of a round, or within it after so many `timed` blocks."""
+        self.timed, self.said_at = timed, self.clock()
+        self.on_status(self._status(process, number, timed))
 
     def _estimate(self, keys: Set[str]) -> None:
         self.estimates |= fit([b for b in self.records.blocks if b.cell in keys]).estimates
@@ -227,7 +243,7 @@ class Campaign:
         open_cells = [self.estimates[key] for key in self._open_cells(group) if key in self.estimates]
         self.widest_pct = max((e.relative_ci_pct for e in open_cells if e.relative_ci_pct), default=None)
 
-    def _status(self, process: int, number: int) -> Status:
+    def _status(self, process: int, number: int, timed: int) -> Status:
         taken = len(self.records.blocks) - self.blocks_before
         block_s = (self.clock() - self.began) / max(1, taken)
         left_s = block_s * sum(left for key, left in self.left.items() if key not in self.done | self.failed)
@@ -240,4 +256,5 @@ class Campaign:
             fixed=self.rules.least_rounds == self.rules.most_rounds,
             widest_pct=self.widest_pct,
             left_s=max(0.0, min(left_s, self._left_s())),
+            timed=timed,
         )

@@ -9,7 +9,7 @@ varies by more than designs differ. The protocol, with sources:
   because the caches held another key's data. Every raw sample is kept.
 - Warm-up. The machine is warmed up once in each process: the canary runs until its speed is steady (a steady state, as in
   Georges et al., OOPSLA 2007). A key then needs only the few runs in which memory is allocated and caches fill: a run and
-  5 ms after the two that opening it takes. Where that was not enough, the data tell (`cold.py`): first blocks that are slower
+  3 ms after the two that opening it takes. Where that was not enough, the data tell (`cold.py`): first blocks that are slower
   than later ones beyond noise are marked, and left out.
 - Canary. One key is timed repeatedly throughout the round. If the canary before or after a segment of the round is more
   than 5 % off the round's typical speed, the blocks of that segment are marked as disturbed. So is a block that
@@ -72,7 +72,7 @@ class Rules:
     block_runs: int = 5
     block_ms: float = 20.0
     warmup_runs: int = 1
-    warmup_ms: float = 5.0
+    warmup_ms: float = 3.0
 
 
 def narrow(rules: Rules, ci_pct: float) -> Rules:

@@ -3,7 +3,7 @@
 All of it can be recreated byte for byte from `blocks.jsonl`, `sweep.toml` and `machine.json`: `derive` reads nothing else.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,13 +25,14 @@ from mnsweep.sweep.table import measured_table, with_predictions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """A sweep after a run: its folder, its results, and the knowledge from its records.
+    """A sweep after a run: its folder, its results, and the knowledge from its records, on its machine.
 
     If the sweep predicts, `checks` compare measured cells with their predictions; `verification` and `validation` summarize
     the errors on verified and on held-out cells.
     """
 
     folder: SweepFolder
+    machine: Machine
     results: tuple[Result, ...]
     known: Knowledge
     checks: tuple[Check, ...]
@@ -47,6 +48,11 @@ class Outcome:
     def errors(self) -> Errors:
         """Leave-one-out errors of all models together; requires at least one model."""
         return Errors.of(np.expm1(-np.concatenate([model.missed for model in self.known.models.values()])))
+
+    def draw(self) -> None:
+        """Write the plots; one that fails is a warning."""
+        for name, content in _plots(self):
+            self.folder.replace(name, content)
 
 
 def read(folder: SweepFolder) -> Knowledge:
@@ -78,7 +84,14 @@ def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
 
 
 def derive(folder: SweepFolder) -> Outcome:
-    """Write `cells.csv`, `model.json` where cells are predicted, and then the plots; a plot that fails is a warning."""
+    """Write everything: the tables, and then the plots."""
+    outcome = conclude(folder)
+    outcome.draw()
+    return outcome
+
+
+def conclude(folder: SweepFolder) -> Outcome:
+    """Write `cells.csv`, and `model.json` where cells are predicted; the plots are left to `Outcome.draw`."""
     known, machine = read(folder), folder.read_machine()
     results = tabulate(known, machine)
     held_out = known.prediction.held_out
@@ -86,11 +99,10 @@ def derive(folder: SweepFolder) -> Outcome:
     if known.sweep.prediction:
         folder.replace(MODEL, to_json(known.models))
     folder.replace(CELLS, to_csv(results))
-    for name, content in _plots(known, machine, results, checks):
-        folder.replace(name, content)
     qualities = {r.cell: r.quality_pct for r in results if r.quality_pct is not None}
     return Outcome(
         folder=folder,
+        machine=machine,
         results=tuple(results),
         known=known,
         checks=tuple(checks),
@@ -99,9 +111,7 @@ def derive(folder: SweepFolder) -> Outcome:
     )
 
 
-def _plots(
-    known: Knowledge, machine: Machine, results: Sequence[Result], checks: Sequence[Check]
-) -> Iterator[tuple[str, bytes]]:
+def _plots(outcome: Outcome) -> Iterator[tuple[str, bytes]]:
     """Every plot of the sweep that can be drawn: file name and content."""
     from mnsweep.plots.caption import caption
     from mnsweep.plots.cliffs import cliffs_plot
@@ -110,13 +120,14 @@ def _plots(
     from mnsweep.plots.predictions import prediction_plot
     from mnsweep.plots.reproduction import paper_figures
 
-    text = caption(known.sweep.name, results, known.records, machine=machine, movement=known.movement)
+    known, results = outcome.known, outcome.results
+    text = caption(known.sweep.name, results, known.records, machine=outcome.machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
     plots: dict[str, Callable[[], Mapping[str, bytes]]] = {
         "pareto": lambda: pareto_plot(results, text),
         "latency_mult_adds": lambda: mult_adds_plot(measured, text),
         "cliffs": lambda: cliffs_plot(measured, text),
-        "prediction": lambda: prediction_plot(checks, results, text),
+        "prediction": lambda: prediction_plot(outcome.checks, results, text),
         "figures of the paper": lambda: paper_figures(results, text),
     }
     for name, draw in plots.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -67,9 +68,14 @@ class Runtime(Protocol):
         ...
 
 
+@lru_cache(maxsize=8)  # models of one resolution are often opened one after another, and get copies
+def _random_images(shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
 def random_images(shape: Sequence[int]) -> Array:
     """A float32 batch of this shape: fixed random numbers with a standard normal distribution."""
-    return np.random.default_rng(0).standard_normal(tuple(shape), dtype=np.float32)
+    return _random_images(tuple(shape)).copy()
 
 
 def ready(session: Session) -> Run:
