@@ -114,7 +114,7 @@ def test_stages_come_in_order_and_as_many_cells_are_measured_as_asked(folder: Sw
     assert (len(known.verified), len(known.held_out), len(measured(folder))) == (4, 5, 16 + 4 + 5)
     assert outcome.verification and outcome.verification.designs == 4
     assert outcome.validation and outcome.validation.designs == 5
-    corners = {Cell(Design.of(alpha, res)).id for alpha in (0.25, 0.55) for res in (128, 224)}
+    corners = {Cell(Design.of(alpha, res)).id for alpha, res in ((0.25, 128), (0.55, 224))}
     assert corners <= set(folder.read().processes[0].cells)
 
 

@@ -10,25 +10,51 @@ from mnsweep.choice.frontier import pareto
 from mnsweep.prediction.deployments import Predicted
 
 Array = NDArray[np.float64]
+NEARBY = 0.1  # of the space: closer designs crowd each other hardly more
+EXCHANGED = 64  # designs at most that are looked at again, once the others are chosen
 
 
 def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:
-    """Select `count` designs, far from each other and from the `taken` designs; the corners of the space come first.
+    """Select `count` designs, far from each other and from the `taken` designs, and with as many different α as resolutions.
 
-    Each further design has the largest distance to its nearest neighbour (maximin, Johnson et al. 1990). Distances are in
-    log α and log resolution, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
+    The smallest and the largest design come first. The others keep the crowding low that Joseph et al. (2015, MaxPro) define:
+    the sum over pairs of 1 / (distance in α² · distance in resolution²). A design with the α of another one is as unwelcome as
+    one beside it: channel counts have effects of their own, which a second resolution does not show. Distances are in
+    logarithms, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
     """
     places = _unit_square(designs)
-    chosen = [i for i, design in enumerate(designs) if design in set(taken)]
-    given = len(chosen)
-    for corner in (0, 0), (1, 1), (0, 1), (1, 0):
-        nearest = int(np.argmin(((places - corner) ** 2).sum(axis=1)))
-        if nearest not in chosen:
-            chosen.append(nearest)
-    while len(chosen) < min(given + count, len(designs)):
-        gaps = ((places[:, None] - places[chosen]) ** 2).sum(axis=2).min(axis=1)
-        chosen.append(int(np.argmax(gaps)))
-    return [designs[i] for i in chosen[given : given + count]]
+    known = set(taken)
+    crowding = np.zeros(len(designs))
+    for i, design in enumerate(designs):
+        if design in known:
+            crowding += _crowding(places, i)
+            crowding[i] = np.inf
+    chosen: list[int] = []
+    corners = (int(np.argmin(((places - corner) ** 2).sum(axis=1))) for corner in ((0, 0), (1, 1)))
+    for i in corners:
+        if i not in chosen and designs[i] not in known:
+            chosen.append(i)
+            crowding += _crowding(places, i)
+    kept = len(chosen)
+    while len(chosen) < min(count, np.isfinite(crowding).sum()):
+        chosen.append(_least_crowded(crowding, chosen))
+        crowding += _crowding(places, chosen[-1])
+    for k in range(kept, len(chosen)) if len(chosen) <= EXCHANGED else ():
+        crowding -= _crowding(places, chosen[k])
+        chosen[k] = _least_crowded(crowding, [*chosen[:k], *chosen[k + 1 :]])
+        crowding += _crowding(places, chosen[k])
+    return [designs[i] for i in chosen[:count]]
+
+
+def _crowding(places: Array, i: int) -> Array:
+    """(designs,): how much design `i` crowds each of them."""
+    return np.asarray(1 / ((places - places[i]) ** 2 + NEARBY**2).prod(axis=1))
+
+
+def _least_crowded(crowding: Array, chosen: Sequence[int]) -> int:
+    free = crowding.copy()
+    free[list(chosen)] = np.inf
+    return int(np.argmin(np.round(free, 6)))
 
 
 def undecided(
