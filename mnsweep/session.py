@@ -9,7 +9,7 @@ Each block is on disk before the next one is timed. Records also stay in memory,
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -194,13 +194,13 @@ class Session:
         return self.new_worker or partial(WorkerProcess, self.rules.cell_timeout_s, runtimes=runtimes)
 
     def _time(self, cells: Sequence[Cell], *, beside: Sequence[Cell], rules: Rules) -> None:
-        with self.folder.appending() as append:
+        with self.folder.appending() as append, ExitStack() as kept:
             new: list[Record] = [*self._new_probes(), *self._new_twins()]
             for record in new:
                 append(record)
                 self.records.add(record)
             plan = self.plan(self._timed_for(cells), beside=self._timed_for(beside), rules=rules)
-            models = KeptModels(self.prepared.model_of, self._memory_bytes() * KEPT_SHARE)
+            models = kept.enter_context(KeptModels(self.prepared.model_of, self._memory_bytes() * KEPT_SHARE))
             campaign = Campaign(
                 records=self.records,
                 rules=replace(rules, time_budget_s=self.time_left_s(rules)),

@@ -12,13 +12,14 @@ def three_digits(value: float) -> str:
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
-def count_of(number: int, noun: str) -> str:
+def count_of(number: float, noun: str) -> str:
     """The number and the noun, in the singular or plural.
 
-    >>> count_of(1, "cell"), count_of(2000, "more cell")
-    ('1 cell', '2,000 more cells')
+    >>> count_of(1, "cell"), count_of(2000, "more cell"), count_of(1.5, "CPU"), count_of(1.0, "CPU")
+    ('1 cell', '2,000 more cells', '1.5 CPUs', '1 CPU')
     """
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
+    return f"{text} {noun}{'s' * (number != 1)}"
 
 
 def typed(value: object) -> str:

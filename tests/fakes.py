@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
+from pathlib import Path
 from random import Random
 from typing import Any, Self
 
@@ -108,7 +109,7 @@ class FakeWorker:
         names = [output.name for output in onnx.load_from_string(model).graph.output]
         return dict.fromkeys(["image", *names], (-1.0, 6.0))
 
-    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
+    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
         if "chain" in key:
             self.asked["chain"] += 1
         else:

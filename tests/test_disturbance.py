@@ -14,7 +14,7 @@ CPUS = frozenset({0, 1})
     ("ticks", "switches", "cpus", "elapsed_ms", "found"),
     [
         (0, 0, CPUS, 20.0, ()),
-        (1, 0, CPUS, 20.0, ("steal 1 ticks",)),
+        (1, 0, CPUS, 20.0, ("steal 1 tick",)),
         (0, 1, CPUS, 5.0, ()),  # one switch is the kernel's own business
         (0, 2, CPUS, 5.0, ("2 involuntary switches",)),
         (0, 2, CPUS, 25.0, ()),

@@ -37,6 +37,7 @@ ABACUS = Runtime(
     package="pytest",
     option="[a-z]+",
     compare_with="openvino",
+    session={},
 )
 STUBBY = Variant(name="stubby", label="stubby MobileNet", blocks=((2, 48), (2, 96), (1, 96)), bias=True, predicted=True)
 ONE_BY_ONE = Variant(

@@ -3,14 +3,20 @@
 import re
 import shlex
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import typer.main
 
+from mnsweep.cli.explore import _print as print_exploration
 from mnsweep.cli.main import app
 from mnsweep.cli.show import console, results_table
+from mnsweep.machine.conditions import find
 from mnsweep.sweep.cells_file import from_csv
+from mnsweep.sweep.derive import conclude
+from mnsweep.sweep.store import SweepFolder
 from tests.fuzz import run
+from tests.test_conditions import QUIET
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -99,3 +105,24 @@ def test_the_table_shown_is_that_of_the_reference_run(capsys: pytest.CaptureFixt
     console().print(results_table(from_csv(cells.read_text(), cells), measured=True))
     (output,) = [output for command, output in samples("grid") if "--alpha 0.25,0.5,0.75,1.0" in command]
     check_shown([line for line in output if line.lstrip().startswith("a")], capsys.readouterr().out)
+
+
+def test_the_exploration_shown_is_that_of_the_reference_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (reference,) = (ROOT / "results" / "reference" / "explore").glob("*")
+    copytree(reference, tmp_path / "explore" / reference.name)
+    print_exploration(conclude(SweepFolder(tmp_path / "explore" / reference.name)), verbose=False)
+    (output,) = samples_of("explore --validate 30")
+    shown = [line for line in output if not line.endswith((" at least", "…")) and not line.startswith(("files", "next"))]
+    check_shown(shown, capsys.readouterr().out)
+
+
+def test_the_conditions_that_doctor_shows_exist() -> None:
+    known = {finding.name for finding in find(QUIET)}
+    (output,) = samples_of("doctor")
+    table = output[output.index("what may disturb timing") : output.index("a small network on more threads")]
+    shown = {line[1:30].strip() for line in table if re.match(r" \w", line)} - {"condition"}
+    assert shown and shown <= known
+
+
+def samples_of(command: str) -> list[list[str]]:
+    return [output for shown, output in samples(command.split()[0]) if shown.removeprefix("$ mnsweep ") == command]

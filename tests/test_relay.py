@@ -1,15 +1,18 @@
 """Workers in turn: who starts when, and that none is left behind."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 import pytest
 
-from mnsweep.cell import Cell, Design
+from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.prepare.kept_models import KeptModels
 from mnsweep.worker.proxy import CellError, NotStartedError, WorkerProcess
 from mnsweep.worker.relay import Relay
 from tests.fakes import FakeWorker
+from tests.test_runtimes import model
 
 
 class Noted(FakeWorker):
@@ -89,12 +92,55 @@ def test_a_file_is_built_once_while_there_is_room() -> None:
         return bytes(10)
 
     small, other = Cell(Design.of(0.25, 32)), Cell(Design.of(0.5, 32))
-    models = KeptModels(build, most_bytes=15)
-    models.prepare([small, other])
-    models.prepare([other])
-    assert built == [small.id, other.id], "the second one does not fit, and nothing is built in vain after it"
-    assert [models(cell) for cell in (small, other, small)] == [bytes(10)] * 3
-    assert built == [small.id, other.id, other.id]
+    with KeptModels(build, most_bytes=15) as models:
+        models.prepare([small, other])
+        models.prepare([other])
+        assert built == [small.id, other.id], "the second one does not fit, and nothing is built in vain after it"
+        assert [content(models(cell)) for cell in (small, other, small)] == [bytes(10)] * 3
+        assert built == [small.id, other.id, other.id]
+
+
+def content(model: bytes | Path) -> bytes:
+    return model.read_bytes() if isinstance(model, Path) else model
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_files_in_memory_are_gone_afterwards() -> None:
+    before, cell = open_files(), Cell(Design.of(0.25, 32))
+    with KeptModels(lambda _: b"model", most_bytes=100) as models:
+        path = models(cell)
+        assert content(path) == b"model" and open_files() == before + isinstance(path, Path)
+    assert open_files() == before
+
+
+def test_without_files_in_memory_models_are_kept_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: str) -> int:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    with KeptModels(lambda _: b"model", most_bytes=100) as models:
+        assert models(Cell(Design.of(0.25, 32))) == b"model"
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_a_real_worker_opens_a_file_and_one_that_it_may_not_read_is_sent(runtime: str, tmp_path: Path) -> None:
+    class Unreadable(type(tmp_path)):  # type: ignore[misc]
+        """A path that only this process can read."""
+
+        def __reduce__(self) -> tuple[type, tuple[str]]:
+            return Path, ("/nowhere/at/all",)
+
+    file = tmp_path / "model"
+    file.write_bytes(model())
+    with WorkerProcess() as worker:
+        for path in (file, Unreadable(file)):
+            worker.open("a", path, Deployment(runtime=runtime))
+            assert worker.time("a", 1, 0).samples_ns
+        with pytest.raises(CellError):
+            worker.open("b", b"no model", Deployment(runtime=runtime))
 
 
 def test_what_fails_while_preparing_is_said_when_it_is_asked_for() -> None:

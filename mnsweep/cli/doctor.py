@@ -107,9 +107,10 @@ def _lines(timed: "Repeatability | None") -> list[str]:
         return [f"speed          {moves}"]
     off = f"{timed.movement.faster_pct:.1f} % faster to {timed.movement.slower_pct:.1f} % slower than typical"
     caution = "; look again when less is running" if timed.disturbed_blocks > MUCH_DISTURBED * timed.blocks else ""
+    disturbed = f"{timed.disturbed_blocks} of {count_of(timed.blocks, 'block')}"
     return [
         f"repeatability  {_width(timed.pct)} against other cells, on one thread, after the {SWEEP_ROUNDS} rounds of a sweep",
-        f"disturbed      {timed.disturbed_blocks} of {timed.blocks} blocks in {timed.rounds} rounds{caution}",
+        f"disturbed      {disturbed} in {count_of(timed.rounds, 'round')}{caution}",
         f"speed          from {off} in 95 % of the rounds:",
         f"               {moves}",
         f"threads        {_count(timed.recommended_threads)}: the most with {100 * WORTHWHILE:.0f} % efficiency or more",

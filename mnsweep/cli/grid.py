@@ -144,7 +144,7 @@ def _unsettled(outcome: "GridOutcome", verbose: bool) -> Iterator[str]:
         widest = max(cells, key=lambda cell: timed[cell] or inf)
         width = f", the widest to ± {timed[widest]:.1f} % ({widest})" if timed[widest] else ""
         yield f"{len(cells)} of {count_of(len(timed), 'cell')} did not settle{width}{'' if verbose else '; -v says why'}"
-    if outcome.out_of_patience_s:
+    if outcome.out_of_patience_s is not None:
         limit = f"stopped after {outcome.out_of_patience_s:.0f} s, the default for {count_of(len(outcome.results), 'cell')}"
         yield f"{limit}; to go on: the same command again, for longer: --time-budget-s, or inf"
     elif cells:
@@ -157,7 +157,8 @@ def _lacking(outcome: "GridOutcome") -> str:
     lacking = sum(r.interval_ms is None for r in tried)
     if not lacking:
         return ""
-    enough = f"about {max(1.0, outcome.needed_s):.0f} s more are needed: rerun the same command without --time-budget-s"
+    without = "" if outcome.out_of_patience_s is not None else " without --time-budget-s"
+    enough = f"about {max(1.0, outcome.needed_s):.0f} s more are needed: rerun the same command{without}"
     if all(r.latency_p50_ms is None for r in tried):
         return f"nothing was measured; {enough}"
     untimed = sum(r.latency_p50_ms is None for r in tried)

@@ -50,7 +50,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
         help=about.help,
         rich_help_panel=about.panel,
         min=about.low,
-        max=about.high,
+        max=None if about.endless else about.high,
         envvar=about.environment,
         autocompletion=completion_of(setting.name),
     )

@@ -6,6 +6,7 @@ import typer
 
 from mnsweep.app.requests import ProfileRequest
 from mnsweep.cli import options as o
+from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,7 +49,10 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
         _print(found)
         typer.echo(f"files          {path}: {', '.join(outcome.files)}")
     if found.disturbed_blocks > MUCH_DISTURBED * found.blocks:
-        advise(f"{found.disturbed_blocks} of {found.blocks} blocks were disturbed: look again when less is running", quiet)
+        advise(
+            f"{found.disturbed_blocks} of {count_of(found.blocks, 'block')} were disturbed: look again when less is running",
+            quiet,
+        )
     advise(f"next: {_next(found)}", quiet)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from mnsweep.record import Block
+from mnsweep.wording import count_of
 
 TAKEN_PCT = 5.0  # of the CPUs, by others: as much as a canary may be off
 MOVED = 1.1  # between the slow and the fast end of the clock
@@ -29,7 +30,7 @@ def _remarks(blocks: Sequence[Block]) -> Iterator[str]:
     if mhz and (slow := mhz[len(mhz) // 10]) * MOVED < (fast := mhz[-1 - len(mhz) // 10]):
         yield f"the clock moved between {slow / 1e3:.1f} and {fast / 1e3:.1f} GHz"
     if throttled := sum(_values(blocks, "throttled")):
-        yield f"the processor throttled {throttled:.0f} times"
+        yield f"the processor throttled {count_of(round(throttled), 'time')}"
     if (hottest := max(_values(blocks, "celsius"), default=0.0)) >= HOT_C:
         yield f"up to {hottest:.0f} °C"
 

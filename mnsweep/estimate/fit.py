@@ -132,7 +132,7 @@ def _stability(half: float, drift: float, rounds: int) -> tuple[str, str]:
     if abs(drift) > max(DRIFT_ABOVE, 2 * half):
         direction = "slower" if drift > 0 else "faster"
         return DRIFTING, f"{100 * abs(drift):.1f} % {direction} in the second half of the rounds than in the first"
-    width = f"± {100 * half:.2f} % after {rounds} rounds"
+    width = f"± {100 * half:.2f} % after {count_of(rounds, 'round')}"
     return (STABLE if half <= NOISY_ABOVE else NOISY), width
 
 

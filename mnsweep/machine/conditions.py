@@ -10,6 +10,7 @@ from typing import Literal
 
 from mnsweep.machine.readings import Readings
 from mnsweep.machine.telemetry import TOLD
+from mnsweep.wording import count_of
 
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
@@ -70,7 +71,7 @@ def _cores(r: Readings) -> Finding:
 
 def _load(r: Readings) -> Finding:
     each = None if r.load is None else r.load / r.logical_cpus
-    value = "unknown" if r.load is None else f"{r.load:.2f} on {r.logical_cpus} CPUs"
+    value = "unknown" if r.load is None else f"{r.load:.2f} on {count_of(r.logical_cpus, 'CPU')}"
     why = "other programs take CPU, caches and clock from what is timed"
     fix = "stop other programs ('top' or the task manager names them), wait a minute, look again"
     return _finding("load", value, _graded(each, LOAD_GOOD, LOAD_POOR), why=why, fix=fix)
@@ -127,7 +128,7 @@ def _turbo(r: Readings) -> Finding:
 def _smt(r: Readings) -> Finding:
     cores = r.facts.physical_cores
     why = "two hardware threads share one core: work on the one slows the other"
-    fix = f"at most {cores or 'as many'} threads, one for each core, and no other programs"
+    fix = f"at most {count_of(cores, 'thread') if cores else 'as many threads'}, one for each core, and no other programs"
     return _switched("simultaneous multithreading", r.facts.smt, why=why, fix=fix)
 
 
@@ -141,11 +142,11 @@ def _quota(r: Readings) -> Finding:
     why = "a container that has used up its share is stopped until the next period, a tenth of a second long"
     name = "container's CPU quota"
     if quota is None or quota >= r.facts.usable_cpus:
-        return _finding(name, "none" if quota is None else f"{quota:g} CPUs", "good", why=why, fix="")
+        return _finding(name, "none" if quota is None else count_of(quota, "CPU"), "good", why=why, fix="")
     fix = "give it whole CPUs instead (docker run --cpuset-cpus)"
     if quota >= 1:
-        fix += f", or at most {int(quota)} threads"
-    value = f"{quota:g} of {r.facts.usable_cpus} CPUs"
+        fix += f", or at most {count_of(int(quota), 'thread')}"
+    value = f"{quota:g} of {count_of(r.facts.usable_cpus, 'CPU')}"
     return _finding(name, value, "fair" if quota >= 1 else "poor", why=why, fix=fix)
 
 
@@ -153,7 +154,7 @@ def _affinity(r: Readings) -> Finding:
     usable, there = r.facts.usable_cpus, r.logical_cpus
     why = "other CPUs of the machine do other work, on the same caches and memory"
     fix = "fine if you meant it; else start without taskset, or give the container all CPUs"
-    return _finding("affinity", f"{usable} of {there} CPUs", "fair" if usable < there else "good", why=why, fix=fix)
+    return _finding("affinity", f"{usable} of {count_of(there, 'CPU')}", "fair" if usable < there else "good", why=why, fix=fix)
 
 
 def _pinning(r: Readings) -> Finding:

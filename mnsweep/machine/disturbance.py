@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from mnsweep.wording import count_of
+
 try:
     import resource
 except ImportError:  # Windows
@@ -47,9 +49,9 @@ class Counters:
         """Describe the disturbances between `before` and these counters, `elapsed_ms` later; empty if there were none."""
         disturbances = []
         if (ticks := self.steal_ticks - before.steal_ticks) > 0:
-            disturbances.append(f"steal {ticks} ticks")
+            disturbances.append(f"steal {count_of(ticks, 'tick')}")
         if (switches := self.switches - before.switches) > max(1.0, elapsed_ms / MS_PER_SWITCH):
-            disturbances.append(f"{switches} involuntary switches")
+            disturbances.append(f"{switches} involuntary switch{'es' * (switches != 1)}")
         if self.cpus != before.cpus:
             disturbances.append(f"affinity changed from {_named(before.cpus)} to {_named(self.cpus)}")
         return tuple(disturbances)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from random import Random
 from typing import TypeAlias
 
@@ -61,7 +62,7 @@ class Campaign:
     records: Records
     rules: Rules
     append: Callable[[Record], None]
-    model_of: Callable[[Cell], bytes]
+    model_of: Callable[[Cell], bytes | Path]
     targets: Targets
     on_status: Callable[[Status], None]
     new_worker: NewWorker

@@ -1,5 +1,6 @@
 """Runtimes: which class runs a model, and how to install it. To add one, write that class and a row here."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -8,7 +9,8 @@ class Runtime:
     """One runtime; `implementation` is `module:Class` (see `worker/base.py`), loaded only by the worker process.
 
     `install` is the command that installs it, `package` the distribution whose version is recorded, `option` a pattern for
-    the part after a colon in the name (empty: none allowed), `compare_with` the runtime to try if this one is slow.
+    the part after a colon in the name (empty: none allowed), `compare_with` the runtime to try if this one is slow. `session`
+    are the settings of a session that is measured, beside precision and threads, in the runtime's own words.
     """
 
     name: str
@@ -17,6 +19,7 @@ class Runtime:
     package: str
     option: str = ""
     compare_with: str
+    session: Mapping[str, str]
 
 
 _ROWS = (
@@ -27,6 +30,10 @@ _ROWS = (
         package="onnxruntime",
         option="[A-Za-z0-9]+ExecutionProvider",  # instead of its CPU kernels
         compare_with="openvino",
+        session={
+            "session.set_denormal_as_zero": "1",
+            "session.force_spinning_stop": "1",  # open sessions must not take CPU time from each other
+        },
     ),
     Runtime(
         name="openvino",
@@ -34,6 +41,11 @@ _ROWS = (
         install="pip install 'mnsweep[openvino]'",
         package="openvino",
         compare_with="onnxruntime",
+        session={
+            "NUM_STREAMS": "1",  # for the lowest latency
+            "ENABLE_CPU_PINNING": "NO",  # the process is pinned already
+            "CPU_DENORMALS_OPTIMIZATION": "YES",
+        },
     ),
 )
 RUNTIMES: dict[str, Runtime] = {row.name: row for row in _ROWS}  # the default first

@@ -9,6 +9,7 @@ from mnsweep.estimate.fit import Movement
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.record import Records
 from mnsweep.result import PREDICTED, Result
+from mnsweep.wording import count_of
 
 
 def caption(sweep: str, results: Sequence[Result], records: Records, machine: Machine, movement: Movement) -> str:
@@ -26,7 +27,8 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
     )
     return (
         f"Latency: {machine.title}; {_runtimes(results, settings)}; {_threads(results)}; {_precisions(results)}{sustained}; "
-        f"{len(samples)} of {len(results)} cells measured in interleaved rounds{_samples_each(samples)}{_predicted(results)}.\n"
+        f"{len(samples)} of {count_of(len(results), 'cell')} measured in interleaved rounds"
+        f"{_samples_each(samples)}{_predicted(results)}.\n"
         f"{speed if samples else ''}Accuracy: {'; '.join(sources) or 'none is published for these designs'}. Sweep {sweep}."
     )
 

@@ -13,7 +13,7 @@ from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import About, build_onnx
 from mnsweep.graph.weights import padded, random_weights
-from mnsweep.names import PRECISIONS
+from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.result import UNPADDED
 from mnsweep.version import VERSION
 from mnsweep.worker.base import Offer
@@ -65,7 +65,8 @@ class Prepared:
         """What an exported file says: design, deployment with the resolved padding, and where the weights are from."""
         settings = {**asdict(cell.design), **asdict(cell.deployment)} | ({"batch": "symbolic"} if symbolic else {})
         weights = {"weights": f"random, seed {self.seed}", **self.notes}
-        resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, **weights}
+        session = "; ".join(f"{k}={v}" for k, v in runtime_named(cell.deployment.runtime).session.items())
+        resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, "measured_with": session, **weights}
         properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
         return About(cell.design.variant, VERSION, properties)
 

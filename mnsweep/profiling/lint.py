@@ -91,7 +91,9 @@ def _pairs(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> Find
     names = [row.name for row in rows if _of(row, FLOAT_OPS)]
     lone = [o for row in rows for o in _of(row, PAIR_OPS) if not o.name.startswith(OWN_PAIRS)]
     if not names and not lone:
-        return Finding("quantized", f"all {sum(bool(r.operators) for r in rows if r.name != OTHER)} layers run in 8 bits")
+        return Finding(
+            "quantized", f"all {count_of(sum(bool(r.operators) for r in rows if r.name != OTHER), 'layer')} run in 8 bits"
+        )
     text = f"quantize and dequantize operators that did not fuse: {len(lone)} ({sum(o.ns for o in lone) / 1e6:.3f} ms)"
     if names:
         text = f"in fp32, not in 8 bits: {in_words(names)}; {text}"
@@ -114,7 +116,7 @@ def _precision(rows: Sequence[Row], deployment: Deployment, total_ms: float) -> 
     computing = [row for row in rows if row.flops and row.operators]
     left = [row for row in computing if not _main(row).implementation.lower().endswith(SUFFIXES[deployment.precision])]
     if not left:
-        return Finding("precision", f"all {len(computing)} layers that multiply run in {deployment.precision}")
+        return Finding("precision", f"all {count_of(len(computing), 'layer')} that multiply run in {deployment.precision}")
     names, kernels = tuple(row.name for row in left), ", ".join(sorted({_main(row).implementation for row in left}))
     text = f"not in {deployment.precision} ({_share(left, total_ms)}): {in_words(names)} ({kernels})"
     other = runtime_named(deployment.runtime).compare_with

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -59,8 +60,8 @@ class Runtime(Protocol):
         """The version, and the precisions that run on this machine."""
         ...
 
-    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> Session:
-        """Prepare an ONNX model to run on a pool of `threads` threads.
+    def open(self, model: bytes | Path, precision: str, threads: int, *, profiled: bool = False) -> Session:
+        """Prepare an ONNX model, or the one in a file, to run on a pool of `threads` threads.
 
         An int8 model is already quantized. Raises the runtime's exception if it does not accept the model, and
         `ValueError` if the model would run at a different precision or on a different execution provider.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from mnsweep.names import RUNTIMES
 from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
 
 CPU = "CPUExecutionProvider"
@@ -79,10 +80,10 @@ class OnnxRuntime:
         has = ", ".join(ort.get_available_providers())
         return Offer(obstacle=f"this onnxruntime has no {self.provider} (it has {has}): {fix}")
 
-    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OrtSession:
+    def open(self, model: bytes | Path, precision: str, threads: int, *, profiled: bool = False) -> OrtSession:
         """A session with `threads` intra-op threads, denormals flushed to zero, and no spinning between runs.
 
-        Spinning is off so that open sessions do not take CPU time from each other. Raises `ValueError` if the
+        Raises `ValueError` if the
         execution provider does not accept the model.
         """
         options = ort.SessionOptions()
@@ -91,14 +92,14 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
-        options.add_session_config_entry("session.force_spinning_stop", "1")
+        for name, value in RUNTIMES["onnxruntime"].session.items():
+            options.add_session_config_entry(name, value)
         if self.provider != CPU:  # time only the requested provider
             options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if profiled:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(tempfile.mkdtemp()) / "profile")
-        session = ort.InferenceSession(model, options, providers=[self.provider])
+        session = ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, providers=[self.provider])
         if self.provider not in session.get_providers():
             raise ValueError(f"{self.provider} did not take the model; it would run on {session.get_providers()[0]}")
         return OrtSession(session)

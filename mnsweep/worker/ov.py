@@ -3,8 +3,10 @@
 import sys
 from collections import defaultdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from mnsweep.names import RUNTIMES
 from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
 
 # The telemetry package would fork a process that sends usage data and inherits the pipes of this process.
@@ -71,17 +73,17 @@ class OpenVino:
         capabilities = self.core.get_property(DEVICE, properties.device.capabilities)
         return Offer(version("openvino"), tuple(ours for theirs, ours in CAPABILITIES.items() if theirs in capabilities))
 
-    def open(self, model: bytes, precision: str, threads: int, *, profiled: bool = False) -> OvSession:
+    def open(self, model: bytes | Path, precision: str, threads: int, *, profiled: bool = False) -> OvSession:
         """Compile with `threads` threads and one stream; raises `ValueError` if a different precision would run."""
         settings: dict[Any, Any] = {
+            **RUNTIMES["openvino"].session,
             hint.inference_precision: TYPES[precision],
-            hint.enable_cpu_pinning: False,  # the worker process is pinned already
             properties.inference_num_threads: threads,
-            properties.num_streams: 1,
-            properties.intel_cpu.denormals_optimization: True,
             properties.enable_profiling: profiled,
         }
-        compiled = self.core.compile_model(self.core.read_model(model), DEVICE, settings)
+        compiled = self.core.compile_model(
+            self.core.read_model(model.read_bytes() if isinstance(model, Path) else model), DEVICE, settings
+        )
         runs = compiled.get_property(hint.inference_precision)
         if runs != TYPES[precision]:
             raise ValueError(f"asked for {precision}, OpenVINO would run {runs.get_type_name()} on this CPU")

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import IO, Any
 
 from mnsweep.cell import Deployment
@@ -57,7 +58,7 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
         os._exit(0)  # the parent is gone
 
 
-def open_ready(model: bytes, deployment: Deployment) -> Run:
+def open_ready(model: bytes | Path, deployment: Deployment) -> Run:
     """The callable to be timed: runs `model` as `deployment` specifies, on one fixed random batch of images."""
     return ready(load(deployment.runtime).open(model, deployment.precision, deployment.threads))
 
@@ -80,7 +81,7 @@ class _Bench:
         self.telemetry.close()
         self.telemetry = Telemetry(self.home.cpus, cycles=self.cycles)
 
-    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
+    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
         self.runs[key] = open_ready(model, deployment)
         gc.freeze()
 

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any, Protocol, Self, TypeAlias
 
 from mnsweep.cell import Deployment
@@ -55,8 +56,8 @@ class Worker(Protocol):
         """The version of a runtime and the precisions that run on this machine; loads the runtime, which may be slow."""
         ...
 
-    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
-        """Prepare an ONNX `model` under `key`, with the precision, runtime and threads of `deployment`."""
+    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
+        """Prepare an ONNX `model`, or that in a file, under `key`, with the precision, runtime and threads of `deployment`."""
 
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
         """(minimum, maximum) of every output of `model`, and of `image`, over all `images` (1, 3, R, R) float32."""
@@ -160,9 +161,16 @@ class WorkerProcess:
         offer: Offer = self._ask(START_TIMEOUT_S, "offer", runtime)
         return offer
 
-    def open(self, key: str, model: bytes, deployment: Deployment) -> None:
-        """See `Worker`."""
-        self._ask(self.timeout_s, "open", key, model, deployment)
+    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
+        """See `Worker`. A file that the worker process may not read is sent to it."""
+        try:
+            self._ask(self.timeout_s, "open", key, model, deployment)
+        except WorkerLostError:
+            raise
+        except CellError:
+            if isinstance(model, bytes):
+                raise
+            self._ask(self.timeout_s, "open", key, model.read_bytes(), deployment)
 
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
         """See `Worker`."""

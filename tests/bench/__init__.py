@@ -11,8 +11,11 @@
     python -m tests.bench.explore     how well about 20 measurements predicts the others, and what a verified pick
                                       loses (half an hour)
     python -m tests.bench.retest      repeated sweeps against one-after-another timing; time to settle; overhead
-                                      (--disturbed: beside two noisy neighbours)
+                                      (--disturbed: beside two noisy neighbours; --against PROGRAM: another version)
     python -m tests.bench.truth       the sweep against an independent loop
+    python -m tests.bench.certain     what a default sweep calls certain, against a sweep of ten times its length
+    python -m tests.bench.warm_up     first kept blocks against later ones, for each runtime and precision
+    python -m tests.bench.own_program what a plain session sees against the session that is measured
     python -m tests.bench.coverage    intervals on a simulated machine (long)
     python -m tests.bench.crash       220 kills (long)
 
