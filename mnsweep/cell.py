@@ -12,6 +12,7 @@ True
 import math
 import re
 from dataclasses import KW_ONLY, dataclass, field, fields
+from functools import lru_cache
 from operator import attrgetter
 
 from mnsweep.errors import MnsweepError
@@ -183,22 +184,11 @@ class Cell:
     @property
     def id(self) -> str:
         """`a0.25_r128` and a suffix for each setting that is not the default; safe as a file name."""
-        suffixes = (f"{_LETTERS.get(name, '')}{value}".replace(":", "-") for name, value in self.changed().items())
-        return "_".join([f"a{self.design.alpha!r}", f"r{self.design.resolution}", *suffixes])
+        return f"a{self.design.alpha!r}_r{self.design.resolution}{_suffixes(*_others_of(self))}"
 
     def changed(self) -> dict[str, str | int]:
         """Every setting except α and resolution that differs from its default; defaults may depend on task and variant."""
-        design = self.design
-        changed: dict[str, str | int] = {}
-        defaults = _DEFAULTS | {
-            "classes": TASKS[design.task].classes,
-            "activation": VARIANTS[design.variant].activation,
-        }
-        for part, names in ((design, _DESIGN_SETTINGS), (self.deployment, _DEPLOYMENT_SETTINGS)):
-            for name in names:
-                if (value := getattr(part, name)) != defaults[name]:
-                    changed[name] = value
-        return changed
+        return dict(_changed(*_others_of(self)))
 
     def settings(self) -> dict[str, str | int | float]:
         """Every field of the design and the deployment, flat, in column order."""
@@ -209,15 +199,28 @@ _ID = re.compile(r"a(?P<alpha>[0-9.e-]{1,30})_r(?P<resolution>[0-9]{1,9})(?P<res
 _LETTERS = {**COUNTS, "pad": "p"}
 _SETTING_OF_LETTER = {letter: name for name, letter in COUNTS.items()}
 # Computed once: a large grid needs hundreds of thousands of ids.
-_DESIGN_SETTINGS = tuple(f.name for f in fields(Design))[2:]
 _DEPLOYMENT_SETTINGS = tuple(f.name for f in fields(Deployment))
 _SETTINGS = tuple(f.name for part in (Design, Deployment) for f in fields(part))
-_values_of = attrgetter(*[f"{part.__name__.lower()}.{f.name}" for part in (Design, Deployment) for f in fields(part)])
+_PATHS = [f"{part.__name__.lower()}.{f.name}" for part in (Design, Deployment) for f in fields(part)]
+_values_of, _others_of = attrgetter(*_PATHS), attrgetter(*_PATHS[2:])  # all, and all but α and resolution
 _DEFAULTS: dict[str, object] = {setting: choices(setting)[0] for setting in SETTINGS} | {
     "threads": 1,
     "batch": 1,
     "pad": "auto",
 }
+
+
+@lru_cache(maxsize=4096)  # thousands of cells differ in α and resolution alone
+def _changed(*others: str | int) -> tuple[tuple[str, str | int], ...]:
+    values = dict(zip(_SETTINGS[2:], others, strict=True))
+    task, variant = TASKS[str(values["task"])], VARIANTS[str(values["variant"])]
+    defaults = _DEFAULTS | {"classes": task.classes, "activation": variant.activation}
+    return tuple((name, value) for name, value in values.items() if value != defaults[name])
+
+
+@lru_cache(maxsize=4096)
+def _suffixes(*others: str | int) -> str:
+    return "".join(f"_{_LETTERS.get(name, '')}{value}".replace(":", "-") for name, value in _changed(*others))
 
 
 def parse_cell(text: str) -> Cell:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.measure.status import Status
 from mnsweep.result import Result
 
 

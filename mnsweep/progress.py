@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from mnsweep.errors import MnsweepError
 from mnsweep.listener import SILENT, Listener
-from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.measure.status import Status
 from mnsweep.wording import count_of
 
 

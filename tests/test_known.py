@@ -11,8 +11,9 @@ from mnsweep.app.grid import patience_s
 from mnsweep.choice.targets import settling_targets
 from mnsweep.cli.progress import GridNarrator, describe
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.measure.campaign import SILENT_S, Status
+from mnsweep.measure.campaign import SILENT_S
 from mnsweep.measure.rounds import Rules, narrow
+from mnsweep.measure.status import Status
 from mnsweep.result import Result
 from mnsweep.session import Session
 from mnsweep.space import Space

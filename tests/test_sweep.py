@@ -12,9 +12,9 @@ from mnsweep.choice.targets import settling_targets, unsettled
 from mnsweep.errors import StoreError, UnavailableError
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine, read_machine
-from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import groups
 from mnsweep.measure.rounds import Rules, narrow
+from mnsweep.measure.status import Status
 from mnsweep.record import Records
 from mnsweep.session import Session
 from mnsweep.space import Space

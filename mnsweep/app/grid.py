@@ -36,8 +36,8 @@ class GridOutcome:
     """A measured sweep: `results` of the requested cells, `others` of cells that the sweep held before.
 
     By cell id, with the reason: cells that do not run here (`skipped`), that failed (`failures`), that have not settled
-    (`unsettled`). `places` are those of the cells on the frontier. `needed_s` is about how long the fewest rounds of those that
-    have no interval take, in seconds. `out_of_patience_s` is the default limit of time if that ended the measuring.
+    (`unsettled`). `places` are those of the whole sweep on the frontier. `needed_s` is how long the fewest rounds of those
+    that have no interval take in seconds, `out_of_patience_s` is the default limit of time if that ended the measuring.
     """
 
     derived: Outcome
@@ -137,7 +137,8 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         quality_source=session.sweep.quality_source,
         max_latency_ms=session.max_latency_ms,
     )
-    left_out = request.measuring.time_budget_s is None and session.time_left_s() <= 0
+    open_cells = unsettled(targets, derived.known.estimates, derived.failures, session.rules)
+    stopped = request.measuring.time_budget_s is None and session.time_left_s() <= 0 and open_cells
     without = {r.cell for r in derived.results if r.interval_ms is None} - set(derived.failures)
     return GridOutcome(
         needed_s=sum(seconds(cell, session.rules.least_rounds, session.rules) for cell in wanted if cell.id in without),
@@ -145,7 +146,7 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         results=tuple(r for r in derived.results if r.cell in asked),
         others=tuple(r for r in derived.results if r.cell not in asked),
         skipped=session.skipped,
-        unsettled=unsettled(targets, derived.known.estimates, derived.failures, session.rules),
-        places=known_places(wanted, derived.known.estimates, session.sweep.quality_source),
-        out_of_patience_s=session.rules.time_budget_s if left_out else None,
+        unsettled=open_cells,
+        places=known_places(session.sweep.cells, derived.known.estimates, session.sweep.quality_source),
+        out_of_patience_s=session.rules.time_budget_s if stopped else None,
     )

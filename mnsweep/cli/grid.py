@@ -1,6 +1,6 @@
 """`mnsweep grid`: measure a grid on this machine."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
@@ -67,16 +67,17 @@ def _print(outcome: "GridOutcome", json: bool) -> None:
     from mnsweep.cli.show import about_sweep, cells_of, console, print_json, results_table
 
     if json:
-        places = {"certain": sorted(outcome.places.certain), "open": _open_places(outcome)}
+        shown = {r.cell for r in outcome.results}
+        places = {"certain": sorted(outcome.places.certain & shown), "open": _open_places(outcome, shown)}
         about = {**about_sweep(outcome.derived), "skipped": outcome.skipped, "places": places}
         print_json({**about, "cells": cells_of(outcome.results)})
     else:
         console().print(results_table(outcome.results, measured=True))
 
 
-def _open_places(outcome: "GridOutcome") -> list[dict[str, object]]:
-    """Each cell whose place on the frontier is open, against its closest rival; widths are null where unknown."""
-    closest = [pairs[0] for pairs in outcome.places.open.values()]
+def _open_places(outcome: "GridOutcome", shown: Collection[str]) -> list[dict[str, object]]:
+    """Each shown cell whose place on the frontier is open, against its closest rival; widths are null where unknown."""
+    closest = [pairs[0] for cell, pairs in outcome.places.open.items() if cell in shown]
     return [
         {
             "cell": pair.first,

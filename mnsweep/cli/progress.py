@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from mnsweep.cli.show import advise, results_table, warn
 from mnsweep.cli.stopping import check
 from mnsweep.listener import Listener
-from mnsweep.measure.campaign import Status
 from mnsweep.measure.plan import Plan
+from mnsweep.measure.status import Status
 from mnsweep.result import Result
 from mnsweep.wording import count_of
 

@@ -19,6 +19,7 @@ from mnsweep.errors import StoreError
 from mnsweep.estimate.fit import Estimate, fit
 from mnsweep.measure.plan import Group, process_seconds
 from mnsweep.measure.rounds import Rounds, Rules
+from mnsweep.measure.status import Status
 from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
 from mnsweep.record import Block, Process, Record, Records, difference
 from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
@@ -27,26 +28,6 @@ from mnsweep.worker.relay import Relay
 SILENT_S = 5.0  # without a word within a round, at most
 
 Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # by cell id: half width in % to settle at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
-    """Progress of a campaign after a round.
-
-    `done` cells are timed no more: those that `settled`, and those at the limit of rounds. With `fixed`, that is a fixed number
-    of rounds. `widest_pct` is the widest relative half width of the others in percent, None if unknown; `left_s` is an
-    estimate in seconds. Within a long round, `timed` is how many blocks of it were timed so far; at its end it is 0.
-    """
-
-    process: int
-    round: int
-    done: int
-    settled: int
-    cells: int
-    fixed: bool
-    widest_pct: float | None
-    left_s: float
-    timed: int = 0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from mnsweep.estimate.polish import polish
 from mnsweep.record import Block
 
 COLD_ABOVE = 0.01  # slower than later: less does not matter, the median over rounds takes care of it
-BEYOND = 4.0  # standard deviations of the noise of all cells
+BEYOND = 2.0  # times what 97.5 % of later blocks of all cells stay within: noise has tails
 LATER_ROUNDS = 2  # at least, to compare with
 
 
@@ -26,7 +26,7 @@ def cold(blocks: Sequence[Block]) -> Mapping[str, float]:
     known = np.sum(~np.isnan(later), axis=1) >= LATER_ROUNDS
     if not known.any():
         return {}
-    noise = 1.4826 * float(np.nanmedian(np.abs(later[known])))
+    noise = float(np.nanpercentile(np.abs(later[known]), 97.5))
     slower = process.residual[known, 0] - np.nanmedian(later[known], axis=1)
     cells = [cell for cell, is_known in zip(process.cells, known, strict=True) if is_known]
     beyond = np.nan_to_num(slower) > max(COLD_ABOVE, BEYOND * noise)

@@ -65,7 +65,8 @@ class Prepared:
         """What an exported file says: design, deployment with the resolved padding, and where the weights are from."""
         settings = {**asdict(cell.design), **asdict(cell.deployment)} | ({"batch": "symbolic"} if symbolic else {})
         weights = {"weights": f"random, seed {self.seed}", **self.notes}
-        session = "; ".join(f"{k}={v}" for k, v in runtime_named(cell.deployment.runtime).session.items())
+        of_session = runtime_named(cell.deployment.runtime).session
+        session = ", ".join([f"in {cell.deployment.precision}", *map("=".join, of_session.items())])
         resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, "measured_with": session, **weights}
         properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
         return About(cell.design.variant, VERSION, properties)
