@@ -15,7 +15,7 @@ varies by more than designs differ. The protocol, with sources:
   than 5 % off the round's typical speed, the blocks of that segment are marked as disturbed. So is a block that
   lost its CPU (steal, involuntary switches, narrowed affinity). A marked block is kept, and repeated once.
 - Processes. Memory layout is fixed when a process starts, and changes latencies by about a percent (Mytkowicz et al.,
-  ASPLOS 2009). It is averaged over at least four successive processes. With interleaved rounds it is most of the
+  ASPLOS 2009). It is averaged over several successive processes. With interleaved rounds it is most of the
   remaining error, so a few rounds in many processes are better than many rounds in a few.
 
 This module does not depend on networks: keys are opaque, the clock and the runner are injected, and each block goes

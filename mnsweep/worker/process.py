@@ -1,4 +1,4 @@
-"""The worker process, which only times models; `isolated.py` starts it.
+"""The worker process, which only times models; `isolated.py` starts it, and its arguments are runtimes to load at once.
 
 It answers one pickled request at a time over standard input and output. `origin` says which mnsweep it runs, `pin` pins it
 to CPUs, `open` prepares a model, `time` times one block. Other requests need a loaded runtime: what runs on this machine
