@@ -91,7 +91,7 @@ def _print_document(outcome: "ExploreOutcome") -> None:
 def _model(derived: "Outcome") -> dict[str, Any]:
     """Leave-one-out errors over all deployments, then the errors and coefficients of each deployment's model."""
     models = [
-        {**asdict(deployment), "measured": len(m.cells), **_loo(m.errors), "coefficients": m.coefficients}
+        {**asdict(deployment), "measured": len(m.cells), "prior": m.prior, **_loo(m.errors), "coefficients": m.coefficients}
         for deployment, m in derived.known.models.items()
     ]
     return {**_loo(derived.errors), "deployments": models}
@@ -118,8 +118,22 @@ def _print(derived: "Outcome", verbose: bool) -> None:
     if len(frontier) > len(shown):
         typer.echo(f"{len(shown)} of {len(frontier)} cells of the predicted frontier, evenly spread; -v shows all")
     typer.echo(f"model        {_words(derived.errors)}, each measured cell predicted from the others")
-    for line in (*_verification(derived), *_validation(derived)):
+    for line in (*_prior(derived), *_verification(derived), *_validation(derived)):
         typer.echo(line)
+
+
+def _prior(derived: "Outcome") -> list[str]:
+    """Whether other machines had a say, if any could have."""
+    from mnsweep.prediction.latency_model import DROPPED, NO_PRIOR
+
+    models = derived.known.models
+    if all(model.prior == NO_PRIOR for model in models.values()):
+        return []
+    dropped = sum(model.prior == DROPPED for model in models.values())
+    if not dropped:
+        return ["             fitted with a weak prior from the reference runs of other machines"]
+    of_models = "" if len(models) == 1 else f" of {dropped} of {len(models)} models"
+    return [f"             the prior{of_models} from other machines was dropped: the measurements contradict it"]
 
 
 def _verification(derived: "Outcome") -> list[str]:
