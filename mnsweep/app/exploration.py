@@ -1,21 +1,25 @@
-"""Explore a space: measure a few designs, predict the others, measure where the choice is open, verify it.
+"""Explore a space: measure the designs that tell most, predict the others, measure where the choice is open, verify it.
 
-`choice/search.py` selects what to measure next from the results so far; a session measures it. Measurements are saved
-at once, so an exploration that is started again continues where it stopped.
+`choice/search.py` and `choice/optimal.py` select what to measure next from the results so far; a session measures it.
+Measurements are saved at once, so an exploration that is started again continues where it stopped.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
 
 from mnsweep.accuracy.surface import quality_of
+from mnsweep.arch.channel_padding import Channels
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.frontier import pareto
-from mnsweep.choice.search import representatives, space_filling, undecided
+from mnsweep.choice.optimal import most_telling
+from mnsweep.choice.search import informative, representatives, undecided
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.deployments import Predicted, predict
+from mnsweep.prediction.information import information_rows
 from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
@@ -25,6 +29,7 @@ RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processe
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 STEP = 4  # designs between two fits
 AGAIN = 8  # measured designs that are timed again beside the validation designs
+ASSUMED_PAD = "8"
 SEED = 0  # of the random choice of validation designs
 
 
@@ -92,13 +97,14 @@ def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[
             count = min(STEP, aims.measure - len(tried))
             wanted += _where_open(known, cells, tried, count=count, max_latency_ms=aims.max_latency_ms)
         elif len(tried) < aims.measure:
-            wanted += _spread(cells, tried, first - len(tried) if len(tried) < first else STEP)
+            wanted += _most_informative(known, cells, tried, first - len(tried) if len(tried) < first else STEP)
     return wanted
 
 
-def _spread(cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Cell]:
+def _most_informative(known: Knowledge, cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Cell]:
     by_design = {cell.design: cell for cell in cells}
-    designs = space_filling(list(by_design), count, [cell.design for cell in tried])
+    rows = information_rows(cells, _paddings(known, cells))
+    designs = informative(list(by_design), rows, count, [cell.design for cell in tried])
     return [by_design[design] for design in designs]
 
 
@@ -108,10 +114,25 @@ def _where_open(
     if count <= 0:
         return []
     done = {cell.id for cell in tried}
-    by_id = {cell.id: cell for cell in cells if cell.id not in done}
-    ids = undecided(list(by_id), _all_latencies(known), _qualities(known), budget_ms=max_latency_ms, count=count)
-    chosen = [by_id[key] for key in ids]
-    return chosen + (_spread(cells, [*tried, *chosen], count - len(chosen)) if len(chosen) < count else [])
+    places = {cell.id: i for i, cell in enumerate(cells)}
+    untried = [key for key in places if key not in done]
+    ids = undecided(untried, _all_latencies(known), _qualities(known), budget_ms=max_latency_ms)
+    if max_latency_ms is not None:
+        chosen = [cells[places[key]] for key in ids[:count]]
+    else:
+        rows, taken = information_rows(cells, _paddings(known, cells)), [places[cell.id] for cell in tried]
+        chosen = [cells[i] for i in most_telling(rows, [places[key] for key in ids], count, taken)] if ids else []
+    left = count - len(chosen)
+    return chosen + (_most_informative(known, cells, [*tried, *chosen], left) if left else [])
+
+
+def _paddings(known: Knowledge, cells: Sequence[Cell]) -> list[Channels]:
+    """The padding of each cell; where `auto` is not resolved yet, an assumption that is right on most processors."""
+    unknown = [cell for cell in cells if cell.id not in known.channels]
+    assumed = [replace(cell, deployment=replace(cell.deployment, pad=ASSUMED_PAD)) for cell in unknown]
+    channels = deployed_channels(assumed, {}, {})
+    by_id = {cell.id: channels[padded.id] for cell, padded in zip(unknown, assumed, strict=True)}
+    return [known.channels[key] if (key := cell.id) in known.channels else by_id[key] for cell in cells]
 
 
 def _all_latencies(known: Knowledge) -> dict[str, Predicted]:
