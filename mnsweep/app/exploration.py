@@ -27,6 +27,7 @@ from mnsweep.sweep.knowledge import Knowledge
 MOST_TO_MEASURE = 10_000  # of anything: hours
 RULES = Rules(least_rounds=10, most_rounds=20, process_rounds=10, least_processes=2, warmup_ms=150.0)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
+FIRST = 12  # without a budget, at least so many come first: before, where the choice is open says less than D-optimality
 STEP = 4  # designs between two fits
 AGAIN = 8  # measured designs that are timed again beside the validation designs
 ASSUMED_PAD = "8"
@@ -41,7 +42,7 @@ class Aims:
     random cells that no model is fitted to. With `max_latency_ms`, cells whose interval contains that budget come first.
     """
 
-    measure: int = 20
+    measure: int = 12
     verify: int = 10
     validate: int = 0
     max_latency_ms: float | None = None
@@ -54,6 +55,12 @@ class Aims:
         for name, value in (("verify", self.verify), ("validate", self.validate)):
             if not 0 <= value <= MOST_TO_MEASURE:
                 raise MnsweepError(f"`{name}` {value}: a whole number from 0 to {MOST_TO_MEASURE:,}")
+
+    @property
+    def first(self) -> int:
+        """How many designs are measured at once, before there is a model."""
+        least = FEWEST if self.max_latency_ms else min(FIRST, self.measure)
+        return max(least, ceil(FIRST_SHARE * self.measure))
 
 
 def explore(session: Session, aims: Aims) -> None:
@@ -88,8 +95,7 @@ def _to_learn_from_now(known: Knowledge) -> list[Cell]:
 def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[Cell]:
     """The next cells to measure; a deployment needs none once `aims.measure` of its `asked` cells were tried."""
     apart = {*known.prediction.held_out, *known.prediction.verified}
-    first = max(FEWEST, ceil(FIRST_SHARE * aims.measure))
-    wanted: list[Cell] = []
+    wanted, first = list[Cell](), aims.first
     for deployment in dict.fromkeys(cell.deployment for cell in asked):
         cells = [cell for cell in asked if cell.deployment == deployment and cell.id not in apart]
         tried = [cell for cell in cells if known.was_tried(cell)]

@@ -1,4 +1,4 @@
-"""`mnsweep explore`: predict a thousand designs from about 20 measurements."""
+"""`mnsweep explore`: predict a thousand designs from a dozen measurements."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnsweep.prediction.latency_model import Errors
     from mnsweep.sweep.derive import Outcome
 
-EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
+EXAMPLE = "Example: mnsweep explore --measure 16 --validate 30"
 PARTIAL = 3
 SHOWN = 20  # cells of the predicted frontier; -v shows all
 
@@ -28,7 +28,7 @@ def explore(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Explore a fine grid: measure about 20 designs, predict all others, verify the most promising.
+    """Explore a fine grid: measure a dozen designs, predict all others, verify the most promising.
 
     Latencies are predicted by a model of the work in each design, with 95 %
     intervals. Accuracies are predicted by a surface through the published ones.
@@ -132,8 +132,8 @@ def _prior(derived: "Outcome") -> list[str]:
     dropped = sum(model.prior == DROPPED for model in models.values())
     if not dropped:
         return ["             fitted with a weak prior from the reference runs of other machines"]
-    of_models = "" if len(models) == 1 else f" of {dropped} of {len(models)} models"
-    return [f"             the prior{of_models} from other machines was dropped: the measurements contradict it"]
+    which = "" if len(models) == 1 else f"for {dropped} of {len(models)} models, "
+    return [f"             {which}the prior from other machines was dropped: the measurements contradict it"]
 
 
 def _verification(derived: "Outcome") -> list[str]:
