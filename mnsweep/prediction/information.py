@@ -14,20 +14,20 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.prediction.features import work
 from mnsweep.prediction.latency_model import shape
-from mnsweep.prediction.prior import NOISE, any_prior, widths
+from mnsweep.prediction.prior import NOISE, Prior, any_prior, widths
 
 Array = NDArray[np.float64]
 BEND = 0.05  # standard deviation of the correction's coefficients; in the reference run, none is larger
 
 
-def information_rows(cells: Sequence[Cell], channels: Sequence[Channels]) -> Array:
+def information_rows(cells: Sequence[Cell], channels: Sequence[Channels], prior: Prior | None = None) -> Array:
     """(cells, terms + 6): the row of each cell, for cells of one deployment; `channels` is their padding, resolved or assumed.
 
-    A row's products with another's are covariances of two log latencies over the noise of one measurement. Every cell must
-    be covered by the latency model.
+    `prior` is the guess of the costs, by default that of the package. A row's products with another's are covariances of two log
+    latencies over the noise of one measurement. Every cell must be covered by the latency model.
     """
     amounts = work(cells, channels)
-    costs = any_prior(cells[0].deployment).typical(amounts)
+    costs = (prior or any_prior(cells[0].deployment)).typical(amounts)
     per_ns = amounts / (amounts @ costs)[:, None]
     unit = per_ns.mean(axis=0)
     uncertain = np.divide(widths(costs * unit), unit, out=np.zeros_like(unit), where=unit > 0)
