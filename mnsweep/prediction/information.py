@@ -23,7 +23,7 @@ BEND = 0.05  # standard deviation of the correction's coefficients; in the refer
 def information_rows(cells: Sequence[Cell], channels: Sequence[Channels], prior: Prior | None = None) -> Array:
     """(cells, terms + 6): the row of each cell, for cells of one deployment; `channels` is their padding, resolved or assumed.
 
-    `prior` is the guess of the costs, by default that of the package. A row's products with another's are covariances of two log
+    `prior` guesses the costs, by default that of the package. A row's products with another's are covariances of two log
     latencies over the noise of one measurement. Every cell must be covered by the latency model.
     """
     amounts = work(cells, channels)
