@@ -4,7 +4,7 @@
 
     mnsweep.count(alpha="0.25:1.0:0.25", res=[128, 224])   # counts only, immediate
     results = mnsweep.grid(quick=True)                     # measured here
-    mnsweep.explore()                                      # a thousand designs from about 20 measurements
+    mnsweep.explore()                                      # a thousand designs from a dozen measurements
     mnsweep.pick(max_latency_ms=20)
     mnsweep.plot_pareto(results)                           # into your own axes, if you pass them
     mnsweep.export(0.5, 160, "model.onnx")

@@ -109,13 +109,36 @@ def test_stages_come_in_order_and_as_many_cells_are_measured_as_asked(folder: Sw
     assert list(dict.fromkeys(words)) == [
         "to learn from", "of the predicted frontier to verify", "chosen at random to validate the model"
     ]  # fmt: skip
-    assert [int(line.split()[0]) for line in said] == [10, 4, 2, 4, 5]
+    assert [int(line.split()[0]) for line in said] == [12, 4, 4, 5]
     known = read(folder).prediction
     assert (len(known.verified), len(known.held_out), len(measured(folder))) == (4, 5, 16 + 4 + 5)
     assert outcome.verification and outcome.verification.designs == 4
     assert outcome.validation and outcome.validation.designs == 5
     corners = {Cell(Design.of(alpha, res)).id for alpha, res in ((0.25, 128), (0.55, 224))}
     assert corners <= set(folder.read().processes[0].cells)
+
+
+@pytest.mark.parametrize(
+    ("measure", "budget", "stages"),
+    [
+        (8, None, [8]),
+        (12, None, [12]),
+        (14, None, [12, 2]),
+        (12, 0.3, [8, 4]),
+        (16, 0.3, [10, 4, 2]),
+        (30, None, [18, 4, 4, 4]),
+    ],
+)
+def test_a_dozen_come_at_once_and_with_a_budget_fewer(
+    folder: SweepFolder, measure: int, budget: float | None, stages: list[int]
+) -> None:
+    listener = Stages()
+    run(folder, listener=listener, aims=Aims(measure=measure, verify=0, max_latency_ms=budget))
+    assert [int(line.split()[0]) for line in listener.said] == stages
+    assert {Cell(Design.of(alpha, res)).id for alpha in (0.25, 0.55) for res in (128, 224)} <= measured(folder)
+    if budget:
+        first = set(read(folder).records.processes[0].cells)
+        assert all(abs(truth_ms(key) / budget - 1) < 0.5 for key in measured(folder) - first), "the others are near the budget"
 
 
 def test_every_cell_is_measured_or_predicted_and_says_which(explored: SweepFolder) -> None:
@@ -241,7 +264,7 @@ def test_when_the_time_is_up_what_there_is_is_used_and_the_next_run_goes_on(fold
 
     worker: FakeWorker = machinery(before=hear)
     outcome = run(folder, worker, rules=replace(RULES, time_budget_s=1e6), clock=clock.s)
-    assert len(measured(folder)) == 10 and not outcome.validation and not outcome.verification
+    assert len(measured(folder)) == 12 and not outcome.validation and not outcome.verification
     assert all(r.latency_p50_ms for r in outcome.results)
     run(folder)
     assert len(measured(folder)) >= 16

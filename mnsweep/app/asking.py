@@ -12,6 +12,7 @@ from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import changed
 from mnsweep.prediction.latency_model import FEWEST
+from mnsweep.prediction.prior import CURRENT
 from mnsweep.space import Space
 from mnsweep.sweep.file import Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file
@@ -66,7 +67,8 @@ def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sw
 def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
     """The sweep to explore on this machine; raises `MnsweepError` where designs are too few or have no accuracy."""
     source = request.accuracies.quality_source or DEFAULT_SOURCE
-    sweep = Sweep(request.name, asked_cells(request.space, machine), source, Prediction(extrapolate=request.extrapolate))
+    prediction = Prediction(extrapolate=request.extrapolate, prior=CURRENT)
+    sweep = Sweep(request.name, asked_cells(request.space, machine), source, prediction)
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
         if designs <= FEWEST:

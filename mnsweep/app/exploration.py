@@ -1,21 +1,25 @@
-"""Explore a space: measure a few designs, predict the others, measure where the choice is open, verify it.
+"""Explore a space: measure the designs that tell most, predict the others, measure where the choice is open, verify it.
 
-`choice/search.py` selects what to measure next from the results so far; a session measures it. Measurements are saved
-at once, so an exploration that is started again continues where it stopped.
+`choice/search.py` and `choice/optimal.py` select what to measure next from the results so far; a session measures it.
+Measurements are saved at once, so an exploration that is started again continues where it stopped.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
 
 from mnsweep.accuracy.surface import quality_of
+from mnsweep.arch.channel_padding import Channels
+from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.frontier import pareto
-from mnsweep.choice.search import representatives, space_filling, undecided
+from mnsweep.choice.optimal import most_telling
+from mnsweep.choice.search import informative, representatives, undecided
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.deployments import Predicted, predict
+from mnsweep.prediction.information import information_rows
 from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
@@ -23,8 +27,10 @@ from mnsweep.sweep.knowledge import Knowledge
 MOST_TO_MEASURE = 10_000  # of anything: hours
 RULES = Rules(known_pct=None, least_rounds=8, most_rounds=16, process_rounds=4, least_processes=2)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
+FIRST = 12  # without a budget, at least so many come first: before, where the choice is open says less than D-optimality
 STEP = 4  # designs between two fits
 AGAIN = 8  # measured designs that are timed again beside the validation designs
+ASSUMED_PAD = "8"
 SEED = 0  # of the random choice of validation designs
 
 
@@ -36,7 +42,7 @@ class Aims:
     random cells that no model is fitted to. With `max_latency_ms`, cells whose interval contains that budget come first.
     """
 
-    measure: int = 20
+    measure: int = 12
     verify: int = 10
     validate: int = 0
     max_latency_ms: float | None = None
@@ -49,6 +55,12 @@ class Aims:
         for name, value in (("verify", self.verify), ("validate", self.validate)):
             if not 0 <= value <= MOST_TO_MEASURE:
                 raise MnsweepError(f"`{name}` {value}: a whole number from 0 to {MOST_TO_MEASURE:,}")
+
+    @property
+    def first(self) -> int:
+        """How many designs are measured at once, before there is a model."""
+        least = FEWEST if self.max_latency_ms else min(FIRST, self.measure)
+        return max(least, ceil(FIRST_SHARE * self.measure))
 
 
 def explore(session: Session, aims: Aims) -> None:
@@ -83,8 +95,7 @@ def _to_learn_from_now(known: Knowledge) -> list[Cell]:
 def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[Cell]:
     """The next cells to measure; a deployment needs none once `aims.measure` of its `asked` cells were tried."""
     apart = {*known.prediction.held_out, *known.prediction.verified}
-    first = max(FEWEST, ceil(FIRST_SHARE * aims.measure))
-    wanted: list[Cell] = []
+    wanted, first = list[Cell](), aims.first
     for deployment in dict.fromkeys(cell.deployment for cell in asked):
         cells = [cell for cell in asked if cell.deployment == deployment and cell.id not in apart]
         tried = [cell for cell in cells if known.was_tried(cell)]
@@ -92,13 +103,14 @@ def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[
             count = min(STEP, aims.measure - len(tried))
             wanted += _where_open(known, cells, tried, count=count, max_latency_ms=aims.max_latency_ms)
         elif len(tried) < aims.measure:
-            wanted += _spread(cells, tried, first - len(tried) if len(tried) < first else STEP)
+            wanted += _most_informative(known, cells, tried, first - len(tried) if len(tried) < first else STEP)
     return wanted
 
 
-def _spread(cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Cell]:
+def _most_informative(known: Knowledge, cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Cell]:
     by_design = {cell.design: cell for cell in cells}
-    designs = space_filling(list(by_design), count, [cell.design for cell in tried])
+    rows = information_rows(cells, _paddings(known, cells))
+    designs = informative(list(by_design), rows, count, [cell.design for cell in tried])
     return [by_design[design] for design in designs]
 
 
@@ -108,10 +120,25 @@ def _where_open(
     if count <= 0:
         return []
     done = {cell.id for cell in tried}
-    by_id = {cell.id: cell for cell in cells if cell.id not in done}
-    ids = undecided(list(by_id), _all_latencies(known), _qualities(known), budget_ms=max_latency_ms, count=count)
-    chosen = [by_id[key] for key in ids]
-    return chosen + (_spread(cells, [*tried, *chosen], count - len(chosen)) if len(chosen) < count else [])
+    places = {cell.id: i for i, cell in enumerate(cells)}
+    untried = [key for key in places if key not in done]
+    ids = undecided(untried, _all_latencies(known), _qualities(known), budget_ms=max_latency_ms)
+    if max_latency_ms is not None:
+        chosen = [cells[places[key]] for key in ids[:count]]
+    else:
+        rows, taken = information_rows(cells, _paddings(known, cells)), [places[cell.id] for cell in tried]
+        chosen = [cells[i] for i in most_telling(rows, [places[key] for key in ids], count, taken)] if ids else []
+    left = count - len(chosen)
+    return chosen + (_most_informative(known, cells, [*tried, *chosen], left) if left else [])
+
+
+def _paddings(known: Knowledge, cells: Sequence[Cell]) -> list[Channels]:
+    """The padding of each cell; where `auto` is not resolved yet, an assumption that is right on most processors."""
+    unknown = [cell for cell in cells if cell.id not in known.channels]
+    assumed = [replace(cell, deployment=replace(cell.deployment, pad=ASSUMED_PAD)) for cell in unknown]
+    channels = deployed_channels(assumed, {}, {})
+    by_id = {cell.id: channels[padded.id] for cell, padded in zip(unknown, assumed, strict=True)}
+    return [known.channels[key] if (key := cell.id) in known.channels else by_id[key] for cell in cells]
 
 
 def _all_latencies(known: Knowledge) -> dict[str, Predicted]:

@@ -115,7 +115,9 @@ class ExploreRequest:
         alpha=option(FINE_ALPHAS, "Width multipliers: 0.25,0.5 or a range.", panel=AXES),
         res=option(FINE_RESOLUTIONS, "Input resolutions in pixels: 128,160 or a range.", panel=AXES),
     )
-    measure: int = option(20, "Designs to measure and learn from, in each deployment.", panel=MEASURING, high=MOST_MEASURED)
+    measure: int = option(
+        12, "Designs to measure and learn from, in each deployment; at least 8.", panel=MEASURING, high=MOST_MEASURED
+    )
     verify: int = option(10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING, high=MOST_MEASURED)
     validate: int = option(
         0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING, high=MOST_MEASURED

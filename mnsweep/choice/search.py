@@ -1,4 +1,4 @@
-"""Which designs to measure: first a set that fills the space, then those whose prediction leaves the choice open."""
+"""Which designs to measure: first those that tell the latency model most, then those that tell most about the open choice."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,77 +7,62 @@ from numpy.typing import NDArray
 
 from mnsweep.cell import Design
 from mnsweep.choice.frontier import pareto
+from mnsweep.choice.optimal import d_optimal
 from mnsweep.prediction.deployments import Predicted
 
 Array = NDArray[np.float64]
-NEARBY = 0.1  # of the space: closer designs crowd each other hardly more
-EXCHANGED = 64  # designs at most that are looked at again, once the others are chosen
+
+
+def informative(designs: Sequence[Design], rows: Array, count: int, taken: Sequence[Design] = ()) -> list[Design]:
+    """Select `count` designs that tell the latency model most besides the `taken` designs; the corners of the space come first.
+
+    `rows` (designs, terms) is the model's design matrix, as in `choice/optimal.py`. Corners are the smallest and the largest
+    design, and if four designs fit, also the other two: what a model lacks shows most beyond the measured designs. The set is
+    never worse than that of `space_filling`, by the same measure. Deterministic.
+    """
+    rival = space_filling(designs, count, taken)
+    places = {design: i for i, design in enumerate(designs)}
+    given = [places[design] for design in dict.fromkeys(taken) if design in places]
+    corners = [i for i in _corners(designs) if i not in given]
+    room = min(count, 4 if len(given) + count >= 4 else 2)
+    chosen = d_optimal(
+        rows,
+        len(given) + count,
+        fixed=[*given, *corners[:room]],
+        rival=[*given, *(places[design] for design in rival)],
+    )
+    return [designs[i] for i in chosen[len(given) :]]
 
 
 def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:
-    """Select `count` designs, far from each other and from the `taken` designs, and with as many different α as resolutions.
+    """Select `count` designs, far from each other and from the `taken` designs; the corners of the space come first.
 
-    The smallest and the largest design come first. The others keep the crowding low that Joseph et al. (2015, MaxPro) define:
-    the sum over pairs of 1 / (distance in α² · distance in resolution²). A design with the α of another one is as unwelcome as
-    one beside it: channel counts have effects of their own, which a second resolution does not show. Distances are in
-    logarithms, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
+    Each further design has the largest distance to its nearest neighbour (maximin, Johnson et al. 1990). Distances are in
+    log α and log resolution, each scaled to unit length, so that a step of 10 % is equally long everywhere. Deterministic.
     """
     places = _unit_square(designs)
-    known = set(taken)
-    crowding = np.zeros(len(designs))
-    for i, design in enumerate(designs):
-        if design in known:
-            crowding += _crowding(places, i)
-            crowding[i] = np.inf
-    chosen: list[int] = []
-    corners = (int(np.argmin(((places - corner) ** 2).sum(axis=1))) for corner in ((0, 0), (1, 1)))
-    for i in corners:
-        if i not in chosen and designs[i] not in known:
-            chosen.append(i)
-            crowding += _crowding(places, i)
-    kept = len(chosen)
-    while len(chosen) < min(count, np.isfinite(crowding).sum()):
-        chosen.append(_least_crowded(crowding, chosen))
-        crowding += _crowding(places, chosen[-1])
-    for k in range(kept, len(chosen)) if len(chosen) <= EXCHANGED else ():
-        crowding -= _crowding(places, chosen[k])
-        chosen[k] = _least_crowded(crowding, [*chosen[:k], *chosen[k + 1 :]])
-        crowding += _crowding(places, chosen[k])
-    return [designs[i] for i in chosen[:count]]
-
-
-def _crowding(places: Array, i: int) -> Array:
-    """(designs,): how much design `i` crowds each of them."""
-    return np.asarray(1 / ((places - places[i]) ** 2 + NEARBY**2).prod(axis=1))
-
-
-def _least_crowded(crowding: Array, chosen: Sequence[int]) -> int:
-    free = crowding.copy()
-    free[list(chosen)] = np.inf
-    return int(np.argmin(np.round(free, 6)))
+    chosen = [i for i, design in enumerate(designs) if design in set(taken)]
+    given = len(chosen)
+    chosen += [i for i in _corners(designs) if i not in chosen]
+    while len(chosen) < min(given + count, len(designs)):
+        gaps = ((places[:, None] - places[chosen]) ** 2).sum(axis=2).min(axis=1)
+        chosen.append(int(np.argmax(gaps)))
+    return [designs[i] for i in chosen[given : given + count]]
 
 
 def undecided(
-    ids: Sequence[str],
-    predicted: Mapping[str, Predicted],
-    quality_pct: Mapping[str, float],
-    budget_ms: float | None,
-    count: int,
+    ids: Sequence[str], predicted: Mapping[str, Predicted], quality_pct: Mapping[str, float], budget_ms: float | None
 ) -> list[str]:
-    """Up to `count` cells among `ids` that are most worth measuring: those whose latency interval leaves the choice open.
+    """The cells among `ids` whose latency interval leaves the choice open.
 
     With a budget, these are the cells whose interval contains it, the best quality first. Without one, they are the cells
-    that may be on the frontier of all `predicted` cells, first those with wide intervals and far from each other. A
-    measured cell has an interval of zero width.
+    that may be on the frontier of all `predicted` cells, in the order of `ids`. A measured cell has an interval of zero width.
     """
     known = [key for key in ids if key in predicted and key in quality_pct]
-    if budget_ms is not None:
-        open_cells = [key for key in known if predicted[key].low_ms <= budget_ms <= predicted[key].high_ms]
-        return sorted(open_cells, key=lambda key: (-quality_pct[key], predicted[key].ms))[:count]
-    could_be = _could_be_on_frontier(known, predicted, quality_pct)
-    width = {key: np.log(predicted[key].high_ms / predicted[key].low_ms) for key in could_be}
-    log_ms = {key: float(np.log(predicted[key].ms)) for key in could_be}
-    return _spread(could_be, place=log_ms, weight=width, count=count)
+    if budget_ms is None:
+        return _could_be_on_frontier(known, predicted, quality_pct)
+    open_cells = [key for key in known if predicted[key].low_ms <= budget_ms <= predicted[key].high_ms]
+    return sorted(open_cells, key=lambda key: (-quality_pct[key], predicted[key].ms))
 
 
 def representatives(ids: Sequence[str], latency_ms: Mapping[str, float], count: int) -> list[str]:
@@ -106,14 +91,11 @@ def _could_be_on_frontier(
     return [key for key, count in certainly_faster.items() if count == 0 or best[count - 1] <= quality_pct[key]]
 
 
-def _spread(ids: Sequence[str], place: Mapping[str, float], weight: Mapping[str, float], count: int) -> list[str]:
-    """`count` of the cells with large weights, far from each other in `place`."""
-    picked: list[str] = []
-    while len(picked) < min(count, len(ids)):
-        free = [key for key in ids if key not in picked]
-        reach = {key: min((abs(place[key] - place[other]) for other in picked), default=1.0) for key in free}
-        picked.append(max(free, key=lambda key: (weight[key] * reach[key], key)))
-    return picked
+def _corners(designs: Sequence[Design]) -> list[int]:
+    """The designs nearest to the corners of the space: the smallest, the largest, then the other two."""
+    places = _unit_square(designs)
+    nearest = (int(np.argmin(((places - corner) ** 2).sum(axis=1))) for corner in ((0, 0), (1, 1), (0, 1), (1, 0)))
+    return list(dict.fromkeys(nearest))
 
 
 def _unit_square(designs: Sequence[Design]) -> Array:

@@ -1,4 +1,4 @@
-"""`mnsweep explore`: predict a thousand designs from about 20 measurements."""
+"""`mnsweep explore`: predict a thousand designs from a dozen measurements."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnsweep.prediction.latency_model import Errors
     from mnsweep.sweep.derive import Outcome
 
-EXAMPLE = "Example: mnsweep explore --measure 20 --validate 30"
+EXAMPLE = "Example: mnsweep explore --measure 16 --validate 30"
 PARTIAL = 3
 SHOWN = 20  # cells of the predicted frontier; -v shows all
 
@@ -28,7 +28,7 @@ def explore(
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
-    """Explore a fine grid: measure about 20 designs, predict all others, verify the most promising.
+    """Explore a fine grid: measure a dozen designs, predict all others, verify the most promising.
 
     Latencies are predicted by a model of the work in each design, with 95 %
     intervals. Accuracies are predicted by a surface through the published ones.
@@ -92,7 +92,7 @@ def _print_document(outcome: "ExploreOutcome") -> None:
 def _model(derived: "Outcome") -> dict[str, Any]:
     """Leave-one-out errors over all deployments, then the errors and coefficients of each deployment's model."""
     models = [
-        {**asdict(deployment), "measured": len(m.cells), **_loo(m.errors), "coefficients": m.coefficients}
+        {**asdict(deployment), "measured": len(m.cells), "prior": m.prior, **_loo(m.errors), "coefficients": m.coefficients}
         for deployment, m in derived.known.models.items()
     ]
     return {**_loo(derived.errors), "deployments": models}
@@ -119,8 +119,22 @@ def _print(derived: "Outcome", verbose: bool) -> None:
     if len(frontier) > len(shown):
         typer.echo(f"{len(shown)} of {len(frontier)} cells of the predicted frontier, evenly spread; -v shows all")
     typer.echo(f"model        {_words(derived.errors)}, each measured cell predicted from the others")
-    for line in (*_verification(derived), *_validation(derived)):
+    for line in (*_prior(derived), *_verification(derived), *_validation(derived)):
         typer.echo(line)
+
+
+def _prior(derived: "Outcome") -> list[str]:
+    """Whether other machines had a say, if any could have."""
+    from mnsweep.prediction.latency_model import DROPPED, NO_PRIOR
+
+    models = derived.known.models
+    if all(model.prior == NO_PRIOR for model in models.values()):
+        return []
+    dropped = sum(model.prior == DROPPED for model in models.values())
+    if not dropped:
+        return ["             fitted with a weak prior from the reference runs of other machines"]
+    which = "" if len(models) == 1 else f"for {dropped} of {len(models)} models, "
+    return [f"             {which}the prior from other machines was dropped: the measurements contradict it"]
 
 
 def _verification(derived: "Outcome") -> list[str]:

@@ -7,6 +7,7 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell, Deployment
 from mnsweep.names import TASKS, VARIANTS
 from mnsweep.prediction.latency_model import FEWEST, LatencyModel, fit_latency
+from mnsweep.prediction.prior import prior_for
 
 Models = Mapping[Deployment, LatencyModel]
 
@@ -26,19 +27,26 @@ def is_modelled(cell: Cell) -> bool:
 
 
 def fit_models(
-    cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels], held_out: Collection[str] = ()
+    cells: Sequence[Cell],
+    latency_ms: Mapping[str, float],
+    channels: Mapping[str, Channels],
+    held_out: Collection[str] = (),
+    *,
+    prior: str = "",
 ) -> dict[Deployment, LatencyModel]:
     """Fit a latency model for each deployment that has at least `FEWEST` measured cells.
 
     `latency_ms` (milliseconds per batch), `channels` (resolved padding) and `held_out` are keyed by cell id. Cells that are
-    `held_out`, or have no latency or no resolved padding, are not fitted.
+    `held_out`, or have no latency or no resolved padding, are not fitted. `prior` is the name of a prior from other machines;
+    without a name, and for deployments that it does not cover, there is none.
     """
     known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
     models = {}
     for deployment in dict.fromkeys(cell.deployment for cell in known):
         fitted = [cell for cell in known if cell.deployment == deployment]
         if len(fitted) >= FEWEST:
-            models[deployment] = fit_latency(fitted, [channels[c.id] for c in fitted], [latency_ms[c.id] for c in fitted])
+            paddings, ms = [channels[c.id] for c in fitted], [latency_ms[c.id] for c in fitted]
+            models[deployment] = fit_latency(fitted, paddings, ms, prior_for(prior, deployment))
     return models
 
 

@@ -1,13 +1,14 @@
-"""Latency predicted from work: a few terms with units, fitted to about 20 measurements of one deployment.
+"""Latency predicted from work: a few terms with units, fitted to about a dozen measurements of one deployment.
 
 A cell's latency is a sum of non-negative terms (`features.py`). They are fitted by non-negative least squares on the relative
-error (NNLS, Lawson and Hanson 1974). A smooth correction, quadratic in log α and log resolution with a ridge penalty, is
-added if it lowers the leave-one-out error. Intervals are conformal (jackknife+, Barber et al. 2021, arXiv 1905.02928): they
-assume nothing about the errors except that new cells are like the measured ones.
+error (NNLS, Lawson and Hanson 1974), with a wide prior from other machines (`prior.py`) unless the measurements contradict it.
+A smooth correction, quadratic in log α and log resolution with a ridge penalty, is added if it lowers the leave-one-out error.
+Intervals are conformal (jackknife+, Barber et al. 2021, arXiv 1905.02928): they assume nothing about the errors except that new
+cells are like the measured ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -17,11 +18,14 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
 from mnsweep.prediction.features import TERMS, UNITS, work
+from mnsweep.prediction.prior import Prior
 
 Array = NDArray[np.float64]
 FEWEST = 8  # measured cells; with fewer, the error of the fit is unknown
 CONFIDENCE = 0.95
 SHRINKAGES = (None, 1.0, 0.1, 0.01)  # ridge penalties; None is no correction, and comes first to win ties
+CONTRADICTED = 1.25  # times the leave-one-out error without the prior: below, the difference is chance for so few cells
+NO_PRIOR, USED, DROPPED = "none", "used", "dropped"
 SHAPE_TERMS = 6  # in the correction: 1, log α, log ρ, and their products
 NS_PER_MS = 1e6
 
@@ -58,7 +62,8 @@ class Terms:
 class LatencyModel:
     """The `fit` to all measured `cells` (ids), and for each cell the leave-one-out fit `without` it.
 
-    `left_out_ms` is the leave-one-out prediction for each cell, and `missed` is log(measured / predicted).
+    `left_out_ms` is the leave-one-out prediction for each cell, and `missed` is log(measured / predicted). `prior` says whether
+    a prior from other machines was `used`, `dropped` because the measurements contradict it, or there was `none`.
     """
 
     cells: tuple[str, ...]
@@ -66,6 +71,7 @@ class LatencyModel:
     missed: tuple[float, ...]
     fit: Terms
     without: tuple[Terms, ...]
+    prior: str = NO_PRIOR
 
     @property
     def errors(self) -> Errors:
@@ -79,31 +85,45 @@ class LatencyModel:
 
     def predict(self, cells: Sequence[Cell], channels: Sequence[Channels]) -> tuple[Array, Array, Array]:
         """(middle, low, high), each (cells,): predicted milliseconds per batch, and the ends of the 95 % interval."""
-        amounts, shape = work(cells, channels), _shape(cells)
-        others = np.array([terms.log_ms(amounts, shape) for terms in self.without])
+        amounts, bends = work(cells, channels), shape(cells)
+        others = np.array([terms.log_ms(amounts, bends) for terms in self.without])
         missed = np.abs(np.array(self.missed))[:, None]
         n = len(missed)
         rank = min(n, ceil(CONFIDENCE * (n + 1))) - 1
         low = np.partition(others - missed, n - 1 - rank, axis=0)[n - 1 - rank]
         high = np.partition(others + missed, rank, axis=0)[rank]
-        middle = self.fit.log_ms(amounts, shape)
+        middle = self.fit.log_ms(amounts, bends)
         return np.exp(middle), np.exp(np.minimum(low, middle)), np.exp(np.maximum(high, middle))
 
 
-def fit_latency(cells: Sequence[Cell], channels: Sequence[Channels], latency_ms: Sequence[float]) -> LatencyModel:
+def fit_latency(
+    cells: Sequence[Cell], channels: Sequence[Channels], latency_ms: Sequence[float], prior: Prior | None = None
+) -> LatencyModel:
     """Fit the model of one deployment to its measured cells.
 
-    `channels` and `latency_ms` (milliseconds per batch) are in the order of `cells`. Raises `MnsweepError` if there are
-    fewer than `FEWEST` cells.
+    `channels` and `latency_ms` (milliseconds per batch) are in the order of `cells`. The `prior` from other machines is dropped
+    if the leave-one-out error with it is more than `CONTRADICTED` times that without. Raises `MnsweepError` if there are fewer
+    than `FEWEST` cells.
     """
     if len(cells) < FEWEST:
         raise MnsweepError(
             f"{len(cells)} measured cells are too few to predict others from", f"measure at least {FEWEST} (`measure`)"
         )
     ids = tuple(cell.id for cell in cells)
-    samples = _Samples(work(cells, channels), _shape(cells), np.log(latency_ms))
-    models = [_leave_one_out(ids, samples, shrinkage) for shrinkage in SHRINKAGES]
-    return min(models, key=lambda model: model.errors.mean_pct)
+    samples = _Samples(work(cells, channels), shape(cells), np.log(latency_ms))
+    alone = _best(ids, samples, None)
+    if prior is None:
+        return alone
+    informed = _best(ids, samples, prior)
+    contradicted = informed.errors.mean_pct > CONTRADICTED * alone.errors.mean_pct
+    return replace(alone, prior=DROPPED) if contradicted else replace(informed, prior=USED)
+
+
+def shape(cells: Sequence[Cell]) -> Array:
+    """(cells, 6): the terms of the smooth correction."""
+    a = np.log([cell.design.alpha for cell in cells])
+    r = np.log([cell.design.rho for cell in cells])
+    return np.stack([np.ones(len(cells)), a, r, a * a, a * r, r * r], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +139,27 @@ class _Samples:
         return _Samples(self.amounts[kept], self.shape[kept], self.log_ms[kept])
 
 
-def _leave_one_out(ids: tuple[str, ...], samples: _Samples, shrinkage: float | None) -> LatencyModel:
-    without = [_fit(samples.without(i), shrinkage) for i in range(len(ids))]
+def _best(ids: tuple[str, ...], samples: _Samples, prior: Prior | None) -> LatencyModel:
+    """The model whose correction has the lowest leave-one-out error."""
+    models = [_leave_one_out(ids, samples, shrinkage, prior) for shrinkage in SHRINKAGES]
+    return min(models, key=lambda model: model.errors.mean_pct)
+
+
+def _leave_one_out(ids: tuple[str, ...], samples: _Samples, shrinkage: float | None, prior: Prior | None) -> LatencyModel:
+    without = [_fit(samples.without(i), shrinkage, prior) for i in range(len(ids))]
     predicted = np.array([terms.log_ms(samples.amounts[i], samples.shape[i]) for i, terms in enumerate(without)])
     return LatencyModel(
         cells=ids,
         left_out_ms=tuple(np.exp(predicted).tolist()),
         missed=tuple((samples.log_ms - predicted).tolist()),
-        fit=_fit(samples, shrinkage),
+        fit=_fit(samples, shrinkage, prior),
         without=tuple(without),
     )
 
 
-def _fit(samples: _Samples, shrinkage: float | None) -> Terms:
-    from scipy.optimize import nnls  # takes a third of a second to load
-
-    amounts, shape, ns = samples.amounts, samples.shape, np.exp(samples.log_ms) * NS_PER_MS
-    per_ns = amounts / ns[:, None]
-    scale = np.maximum(per_ns.max(axis=0), np.finfo(float).tiny)  # terms differ by nine orders of magnitude
-    coefficients = nnls(per_ns / scale, np.ones(len(ns)))[0] / scale
+def _fit(samples: _Samples, shrinkage: float | None, prior: Prior | None) -> Terms:
+    amounts, shape = samples.amounts, samples.shape
+    coefficients = _costs(amounts / (np.exp(samples.log_ms) * NS_PER_MS)[:, None], prior)
     if shrinkage is None:
         return Terms(tuple(coefficients), (0.0,) * SHAPE_TERMS)
     left = samples.log_ms - np.log(amounts @ coefficients / NS_PER_MS)
@@ -145,8 +167,14 @@ def _fit(samples: _Samples, shrinkage: float | None) -> Terms:
     return Terms(tuple(coefficients), tuple(correction))
 
 
-def _shape(cells: Sequence[Cell]) -> Array:
-    """(cells, 6): the terms of the smooth correction."""
-    a = np.log([cell.design.alpha for cell in cells])
-    r = np.log([cell.design.rho for cell in cells])
-    return np.stack([np.ones(len(cells)), a, r, a * a, a * r, r * r], axis=1)
+def _costs(per_ns: Array, prior: Prior | None) -> Array:
+    """(terms,): ns per unit of each term, by non-negative least squares on the relative error."""
+    from scipy.optimize import nnls  # takes a third of a second to load
+
+    rows, targets = per_ns, np.ones(len(per_ns))
+    if prior is not None:
+        more, expected = prior.rows(per_ns)
+        rows, targets = np.vstack([rows, more]), np.concatenate([targets, expected])
+    scale = np.maximum(rows.max(axis=0), np.finfo(float).tiny)  # terms differ by nine orders of magnitude
+    coefficients: Array = nnls(rows / scale, targets)[0] / scale
+    return coefficients

@@ -11,7 +11,7 @@ from msgspec import Meta
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.prediction.features import TERMS, UNITS
-from mnsweep.prediction.latency_model import FEWEST, SHAPE_TERMS, LatencyModel, Terms
+from mnsweep.prediction.latency_model import DROPPED, FEWEST, NO_PRIOR, SHAPE_TERMS, USED, LatencyModel, Terms
 
 SCHEMA_VERSION = 1
 _REBUILD = "recreate it with 'mnsweep rebuild'"
@@ -24,7 +24,7 @@ def to_json(models: Mapping[Deployment, LatencyModel]) -> str:
     """
     content = _rounded(
         [
-            {"deployment": asdict(deployment), "coefficients": model.coefficients, **asdict(model)}
+            {"deployment": asdict(deployment), "coefficients": model.coefficients, **_content(model)}
             for deployment, model in models.items()
         ]
     )
@@ -47,6 +47,12 @@ def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
         reason = str(error).replace("`", "")  # backticks are for names of settings
         raise StoreError(f"{source}: is not a latency model ({reason})", _REBUILD) from None
     return models
+
+
+def _content(model: LatencyModel) -> dict[str, Any]:
+    """All fields; `prior` only if there was one, so that files from before priors are rebuilt byte for byte."""
+    content = asdict(model)
+    return {name: value for name, value in content.items() if (name, value) != ("prior", NO_PRIOR)}
 
 
 def _rounded(value: Any) -> Any:
@@ -78,6 +84,7 @@ class _Model(msgspec.Struct, kw_only=True):
     missed: tuple[float, ...]
     fit: _Terms
     without: tuple[_Terms, ...]
+    prior: str = NO_PRIOR
 
 
 class _Saved(msgspec.Struct):
@@ -85,6 +92,8 @@ class _Saved(msgspec.Struct):
 
 
 def _model(saved: _Model) -> LatencyModel:
+    if saved.prior not in (words := (NO_PRIOR, USED, DROPPED)):
+        raise MnsweepError(f"prior {saved.prior!r:.40} is not one of {', '.join(words)}")
     for name in ("left_out_ms", "missed", "without"):
         if (count := len(getattr(saved, name))) != len(saved.cells):
             raise MnsweepError(f"{name} has {count} entries for {len(saved.cells)} cells")
@@ -94,6 +103,7 @@ def _model(saved: _Model) -> LatencyModel:
         missed=saved.missed,
         fit=_terms(saved.fit),
         without=tuple(map(_terms, saved.without)),
+        prior=saved.prior,
     )
 
 

@@ -7,6 +7,7 @@ designs = [[0.33, 200]]             # single designs, in addition to the axes
 cells = ["a0.25_r96_t2"]            # single cells, by their ids
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
+prior = "2026-11"                   # fit the latency models with a prior from other machines
 """
 
 import re
@@ -23,6 +24,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
+from mnsweep.prediction.prior import names as priors
 from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
 SCHEMA_VERSION = 1
@@ -39,11 +41,13 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     With `extrapolate`, accuracies beyond the range of their source are predicted too. Cells `verified` were measured because
     they were predicted to be on the frontier. No model is fitted to cells `held_out`, so that they can validate the models.
+    `prior` names the prior from other machines that the models are fitted with; empty for none.
     """
 
     extrapolate: bool = False
     held_out: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
+    prior: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,9 @@ class Sweep:
         if self.quality_source not in sources():
             text = f"`quality_source` {self.quality_source}: is unknown"
             raise MnsweepError(text, f"choose from {', '.join(sources())}")
+        if self.prediction and self.prediction.prior not in ("", *priors()):
+            text = f"`prior` {self.prediction.prior!r:.40}: is unknown to this version"
+            raise MnsweepError(text, f"choose from {', '.join(priors())}, or drop it")
 
     def without(self, ids: Collection[str]) -> "Sweep":
         """The sweep less some of its cells."""

@@ -76,7 +76,7 @@ class Knowledge:
         apart = {*self.prediction.verified, *self.prediction.held_out}
         latency_ms = self.latency_ms
         of_others = {key: ms for key, ms in latency_ms.items() if key not in apart}
-        beliefs = fit_models(self.sweep.cells, of_others, self.channels)
+        beliefs = fit_models(self.sweep.cells, of_others, self.channels, prior=self.prediction.prior)
         left = [cell for cell in self.sweep.cells if cell.id not in self.failures]
         before, after = ({key: p.ms for key, p in predict(m, left, self.channels).items()} for m in (beliefs, self.models))
         checked = [key for key in self.prediction.verified if key in latency_ms and key in before]
@@ -94,7 +94,9 @@ def understand(sweep: Sweep, records: Records) -> Knowledge:
     failed = {**records.failures, **of_twins(records.same, records.failures)}
     failures = {cell: reason for cell, reason in failed.items() if cell in ids}
     latency_ms = {cell: estimate.p50_ms for cell, estimate in fitted.estimates.items()}
-    models = fit_models(sweep.cells, latency_ms, channels, sweep.prediction.held_out) if sweep.prediction else {}
+    models: Models = {}
+    if told := sweep.prediction:
+        models = fit_models(sweep.cells, latency_ms, channels, told.held_out, prior=told.prior)
     return Knowledge(sweep=sweep, records=records, fit=fitted, failures=failures, channels=channels, models=models)
 
 

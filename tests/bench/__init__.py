@@ -8,8 +8,10 @@
     python -m tests.bench.exported    our graph against torch's, interleaved
     python -m tests.bench.padding     zero-padded channels against the paper's (ten minutes)
     python -m tests.bench.precision   our int8 recipe against others, deployments against OpenVINO's own tool
-    python -m tests.bench.explore     how well about 20 measurements predicts the others, and what a verified pick
-                                      loses (half an hour)
+    python -m tests.bench.explore     how well 20 measurements predict the others, and what a verified pick loses
+                                      (half an hour)
+    python -m tests.bench.explore_offline  exploring now against before, on committed data and simulated machines
+    python -m tests.bench.prior       not a figure: writes the package's prior from the committed runs
     python -m tests.bench.retest      repeated sweeps against one-after-another timing; time to settle; overhead
                                       (--disturbed: beside two noisy neighbours; --against PROGRAM: another version)
     python -m tests.bench.truth       the sweep against an independent loop

@@ -1,0 +1,100 @@
+"""What other machines say of the cost of each term, before anything is measured on this one.
+
+`data/priors.csv` holds the coefficients that were fitted to the committed reference runs; `python -m tests.bench.prior`
+writes it. They are a Gaussian prior for the fit to this machine: scaled to its speed by one factor, and wide, because
+machines differ in kind. What a term contributes to the latency, as a share of it, may differ by as much again and by
+`FLOOR`: twice the rms difference between the two committed machines (0.10), of which one has AVX-512 and one does not.
+A Gaussian prior is a row of least squares for each term (Tikhonov 1963; Hoerl and Kennard 1970).
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnsweep.cell import Deployment
+from mnsweep.prediction.features import TERMS
+
+Array = NDArray[np.float64]
+CURRENT = "2026-11"  # the prior of new explorations; earlier ones keep theirs, so that they are rebuilt as they were fitted
+FLOOR = 0.2  # share of the latency by which any term may differ
+SPREAD = 1.0  # and by this multiple of its own share
+NOISE = 0.03  # relative error of one measurement about the model: noise, and what the terms miss
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Prior:
+    """Coefficients of other machines: `ns` (machines, terms), in ns per unit of each of `TERMS`."""
+
+    ns: Array
+
+    def scaled(self, per_ns: Array) -> Array:
+        """(terms,): the mean coefficients, each machine's brought to the speed of this one.
+
+        `per_ns` (cells, terms) is the work of measured cells over their latency in ns.
+        """
+        predicted = per_ns @ self.ns.T
+        speeds = predicted.sum(axis=0) / (predicted**2).sum(axis=0)  # least squares on the relative error
+        mean: Array = (speeds[:, None] * self.ns).mean(axis=0)
+        return mean
+
+    def typical(self, amounts: Array) -> Array:
+        """(terms,): the mean coefficients of machines that need 1 ns for a cell of `amounts` (cells, terms), on average."""
+        speeds = np.exp(np.log(amounts @ self.ns.T).mean(axis=0))
+        mean: Array = (self.ns / speeds[:, None]).mean(axis=0)
+        return mean
+
+    def rows(self, per_ns: Array) -> tuple[Array, Array]:
+        """Rows (terms, terms) and targets (terms,) to put below those of the measured cells `per_ns` (cells, terms)."""
+        ns, unit = self.scaled(per_ns), per_ns.mean(axis=0)
+        weight = NOISE / widths(ns * unit)
+        return np.diag(weight * unit), weight * ns * unit
+
+
+def widths(share: Array) -> Array:
+    """Standard deviations of the terms' shares of the latency, given their expected shares."""
+    width: Array = SPREAD * share + FLOOR
+    return width
+
+
+def names() -> tuple[str, ...]:
+    """The names of all priors that this version knows."""
+    return tuple(dict.fromkeys(row["prior"] for row in _table()))
+
+
+def prior_for(name: str, deployment: Deployment) -> Prior | None:
+    """What the prior `name` has for a deployment: machines with its precision and runtime; None if there are none."""
+    wanted = (name, deployment.precision, deployment.runtime)
+    return _mean_by_machine([row for row in _table() if (row["prior"], row["precision"], row["runtime"]) == wanted])
+
+
+def any_prior(deployment: Deployment) -> Prior:
+    """The prior for a deployment, or else all machines and deployments: to choose what to measure, not to fit."""
+    prior = prior_for(CURRENT, deployment) or _mean_by_machine(_table())
+    assert prior is not None  # noqa: S101 - the table is part of the package
+    return prior
+
+
+def _mean_by_machine(rows: "list[dict[str, str]]") -> Prior | None:
+    """One row of coefficients for each machine: the mean of its runs."""
+    machines = dict.fromkeys(row["machine"] for row in rows)
+    ns = [np.mean([_ns(row) for row in rows if row["machine"] == machine], axis=0) for machine in machines]
+    return Prior(np.array(ns)) if ns else None
+
+
+def _ns(row: "dict[str, str]") -> list[float]:
+    return [float(row[term]) for term in TERMS]
+
+
+@cache
+def _table() -> "list[dict[str, str]]":
+    return list(_read())
+
+
+def _read() -> Iterator["dict[str, str]"]:
+    with (files("mnsweep") / "prediction/data/priors.csv").open(encoding="utf-8") as file:
+        yield from csv.DictReader(file)
