@@ -24,7 +24,6 @@ from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
 
-MOST_TO_MEASURE = 10_000  # of anything: hours
 RULES = Rules(known_pct=None, least_rounds=8, most_rounds=16, process_rounds=4, least_processes=2)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 FIRST = 12  # without a budget, at least so many come first: before, where the choice is open says less than D-optimality
@@ -50,11 +49,6 @@ class Aims:
     def __post_init__(self) -> None:
         if self.measure < FEWEST:
             raise MnsweepError(f"`measure` {self.measure}: a model needs at least {FEWEST} measured designs")
-        if self.measure > MOST_TO_MEASURE:
-            raise MnsweepError(f"`measure` {self.measure}: at most {MOST_TO_MEASURE:,} designs", "use fewer")
-        for name, value in (("verify", self.verify), ("validate", self.validate)):
-            if not 0 <= value <= MOST_TO_MEASURE:
-                raise MnsweepError(f"`{name}` {value}: a whole number from 0 to {MOST_TO_MEASURE:,}")
 
     @property
     def first(self) -> int:

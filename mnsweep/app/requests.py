@@ -9,7 +9,7 @@ from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # a nanosecond, the resolution of the clock, and 11 days
 LONGEST_WAIT_S = 1e6  # every system can wait for this long
-MOST_MEASURED = 1_000_000
+MOST_MEASURED = 10_000  # of any kind of cell: hours
 OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # only defaults are predicted
 
 
@@ -116,11 +116,13 @@ class ExploreRequest:
         res=option(FINE_RESOLUTIONS, "Input resolutions in pixels: 128,160 or a range.", panel=AXES),
     )
     measure: int = option(
-        12, "Designs to measure and learn from, in each deployment; at least 8.", panel=MEASURING, high=MOST_MEASURED
+        12, "Designs to measure and learn from, in each deployment; at least 8.", panel=MEASURING, low=0, high=MOST_MEASURED
     )
-    verify: int = option(10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING, high=MOST_MEASURED)
+    verify: int = option(
+        10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING, low=0, high=MOST_MEASURED
+    )
     validate: int = option(
-        0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING, high=MOST_MEASURED
+        0, "Random fresh designs to measure, to tell how good the model is.", panel=MEASURING, low=0, high=MOST_MEASURED
     )
     name: str = option("explore", "Name of the sweep; cells add up under one name.")
     extrapolate: bool = option(
