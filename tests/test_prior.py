@@ -15,7 +15,8 @@ from mnsweep.prediction.deployments import fit_models
 from mnsweep.prediction.features import TERMS, work
 from mnsweep.prediction.latency_model import fit_latency
 from mnsweep.prediction.model_file import from_json, to_json
-from mnsweep.prediction.prior import CURRENT, FLOOR, NOISE, SPREAD, Prior, any_prior, names, prior_for, widths
+from mnsweep.prediction.prior import FLOOR, NOISE, SPREAD, Prior, any_prior, prior_for, widths
+from mnsweep.prediction.prior_table import CURRENT, names
 from mnsweep.space import Space
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from tests.bench.prior import TABLE, rows

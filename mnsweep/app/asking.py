@@ -12,7 +12,7 @@ from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import changed
 from mnsweep.prediction.latency_model import FEWEST
-from mnsweep.prediction.prior import CURRENT
+from mnsweep.prediction.prior_table import CURRENT
 from mnsweep.space import Space
 from mnsweep.sweep.file import Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file

@@ -7,20 +7,17 @@ machines differ in kind. What a term contributes to the latency, as a share of i
 A Gaussian prior is a row of least squares for each term (Tikhonov 1963; Hoerl and Kennard 1970).
 """
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.cell import Deployment
 from mnsweep.prediction.features import TERMS
+from mnsweep.prediction.prior_table import CURRENT, table
 
 Array = NDArray[np.float64]
-CURRENT = "2026-11"  # the prior of new explorations; earlier ones keep theirs, so that they are rebuilt as they were fitted
 FLOOR = 0.2  # share of the latency by which any term may differ
 SPREAD = 1.0  # and by this multiple of its own share
 NOISE = 0.03  # relative error of one measurement about the model: noise, and what the terms miss
@@ -61,40 +58,25 @@ def widths(share: Array) -> Array:
     return width
 
 
-def names() -> tuple[str, ...]:
-    """The names of all priors that this version knows."""
-    return tuple(dict.fromkeys(row["prior"] for row in _table()))
-
-
 def prior_for(name: str, deployment: Deployment) -> Prior | None:
     """What the prior `name` has for a deployment: machines with its precision and runtime; None if there are none."""
     wanted = (name, deployment.precision, deployment.runtime)
-    return _mean_by_machine([row for row in _table() if (row["prior"], row["precision"], row["runtime"]) == wanted])
+    return _mean_by_machine([row for row in table() if (row["prior"], row["precision"], row["runtime"]) == wanted])
 
 
 def any_prior(deployment: Deployment) -> Prior:
     """The prior for a deployment, or else all machines and deployments: to choose what to measure, not to fit."""
-    prior = prior_for(CURRENT, deployment) or _mean_by_machine(_table())
+    prior = prior_for(CURRENT, deployment) or _mean_by_machine(table())
     assert prior is not None  # noqa: S101 - the table is part of the package
     return prior
 
 
-def _mean_by_machine(rows: "list[dict[str, str]]") -> Prior | None:
+def _mean_by_machine(rows: Sequence[dict[str, str]]) -> Prior | None:
     """One row of coefficients for each machine: the mean of its runs."""
     machines = dict.fromkeys(row["machine"] for row in rows)
     ns = [np.mean([_ns(row) for row in rows if row["machine"] == machine], axis=0) for machine in machines]
     return Prior(np.array(ns)) if ns else None
 
 
-def _ns(row: "dict[str, str]") -> list[float]:
+def _ns(row: dict[str, str]) -> list[float]:
     return [float(row[term]) for term in TERMS]
-
-
-@cache
-def _table() -> "list[dict[str, str]]":
-    return list(_read())
-
-
-def _read() -> Iterator["dict[str, str]"]:
-    with (files("mnsweep") / "prediction/data/priors.csv").open(encoding="utf-8") as file:
-        yield from csv.DictReader(file)

@@ -24,7 +24,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
-from mnsweep.prediction.prior import names as priors
+from mnsweep.prediction.prior_table import names as priors
 from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
 SCHEMA_VERSION = 1
