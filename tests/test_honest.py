@@ -88,7 +88,7 @@ def test_a_precision_that_no_file_holds_is_not_exported(run: Run) -> None:
         (("grid", "-q", "-v"), "--quiet and --verbose contradict each other"),
         (("explore", "-q", "-v"), "--quiet and --verbose contradict each other"),
         (("pick", "-q", "-v"), "--quiet and --verbose contradict each other"),
-        (("explore", "--measure", "100000", "--dry-run"), "--measure 100000: at most 10,000 designs"),
+        (("explore", "--measure", "100000", "--dry-run"), "--measure 100000': the highest value is 10000"),
     ],
 )
 def test_a_flag_that_would_do_nothing_is_refused(sweep_folder: SweepFolder, arguments: tuple[str, ...], said: str) -> None:
