@@ -8,6 +8,7 @@
     mnsweep.pick(max_latency_ms=20)
     mnsweep.plot_pareto(results)                           # into your own axes, if you pass them
     mnsweep.export(0.5, 160, "model.onnx")
+    mnsweep.import_weights("mobilenet.tflite", "weights.safetensors")
 
 Names are loaded on first use, so `import mnsweep` is fast.
 """
@@ -24,15 +25,19 @@ if TYPE_CHECKING:
     from mnsweep.errors import MnsweepError as MnsweepError
     from mnsweep.errors import StoreError as StoreError
     from mnsweep.errors import UnavailableError as UnavailableError
+    from mnsweep.networks import classify, evaluate, import_weights
 
 __version__ = VERSION
 __all__ = [
     "__version__",
+    "classify",
     "count",
     "doctor",
+    "evaluate",
     "explore",
     "export",
     "grid",
+    "import_weights",
     "paper",
     "pick",
     "plot_cliffs",
@@ -45,6 +50,7 @@ __all__ = [
 _ERRORS = ("MnsweepError", "StoreError", "UnavailableError")  # to catch; `__all__` has the functions
 _MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
+_MODULES |= dict.fromkeys(("classify", "evaluate", "import_weights"), "networks")
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 

@@ -151,7 +151,7 @@ def pick(
         with reporting(progress, listener) as reports:
             return verified(results, constraints, folder, wait=request.turn.wait, listener=reports)
 
-    return pick_cell(request, verify_choice, lambda choice: export_choice(choice, request)).choice
+    return pick_cell(request, verify_choice, lambda choice, folder: export_choice(choice, request, folder)).choice
 
 
 def export(

@@ -13,12 +13,12 @@ from either. A new setting is one line.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import lru_cache
 from numbers import Integral, Rational, Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mnsweep.errors import MnsweepError
 
@@ -36,7 +36,7 @@ class Option:
     `panel` is its group in the help, `low` and `high` are its lowest and highest value, beside infinity if it is `endless`.
     `environment` is the environment variable that sets it, and `flag` the command-line option if it differs from the setting's
     name. It does nothing without the setting that it `requires`, or with the one that it `excludes`: such combinations are
-    refused.
+    refused. One that `is_positional` has no flag: its place on the command line tells.
     """
 
     help: str
@@ -48,6 +48,7 @@ class Option:
     flag: str | None = None
     requires: str | None = None
     excludes: str | None = None
+    is_positional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +77,11 @@ def option(default: Any, help: str, **about: Any) -> Any:
     """A field that is a setting; without a default (`...`) it is required. `about` holds other fields of `Option`."""
     metadata = {_OPTION: Option(help=help, **about)}
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
+
+
+def argument(help: str) -> Any:
+    """A required setting that is named by its place on the command line."""
+    return option(..., help, is_positional=True)
 
 
 def group(kind: type, *, without: Collection[str] = (), **changes: Any) -> Any:
@@ -134,10 +140,16 @@ def _build(request: type[T], values: Mapping[str, Any]) -> T:
             own[f.name] = _build_group(f.metadata[_GROUP], values)
         elif f.name in values:
             value = values[f.name]
-            own[f.name] = at_home(value) if isinstance(value, Path) else value
+            own[f.name] = _at_home(value)
             if _OPTION in f.metadata:
                 _check_range(f.name, value, f.metadata[_OPTION])
     return request(**own)
+
+
+def _at_home(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_at_home(item) for item in value]
+    return at_home(value) if isinstance(value, Path) else value
 
 
 def at_home(path: str | Path) -> Path:
@@ -204,6 +216,9 @@ def request_from(kind: Callable[..., T], **values: Any) -> T:
 
 
 def _converted(setting: Setting, value: Any) -> Any:
+    if get_origin(setting.type) is list:
+        items = [value] if isinstance(value, str | PathLike) else value
+        return [_converted(replace(setting, type=get_args(setting.type)[0]), item) for item in items]
     kinds = get_args(setting.type) or (setting.type,)
     kind: Any = next((kind for kind in kinds if kind is not type(None)), None)
     if kind not in _MEANINGS or len(kinds) > 2 or (value is None and type(None) in kinds):

@@ -19,8 +19,9 @@ class Result:
     `peak_activation_bytes` are those of the deployed network. Mult-adds are per image; latencies and `peak_activation_bytes`
     are per batch. `latency_source` is `measured` or `predicted`; if predicted, the interval is the prediction's.
     `quality_source` names a publication, and `quality_sd_pct` is in points. `on_frontier` is decided among measured cells,
-    `predicted_on_frontier` among measured and predicted cells. `deployed_channels` is the resolved channel padding, e.g.
-    `9>12 19>20`, or `unpadded`; it is None if `auto` was not resolved. `warning` says why a deployment gains nothing.
+    `predicted_on_frontier` among measured and predicted cells. `deployed_channels` is the resolved channel padding, e.g. `9>12
+    19>20`, or `unpadded`; it is None if `auto` was not resolved. `warning` says why a deployment gains nothing. `weights` is
+    the file of trained weights that was measured; None for random ones.
     """
 
     cell: str
@@ -63,6 +64,7 @@ class Result:
     deployed_channels: str | None = None
     warning: str | None = None
     predicted_on_frontier: bool | None = None
+    weights: str | None = None
 
     @property
     def design(self) -> Design:

@@ -19,10 +19,11 @@ import msgspec
 import psutil
 
 from mnsweep.arch.channel_padding import from_text, to_text
-from mnsweep.cell import Cell
+from mnsweep.cell import Cell, Design
 from mnsweep.choice.targets import settling_targets
 from mnsweep.errors import UnavailableError
 from mnsweep.estimate.fit import Estimate
+from mnsweep.importing.trained import Trained
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.machine.lock import measuring
@@ -52,10 +53,11 @@ MEMORY_SHARE = 0.25  # of available memory, for all runtime sessions that are op
 class Session:
     """Measures cells of a sweep and records them in its folder.
 
-    `asked` are the cells requested now; `sweep` also has those already in the folder. `max_latency_ms` is the latency budget
-    of the later choice. `new_worker` starts a worker process. `skipped` gives, by cell id, the reason why a cell is unavailable
-    here; such cells are removed from `sweep` and `asked` unless they were measured before. Raises `StoreError` if the folder
-    is damaged or belongs to another machine. Writes nothing before `measure` or `note`.
+    `asked` are the cells requested now; `sweep` also has those already in the folder. `max_latency_ms` is the latency budget of
+    the later choice. Designs that are `trained` run with those weights. `new_worker` starts a worker process. `skipped` gives,
+    by cell id, the reason why a cell is unavailable here; such cells are removed from `sweep` and `asked` unless they were
+    measured before. Raises `StoreError` if the folder is damaged or belongs to another machine. Writes nothing before `measure`
+    or `note`.
     """
 
     sweep: Sweep
@@ -71,6 +73,7 @@ class Session:
     records: Records = field(init=False)
     prepared: Prepared = field(init=False)
     began: float | None = None
+    trained: Mapping[Design, Trained] = field(default_factory=dict)
     _known: Knowledge | None = field(init=False, default=None)
     _revision: int = field(init=False, default=-1)
 
@@ -84,6 +87,7 @@ class Session:
             weight_bits=self.machine.int8_weight_bits,
             channels={cell: from_text(text) for cell, text in self.records.padding.items()},
             probes=dict(self.records.probes),
+            trained=self.trained,
         )
 
     def known(self) -> Knowledge:
@@ -251,6 +255,7 @@ def open_session(
     listener: Listener = SILENT,
     new_worker: NewWorker | None = None,
     began: float | None = None,
+    trained: Mapping[Design, Trained] | None = None,
 ) -> Iterator[Session]:
     """Open a session that holds the machine's lock; with `fresh`, earlier results of the sweep are set aside first.
 
@@ -271,4 +276,5 @@ def open_session(
             listener=listener,
             new_worker=new_worker,
             began=None if began is None else began + waited_s,
+            trained=trained or {},
         )

@@ -8,10 +8,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Self
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from mnsweep.cell import Deployment, parse_cell
+from mnsweep.pictures.pixels import Pixels
+from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.classify import Answers
 from mnsweep.worker.proxy import CellError, WorkerLostError
 from mnsweep.worker.timing import Timing
 
@@ -64,6 +69,7 @@ class FakeWorker:
     offers: Mapping[str, Offer] = field(default_factory=dict)
     nodes_of: Callable[[bytes], list[NodeTime]] = lambda model: []
     bytes_per_s: float | None = 20e9
+    probabilities_of: Callable[[Pixels], NDArray[np.float32]] = lambda pixels: np.zeros((len(pixels), 2), np.float32)
     refuses: Collection[str] = ()
     lost_at: str | None = None
     disturbed: Collection[str] = ()
@@ -122,6 +128,13 @@ class FakeWorker:
     def node_times(self, model: bytes, deployment: Deployment, runs: int) -> list[NodeTime]:
         self._hear("node_times", model, deployment, runs)
         return self.nodes_of(model)
+
+    def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
+        self._hear("classifier", key, content, runtime, precision, threads)
+
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
+        self._hear("classify", key, pixels, preprocessing)
+        return Answers(self.probabilities_of(pixels), 1e-3 * len(pixels))
 
     def bandwidth(self, threads: int) -> float:
         self._hear("bandwidth", threads)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import typer.main
+from PIL import Image
 
 import mnsweep
 from mnsweep.app import requests
@@ -95,7 +96,8 @@ def test_every_setting_of_a_command_is_a_keyword_of_its_function(name: str) -> N
 
 
 def test_every_command_but_rebuild_has_a_function() -> None:
-    assert {*COMMANDS} - {"rebuild"} <= {*NAMES}
+    assert {*COMMANDS} - {"rebuild", "import"} <= {*NAMES}
+    assert "import_weights" in NAMES  # `import` is a word of the language
 
 
 def test_a_request_says_what_was_asked_for() -> None:
@@ -125,7 +127,13 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
     grid = mnsweep.grid([0.25, 0.5], 64, quick=True, name="first")
     mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST)
     profile = mnsweep.profile(0.25, 64)
+    mnsweep.export(0.25, 64, "own.onnx")
+    Image.new("RGB", (80, 60)).save("grey.png")
+    pixels = {"mean": 127.5, "std": 127.5, "label_offset": 0}
     calls: dict[str, Callable[[], Any]] = {
+        "classify": lambda: mnsweep.classify("own.onnx", "grey.png", **pixels),
+        "evaluate": lambda: mnsweep.evaluate("own.onnx", ".", **pixels),
+        "import_weights": lambda: mnsweep.import_weights("own.onnx", "w.safetensors"),
         "count": lambda: mnsweep.count(0.5, 64),
         "doctor": lambda: mnsweep.doctor(timing=False),
         "explore": lambda: mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST),

@@ -27,6 +27,9 @@ BASES: dict[str, tuple[str, ...]] = {
     "export": ("--alpha", "0.25", "--res", "32", "--out", "m.onnx"),
     "profile": ("--alpha", "0.25", "--res", "32"),
     "paper": (),
+    "classify": ("m.onnx", "cat.png"),
+    "evaluate": ("m.onnx", "--data", "."),
+    "import": ("m.onnx",),
 }
 AXES = ("alpha", "res", "threads", "batch", "pad")  # numbers among others, so texts to the command line
 VALUES = ("0", "-0.0", "-1", "1e-300", "1e-9", "0.5", "1000000000", "1e10", "1e300", "1e999", "inf", "-inf", "nan", "9" * 5000)
@@ -44,7 +47,7 @@ def numbers() -> Iterator[tuple[str, str]]:
 def made_up(sweep_folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """A written sweep, and a worker that takes no time, for all commands; nothing is drawn."""
     worker = FakeWorker(ms_of=lambda key, deployment: 1.0)
-    for module in ("session", "app.export", "app.profile"):
+    for module in ("session", "app.classify", "app.evaluate", "app.export", "app.profile"):
         monkeypatch.setattr(f"mnsweep.{module}.WorkerProcess", lambda *_, **__: worker if _ else worker())
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     monkeypatch.setattr("mnsweep.app.profile.draw", lambda *_: {})

@@ -28,6 +28,7 @@ from tests.conftest import FAILED, TRUTH_MS
 from tests.test_result import COLUMNS
 
 LOCK = "mnsweep.machine.lock"
+START = WorkerProcess.__enter__  # before anybody replaces it
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,14 @@ def run(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
     monkeypatch.setattr(WorkerProcess, "__enter__", refuse)
+    return run
+
+
+@pytest.fixture
+def run_for_real(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The same with workers that start, and a lock of its own."""
+    monkeypatch.setattr(WorkerProcess, "__enter__", START)
+    monkeypatch.setenv("MNSWEEP_LOCK_DIR", str(tmp_path))
     return run
 
 

@@ -209,12 +209,12 @@ def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
 @given(st.integers(32, 200), st.integers(0, 5))
 @settings(max_examples=20)
 def test_synthetic_images_are_seeded_colour_noise(resolution: int, seed: int) -> None:
-    found, again = (np.concatenate(synthetic_images(resolution, seed)) for _ in range(2))
+    found, again = (np.concatenate(synthetic_images(resolution, seed=seed)) for _ in range(2))
     assert found.shape == (SYNTHETIC_IMAGES, 3, resolution, resolution) and found.dtype == np.float32
     assert (found == again).all()
     assert abs(found).max() <= 1 and found.std() > 0.3
     assert len({image.tobytes() for image in found}) == SYNTHETIC_IMAGES
-    assert abs(found - np.concatenate(synthetic_images(resolution, seed + 1))).max() > 0.1
+    assert abs(found - np.concatenate(synthetic_images(resolution, seed=seed + 1))).max() > 0.1
 
 
 def test_synthetic_images_are_coarse_as_well_as_fine() -> None:

@@ -43,7 +43,7 @@ saturates = pytest.mark.skipif(NO_DOT_PRODUCTS, reason="without 8-bit dot produc
 
 
 def images(count: int, first_seed: int) -> Array:
-    return np.concatenate([synthetic_images(DESIGN.resolution, seed)[0] for seed in range(first_seed, first_seed + count)])
+    return np.concatenate([synthetic_images(DESIGN.resolution, seed=seed)[0] for seed in range(first_seed, first_seed + count)])
 
 
 @cache

@@ -24,8 +24,8 @@ PREDICTED = "predicted"
 _TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
 _QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
 _WEIGHTS = {  # by source: whether the trained weights behind its accuracies are available
-    "slim-2018-08": "its weights are a public TensorFlow checkpoint that this version can't import: "
-    "an exported file has seeded random weights",
+    "slim-2018-08": "its weights are a public TensorFlow checkpoint: import it ('mnsweep import'), or an exported file has "
+    "seeded random weights",
     PAPER: "its weights were never published: train them",
 }
 

@@ -1,20 +1,23 @@
 """From a request to its cells on this machine."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mnsweep.accuracy.published import DEFAULT_SOURCE
 from mnsweep.accuracy.surface import quality_of, surface_for
 from mnsweep.app.requests import ExploreRequest, GridRequest
+from mnsweep.app.weights import check_shape, with_designs_of
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
+from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import changed
 from mnsweep.prediction.latency_model import FEWEST
 from mnsweep.prediction.prior_table import CURRENT
 from mnsweep.space import Space
-from mnsweep.sweep.file import Prediction, Sweep, read_sweep
+from mnsweep.sweep.file import Held, Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file
 from mnsweep.wording import count_of
 
@@ -45,15 +48,19 @@ def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
         raise MnsweepError(text, "'auto' uses all of them")
 
 
-def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sweep:
+def asked_sweep(
+    request: GridRequest, results_dir: Path, machine: Machine, networks: Mapping[Path, Trained] | None = None
+) -> Sweep:
     """The sweep from a file, or else the grid of the axes; `name` and `quality_source` override those of the file.
 
-    Raises `MnsweepError` when both a file and axes are given, or when a cell needs more threads than this process may use.
+    Cells of a size that trained `networks` have are of their designs. Raises `MnsweepError` when both a file and axes are
+    given, or when a cell needs more threads than this process may use.
     """
     source = request.accuracies.quality_source
     if request.sweep is None:
         cells = asked_cells(request.space, machine)
-        return Sweep(request.name or "grid", cells, source or DEFAULT_SOURCE)
+        sweep = Sweep(request.name or "grid", cells, source or DEFAULT_SOURCE)
+        return with_networks(sweep, networks or {}, changed(request.space), results_dir, machine)
     axes = [name for name in changed(request.space) if name != "max_designs"]
     if axes:
         text = f"`sweep` {request.sweep} and `{axes[0]}` contradict each other"
@@ -61,7 +68,38 @@ def asked_sweep(request: GridRequest, results_dir: Path, machine: Machine) -> Sw
     path = find_sweep_file(request.sweep, results_dir)
     sweep = read_sweep(path, request.space.max_designs, machine.usable_threads)
     check_threads(sweep.cells, machine)
-    return replace(sweep, name=request.name or sweep.name, quality_source=source or sweep.quality_source)
+    sweep = replace(sweep, name=request.name or sweep.name, quality_source=source or sweep.quality_source)
+    return with_networks(sweep, networks or {}, (), results_dir, machine)
+
+
+def with_networks(
+    sweep: Sweep, networks: Mapping[Path, Trained], asked: Iterable[str], results_dir: Path, machine: Machine
+) -> Sweep:
+    """The sweep with trained networks: cells of their sizes are of their designs, except for settings that were `asked` for.
+
+    Raises `MnsweepError` where no cell is of the size of any network.
+    """
+    if not networks:
+        return sweep
+    for trained in networks.values():
+        check_shape(trained)
+    cells = with_designs_of(sweep.cells, networks.values(), asked)
+    designs = {cell.design for cell in cells}
+    folder = results_dir / sweep.name / machine.key
+    held = {
+        Cell(trained.design).id: Held(
+            Path(os.path.relpath(path, folder)).as_posix(),
+            trained.provenance.sha256,
+            trained.provenance.family,
+            trained.is_quantized,
+        )
+        for path, trained in networks.items()
+        if trained.design in designs
+    }
+    if not held:
+        sizes = ", ".join(trained.cell.id for trained in networks.values())
+        raise MnsweepError(f"`weights`: none of the cells asked for is of {sizes}", "add their `alpha` and `res`")
+    return replace(sweep, cells=cells, weights=held)
 
 
 def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:

@@ -1,22 +1,36 @@
 """`mnsweep export`: one network as an ONNX file."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnsweep.app.asking import the_cell
+from mnsweep.app.checking import check_file
 from mnsweep.app.requests import ExportRequest, PickRequest
+from mnsweep.app.weights import by_design, read_weights, space_of
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
+from mnsweep.importing.trained import Trained, read_trained
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.names import PRECISIONS
+from mnsweep.options import changed
 from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.prepare.offers import prepare_export
-from mnsweep.result import Result
+from mnsweep.result import Result, quality_text
+from mnsweep.space import Space
+from mnsweep.sweep.kept import kept_sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.trained import design_id
+from mnsweep.wording import count_of
 from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
+OWN_WEIGHTS = "{path} has the weights of {source}"
+OWN_INTEGERS = "{path} has the integers, scales and zero points of {source}, as they were trained"
+DEQUANTIZED = "{path} is the float network that the integers of {source} stand for: another network, with other answers"
+QUANTIZED_AFTERWARDS = "{path} has the weights of {source}, quantized after training: evaluate it before you rely on it"
 ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
 WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
@@ -41,7 +55,7 @@ class FileRequest:
     """Where to write the file, and its contents apart from the cell; `setting` is the name of the setting for the path.
 
     `channels` are the deployed channels of the measured cell; None if there is no measurement. `symbolic` leaves the batch
-    size open. `calibration` is a folder of images.
+    size open. `calibration` is a folder of images. Without `trained` weights, they are random with this `seed`.
     """
 
     path: Path
@@ -50,6 +64,8 @@ class FileRequest:
     symbolic: bool = False
     channels: Channels | None = None
     calibration: Path | None = None
+    trained: Trained | None = None
+    quality: str = ""
 
 
 def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
@@ -60,17 +76,72 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
         raise MnsweepError(text, f"export `precision` {rounded.file}")
     if not symbolic and not (request.batch.isascii() and request.batch.isdigit() and len(request.batch) <= LONGEST_COUNT):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
-    cell = the_cell(replace(request.space, batch="1" if symbolic else request.batch), machine)
-    wanted = FileRequest(path=request.out, setting="out", seed=request.seed, symbolic=symbolic, calibration=request.calibration)
+    space = replace(request.space, batch="1" if symbolic else request.batch)
+    trained = None
+    if request.trained.weights is not None:
+        trained, space = _trained_for(space, read_weights(request.trained.weights), changed(request.space))
+    cell = the_cell(space, machine)
+    wanted = FileRequest(
+        path=request.out,
+        setting="out",
+        seed=request.seed,
+        symbolic=symbolic,
+        calibration=request.calibration,
+        trained=trained,
+    )
     return write_network(cell, wanted, machine, new_worker)
 
 
-def export_choice(choice: Result, request: PickRequest, new_worker: NewWorker | None = None) -> Exported:
-    """Write the chosen network as it was measured: with the same precision and deployed channels."""
+def _trained_for(space: Space, networks: Mapping[Path, Trained], asked: Mapping[str, object]) -> tuple[Trained, Space]:
+    """The weights to export, and the space of their design: the only ones, or those that fit what was asked."""
+    fitting: list[tuple[Trained, Space]] = []
+    for trained in networks.values():
+        try:
+            fitting.append((trained, space_of(trained, space, asked)))
+        except MnsweepError:
+            if len(networks) == 1:
+                raise
+    exact = [pair for pair in fitting if pair[0].cell.deployment.precision == space.precision] or fitting
+    if len(exact) != 1:
+        names = ", ".join(path.name for path in networks)
+        what = f"`weights`: {count_of(len(exact), 'network')} fit what is asked for, of {names}"
+        raise MnsweepError(what, "name `alpha`, `res` and `precision`, or one file")
+    return exact[0]
+
+
+def export_choice(choice: Result, request: PickRequest, folder: SweepFolder, new_worker: NewWorker | None = None) -> Exported:
+    """Write the chosen network as it was measured: with the same precision, deployed channels and weights."""
     if request.export is None:
         raise MnsweepError("`export` names the file to write")
-    wanted = FileRequest(path=request.export, setting="export", channels=choice.channels, calibration=request.calibration)
+    wanted = FileRequest(
+        path=request.export,
+        setting="export",
+        channels=choice.channels,
+        calibration=request.calibration,
+        trained=_measured_weights(choice, request, folder),
+        quality=quality_text(choice) + f" {choice.quality_metric} ({choice.quality_source})" if choice.quality_pct else "",
+    )
     return write_network(Cell(choice.design, choice.deployment), wanted, read_machine(), new_worker)
+
+
+def _measured_weights(choice: Result, request: PickRequest, folder: SweepFolder) -> Trained | None:
+    """The weights that a cell was measured with, or those that the user names instead; None if it had random ones."""
+    if request.weights is not None:
+        networks = by_design(read_weights(request.weights).values())
+        if choice.design not in networks:
+            raise MnsweepError(f"`weights` {request.weights}: holds none of {choice.cell}", "leave it out, or name others")
+        return networks[choice.design]
+    if choice.weights is None:
+        return None
+    sweep = kept_sweep(folder, folder.read())
+    held = sweep.weights.get(design_id(choice)) if sweep else None
+    path = folder.path / held.file if held else folder.path / choice.weights
+    if held is None or not path.is_file():
+        raise MnsweepError(f"{path}: the weights of {choice.cell} are no longer there", "name them with `weights`")
+    trained = read_trained(path)
+    if trained.provenance.sha256 != held.sha256:
+        raise MnsweepError(f"{path}: are other weights than those that were measured", "name the ones to export with `weights`")
+    return trained
 
 
 def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker | None = None) -> Exported:
@@ -80,19 +151,40 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     if wanted.calibration and not int8:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
-    prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels)
+    trained = {cell.design: wanted.trained} if wanted.trained else {}
+    prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels, trained=trained)
     if int8:
         prepared.notes = {BITS_KEY: str(machine.int8_weight_bits), REASON_KEY: machine.int8_weight_reason}
+    if wanted.quality:
+        prepared.notes = {**prepared.notes, "quality": wanted.quality}
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path = wanted.path
     try:
-        size = path.write_bytes(prepared.model_of(cell, symbolic=wanted.symbolic, exported=True))
+        content = prepared.model_of(cell, symbolic=wanted.symbolic, exported=True)
+        if wanted.trained:
+            check_file(content, cell, prepared, new_worker or WorkerProcess)
+        size = path.write_bytes(content)
     except CellError as error:
         raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
     except OSError as error:
         raise MnsweepError(f"`{wanted.setting}` {path}: {error.strerror}") from None
-    notes = [RANDOM_WEIGHTS] + [ROUNDED] * (file != cell.deployment.precision) + [WEIGHT_BITS] * int8
-    notes += [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None)
+    is_own = wanted.trained is not None and wanted.trained.is_quantized
+    notes = (
+        [_weights_note(wanted.trained, int8)]
+        + [ROUNDED] * (file != cell.deployment.precision)
+        + [WEIGHT_BITS] * (int8 and not is_own)
+    )
+    notes += [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None and not is_own)
     about = {"path": path, "bits": machine.int8_weight_bits, "reason": machine.int8_weight_reason}
     about |= {"file": file, "precision": cell.deployment.precision}
+    about |= {"source": wanted.trained.provenance.file if wanted.trained else ""}
     return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(**about) for note in notes))
+
+
+def _weights_note(trained: Trained | None, int8: bool) -> str:
+    """What the file's answers are worth."""
+    if trained is None:
+        return RANDOM_WEIGHTS
+    if trained.is_quantized:
+        return OWN_INTEGERS if int8 else DEQUANTIZED
+    return QUANTIZED_AFTERWARDS if int8 else OWN_WEIGHTS

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from mnsweep.app.asking import asked_sweep
 from mnsweep.app.requests import GridRequest, Measuring
+from mnsweep.app.weights import by_design, read_weights
 from mnsweep.cell import Cell
 from mnsweep.choice.certainty import Places
 from mnsweep.choice.targets import known_places, settling_targets, unsettled
+from mnsweep.importing.trained import Trained
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import Plan, seconds
@@ -67,7 +69,8 @@ def rules_of(measuring: Measuring, rules: Rules) -> Rules:
 def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
     """Plan a run; nothing is measured or written."""
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
-    sweep = asked_sweep(request, directory, machine)
+    networks = _networks(request)
+    sweep = asked_sweep(request, directory, machine, networks)
     folder = SweepFolder(directory / sweep.name / machine.key)
     session = Session(
         sweep=sweep,
@@ -93,7 +96,8 @@ def grid(
     counts from `began` (a monotonic time in s). Raises `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
-    sweep = asked_sweep(request, directory, machine)
+    networks = _networks(request)
+    sweep = asked_sweep(request, directory, machine, networks)
     with open_session(
         sweep,
         directory,
@@ -105,12 +109,17 @@ def grid(
         listener=listener,
         new_worker=new_worker,
         began=began,
+        trained=by_design(networks.values()),
     ) as session:
         session.measure(_wanted(request, session))
         derived = conclude(session.folder)
     if draw:
         derived.draw()
     return _outcome(request, session, derived)
+
+
+def _networks(request: GridRequest) -> Mapping[Path, Trained]:
+    return read_weights(request.trained.weights) if request.trained.weights else {}
 
 
 def _rules(request: GridRequest, rules: Rules | None, cells: int) -> Rules:

@@ -21,8 +21,9 @@ from mnsweep.sweep.store import CELLS, SweepFolder
 if TYPE_CHECKING:
     from mnsweep.app.export import Exported
 
+NOT_DELIVERABLE = "no cell of this sweep was measured with trained weights; run 'mnsweep grid' with `weights`"
 Verify: TypeAlias = Callable[[Sequence[Result], Constraints, SweepFolder], Choice]  # `mnsweep.app.verify.verified`
-Write: TypeAlias = Callable[[Result], "Exported"]  # the chosen network, as it was measured
+Write: TypeAlias = Callable[[Result, SweepFolder], "Exported"]  # the chosen network, as it was measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +43,13 @@ def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
     directory = results_dir_or_default(request.place.results_dir)
     folder = find_results(directory, read_machine().key, request.sweep)
     results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    if request.deliverable:
+        results = [result for result in results if result.weights]
+        if not results:
+            return PickOutcome(choice=Choice(choice=None, runner_up=None, reason=NOT_DELIVERABLE), folder=folder)
     if request.no_verify or all(r.latency_source != PREDICTED for r in results):
         choice = choose(results, request.constraints)
     else:
         choice = verify(results, request.constraints, folder)
-    written = write(choice.choice) if request.export and choice.choice else None
+    written = write(choice.choice, folder) if request.export and choice.choice else None
     return PickOutcome(choice=choice, folder=folder, exported=written)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnsweep.cell import RESOLUTION_RANGE
 from mnsweep.choice.constraints import Constraints
-from mnsweep.options import AXES, MEASURING, NETWORK, OUTPUT, group, option
+from mnsweep.options import AXES, CONSTRAINTS, MEASURING, NETWORK, OUTPUT, argument, group, option
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # a nanosecond, the resolution of the clock, and 11 days
@@ -20,6 +21,26 @@ class Place:
     results_dir: Path | None = option(
         None, "Folder of all results. Default: ./results.", panel=OUTPUT, environment="MNSWEEP_RESULTS"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """How a picture becomes a network's input, where its file does not say it, or says it wrongly."""
+
+    mean: float | None = option(None, "Input = (pixel − mean) / std, with pixels from 0 to 255.", panel=NETWORK)
+    std: float | None = option(None, "See --mean: 127.5 and 127.5 for −1 to 1, 0 and 255 for 0 to 1.", panel=NETWORK)
+    crop: str | None = option(None, "squash, slim, centre or timm.", panel=NETWORK)
+    interpolation: str | None = option(None, "bilinear, bicubic or nearest.", panel=NETWORK)
+    label_offset: int | None = option(
+        None, "Outputs before the first of the labels: 1 where output 0 is a background.", panel=NETWORK, low=0, high=1000
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """Trained networks to use in place of random weights."""
+
+    weights: Path | None = option(None, "Weights that 'mnsweep import' wrote, or a folder of them.", panel=NETWORK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +123,7 @@ class GridRequest:
         0.0, "Load the cores for this long first, on machines that throttle.", panel=MEASURING, low=0.0, high=1e5
     )
     accuracies: Accuracies = group(Accuracies)
+    trained: Trained = group(Trained)
     place: Place = group(Place)
 
 
@@ -153,9 +175,13 @@ class PickRequest:
     constraints: Constraints = group(Constraints)
     no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.", excludes="wait")
     sweep: str | None = option(None, "Name or folder of the sweep. Default: newest of this machine.")
+    deliverable: bool = option(False, "Only cells that were measured with trained weights.", panel=CONSTRAINTS)
     export: Path | None = option(None, "Also write the choice as an ONNX file.")
     calibration: Path | None = option(
         None, "Folder of pictures to calibrate int8 with. Default: synthetic images.", requires="export"
+    )
+    weights: Path | None = option(
+        None, "Weights to export with, or a folder of them. Default: those that were measured.", requires="export"
     )
     turn: Turn = group(Turn)
     place: Place = group(Place)
@@ -177,7 +203,53 @@ class ExportRequest:
     out: Path = option(..., "File to write.")
     batch: str = option("1", "Images per call, or 'symbolic' for any number.")
     calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
-    seed: int = option(0, "Seed of the random weights.", low=0, high=2**63 - 1)
+    trained: Trained = group(Trained)
+    seed: int = option(0, "Seed of the random weights.", low=0, high=2**63 - 1, excludes="weights")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """One file with a trained network."""
+
+    file: Path = argument("Trained network: .tflite, .h5, .keras, .onnx, .safetensors, .pth or a TF-slim .index.")
+    out: Path | None = option(None, "File to write: NAME.safetensors. Default: only say what is in it.")
+    res: int | None = option(
+        None,
+        "Resolution in pixels, where the file does not say it.",
+        panel=NETWORK,
+        low=RESOLUTION_RANGE[0],
+        high=RESOLUTION_RANGE[1],
+    )
+    conv_padding: str | None = option(None, "same, keras or symmetric, where the file does not say it.", panel=NETWORK)
+    epsilon: float | None = option(None, "Of batch norm, where the file does not say it.", panel=NETWORK, low=1e-9, high=1.0)
+    pixels: Pixels = group(Pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyRequest:
+    """Pictures to classify with one file."""
+
+    model: Path = argument("ONNX or TensorFlow Lite file, or weights.")
+    pictures: list[Path] = argument("Pictures, or folders of them.")
+    labels: Path | None = option(None, "File with a label a line, for the outputs in order.")
+    top: int = option(5, "So many answers for each picture.", low=1, high=1000)
+    precision: str | None = option(None, "Of weights: fp32 or int8. Default: their own.")
+    runtime: str | None = option(None, "Runtime to run it on. Default: onnxruntime, litert for .tflite.")
+    pixels: Pixels = group(Pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """One file to score on labelled pictures, maybe against another."""
+
+    model: Path = argument("ONNX or TensorFlow Lite file, or weights.")
+    data: Path = option(..., "Folder of class folders, flat folder with --labels, or CSV file (picture,label).")
+    labels: Path | None = option(None, "Labels of a flat folder: lines 'PICTURE LABEL', or one label for each picture.")
+    against: Path | None = option(None, "Another file to compare on the same pictures.")
+    precision: str | None = option(None, "Of weights: fp32 or int8. Default: their own.")
+    runtime: str | None = option(None, "Runtime to run it on. Default: onnxruntime, litert for .tflite.")
+    by_class: bool = option(False, "Also print each class, and the most frequent confusions.")
+    pixels: Pixels = group(Pixels)
 
 
 @dataclass(frozen=True, kw_only=True)

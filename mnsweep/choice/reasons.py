@@ -24,7 +24,8 @@ def why(choice: Result, results: Sequence[Result], candidates: Sequence[Result],
     elif choice.stability not in (None, STABLE):
         parts.append(f"its latency is {choice.stability}: {choice.stability_reason}; rerun 'mnsweep grid' to narrow it")
     parts += _left_out(results, constraints)
-    parts.append(f"the quality is {choice.quality_source}; {weights_note(choice.quality_source)}")
+    note = f"its weights are in {choice.weights}" if choice.weights else weights_note(choice.quality_source)
+    parts.append(f"the quality is {choice.quality_source}; {note}")
     return parts
 
 

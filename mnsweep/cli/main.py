@@ -13,7 +13,21 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from mnsweep import __version__
-from mnsweep.cli import count, doctor, explore, export, grid, paper, pick, predict, profile, rebuild
+from mnsweep.cli import (
+    classify,
+    count,
+    doctor,
+    evaluate,
+    explore,
+    export,
+    grid,
+    importing,
+    paper,
+    pick,
+    predict,
+    profile,
+    rebuild,
+)
 from mnsweep.cli.stopping import STOPPED, StoppedError, check, listen
 from mnsweep.cli.streams import Answers, guarded
 from mnsweep.errors import MnsweepError
@@ -51,6 +65,9 @@ app.command("predict", help=_help(predict.predict), epilog=predict.EXAMPLE)(pred
 app.command("pick", help=_help(pick.pick), epilog=pick.EXAMPLE)(pick.pick)
 app.command("count", help=_help(count.count), epilog=count.EXAMPLE)(count.count)
 app.command("export", help=_help(export.export), epilog=export.EXAMPLE)(export.export)
+app.command("import", help=_help(importing.import_), epilog=importing.EXAMPLE)(importing.import_)
+app.command("classify", help=_help(classify.classify), epilog=classify.EXAMPLE)(classify.classify)
+app.command("evaluate", help=_help(evaluate.evaluate), epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("rebuild", help=_help(rebuild.rebuild), epilog=rebuild.EXAMPLE)(rebuild.rebuild)
 app.command("profile", help=_help(profile.profile), epilog=profile.EXAMPLE)(profile.profile)
 app.command("paper", help=_help(paper.paper), epilog=paper.EXAMPLE)(paper.paper)

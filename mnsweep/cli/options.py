@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Optional, get_args
+from typing import Annotated, Any, Optional, get_args, get_origin
 
 import typer
 
@@ -44,6 +44,9 @@ def takes(request: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 
 def _parameter(setting: Setting) -> inspect.Parameter:
     about, kind = setting.option, _cli_type(setting.type)
+    if about.is_positional:
+        placed = typer.Argument(help=about.help, show_default=False)
+        return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, placed])
     flags = (about.flag or flag(setting.name),) if kind is bool or about.flag else ()
     shown = typer.Option(
         *flags,
@@ -60,7 +63,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
 
 def _cli_type(hint: Any) -> Any:
     """The type that the command line parses for a setting: plain types unchanged, others (e.g. lists) as text."""
-    if hint in _PLAIN:
+    if hint in _PLAIN or get_origin(hint) is list:
         return hint
     inner = [kind for kind in get_args(hint) if kind is not type(None)]
     kind = inner[0] if len(inner) == 1 and inner[0] in _PLAIN else str

@@ -46,10 +46,10 @@ def pick(request: PickRequest, json: o.Json = False, quiet: o.Quiet = False, ver
         with Narrator(quiet) as listener:
             return verified(results, constraints, folder, wait=request.turn.wait, listener=listener)
 
-    def write(choice: "Result") -> "Exported":
+    def write(choice: "Result", folder: "SweepFolder") -> "Exported":
         from mnsweep.app.export import export_choice
 
-        return export_choice(choice, request)
+        return export_choice(choice, request, folder)
 
     o.check_exclusive(quiet=quiet, verbose=verbose)
     outcome = pick_cell(request, verify, write)

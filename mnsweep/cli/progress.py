@@ -3,14 +3,15 @@
 Both are drawn between rounds and between processes, while the worker waits; nothing is redrawn while a block is timed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mnsweep.cli.show import advise, results_table, warn
 from mnsweep.cli.stopping import check
@@ -98,6 +99,28 @@ class Narrator(Listener):
         if self.live is not None:
             self.live.stop()
             self.live = None
+
+
+@contextmanager
+def counting(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A function that shows how many of many pictures are done: a bar on a terminal, otherwise a line every tenth."""
+    console = Console(stderr=True, highlight=False)
+    shown: dict[str, int] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(name: str, total: int, done: int) -> None:
+            check()
+            if name not in tasks:
+                tasks[name] = bar.add_task(name, total=total)
+            bar.update(tasks[name], completed=done)
+            tenth = 10 * done // total
+            if not (quiet or console.is_terminal) and tenth > shown.get(name, 0):
+                shown[name] = tenth
+                advise(f"{name}: {done:,} of {count_of(total, 'picture')}")
+
+        yield show
 
 
 class GridNarrator(Narrator):

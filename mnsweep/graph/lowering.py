@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
 from mnsweep.graph.boxes import class_detections, proposals, roi_align, ssd_detections
-from mnsweep.graph.nodes import FLOAT, INT8, INT32, INT64, UINT8, Attributes, Graph, Node, Tensor
+from mnsweep.graph.nodes import FLOAT, INT8, INT32, INT64, UINT8, Attributes, Form, Graph, Node, Tensor
 from mnsweep.graph.pairs import dequantized, pair, quantize
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "INT32",
     "INT64",
     "UINT8",
+    "Form",
     "Graph",
     "Node",
     "Range",
@@ -77,11 +78,12 @@ def map_shape(layer: Layer) -> tuple[int, ...]:
     return (layer.repeats, layer.out_channels, *size)
 
 
-def to_graph(layers: Sequence[Layer], int8: bool = False) -> Graph:
-    """The graph of `layers` in fp32 or int8; shapes are for one image."""
+def to_graph(layers: Sequence[Layer], int8: bool = False, form: Form | None = None) -> Graph:
+    """The graph of `layers` in fp32 or int8, in the `form` of a calibrated network unless given; shapes are for one image."""
     first, last = layers[0], layers[-1]
     image = Tensor("image", (1, first.in_channels, first.in_size, first.in_size))
-    graph = Graph(image, output(layers), {layer.name: layer for layer in layers}, map_type(layers))
+    form = form or Form(maps=map_type(layers))
+    graph = Graph(image, output(layers), {layer.name: layer for layer in layers}, form)
     if int8:
         quantize(graph, "image", "image")
     elif any(layer.activation == "relu6" for layer in layers):
@@ -107,12 +109,15 @@ def _int8_layer(graph: Graph, layer: Layer, out: str) -> None:
     if layer.op == "linear":
         inputs = (_int8_flat(graph, layer, *inputs),)
     is_last = out != layer.name
-    raw = out if is_last and layer.activation == "none" else f"{layer.name}.{_RAW.get(layer.op, layer.op)}"
+    stays_float = is_last and not graph.form.ends_in_8_bits
+    raw = out if stays_float and layer.activation == "none" else f"{layer.name}.{_RAW.get(layer.op, layer.op)}"
     _OPS[layer.op](graph, layer, (*inputs, *_int8_weights(graph, layer)), raw)
-    if is_last:
+    if stays_float:
         _activate(graph, layer, raw, out)
+    elif is_last and layer.activation != "none":
+        _activate(graph, layer, quantize(graph, raw, layer.name), out)
     else:
-        quantize(graph, raw, layer.name)
+        quantize(graph, raw, layer.name, out if is_last else "")
 
 
 def _activate(graph: Graph, layer: Layer, raw: str, out: str) -> None:
@@ -174,17 +179,18 @@ def _int8_flat(graph: Graph, layer: Layer, source: str) -> str:
 
 
 def _int8_weights(graph: Graph, layer: Layer) -> Iterator[str]:
-    """Add weights (int8) and bias (int32), with one scale per output channel; the bias scale is input scale × weight scale."""
+    """Add weights (8 bits) and bias (int32) with their scales; the bias scale is input scale × weight scale."""
     channels = (layer.out_channels,)
-    parts = (("weight", layer.weight_shape, INT8), ("bias", channels, INT32)) if layer.weight_shape else ()
+    scales, axis = (channels, (("axis", 0),)) if graph.form.per_channel else ((), ())
+    parts = (("weight", layer.weight_shape, graph.form.weights), ("bias", channels, INT32)) if layer.weight_shape else ()
     for part, shape, dtype in parts:
         name = f"{layer.name}.{part}"
         inputs = (
             graph.constant(name, shape, dtype),
-            graph.constant(f"{name}.scale", channels),
-            graph.constant(f"{name}.zero_point", channels, dtype),
+            graph.constant(f"{name}.scale", scales),
+            graph.constant(f"{name}.zero_point", scales, dtype),
         )
-        graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", inputs, (dequantized(name),), (("axis", 0),)))
+        graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", inputs, (dequantized(name),), axis))
         yield dequantized(name)
 
 

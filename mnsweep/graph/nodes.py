@@ -11,6 +11,18 @@ Attributes: TypeAlias = tuple[tuple[str, int | float | tuple[int, ...]], ...]
 Values: TypeAlias = Callable[[], Sequence[float]]  # called only when a file is written; sizes need no values
 
 
+class Form(NamedTuple):
+    """How an int8 graph stores its integers: the types of feature maps and weights, and one weight scale per channel or tensor.
+
+    With `ends_in_8_bits`, the last layer's output is rounded to 8 bits too, as in a network that was trained with quantization.
+    """
+
+    maps: str = INT8
+    weights: str = INT8
+    per_channel: bool = True
+    ends_in_8_bits: bool = False
+
+
 class Tensor(NamedTuple):
     """Name, shape and type of a graph's constant, input or output."""
 
@@ -33,14 +45,14 @@ class Node(NamedTuple):
 class Graph:
     """Nodes in execution order, constants in the order they are written; shapes are for one image.
 
-    `layers` are the network's layers by name. `map_type` is the type of the quantized feature maps. `values` holds the
-    numbers of constants other than weights.
+    `layers` are the network's layers by name. `form` tells how an int8 graph stores integers. `values` holds the numbers of
+    constants other than weights.
     """
 
     image: Tensor
     output: Tensor
     layers: Mapping[str, Layer]
-    map_type: str = INT8
+    form: Form = field(default_factory=Form)
     nodes: list[Node] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
     values: dict[str, Values] = field(default_factory=dict)

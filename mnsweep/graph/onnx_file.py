@@ -13,6 +13,7 @@ from onnx import TensorProto, ValueInfoProto, helper
 from mnsweep.arch.expand import Layer
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.file_size import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC, metadata
+from mnsweep.graph.integers import Integers, check_integers, form_of, in_form
 from mnsweep.graph.lowering import DETECTIONS, FLOAT, INT8, INT32, INT64, UINT8, Graph, Node, Range, Tensor, map_shape, to_graph
 from mnsweep.graph.quantize import quantized
 from mnsweep.graph.weights import Weights, check, folded
@@ -36,7 +37,7 @@ class About(NamedTuple):
 
 def build_onnx(
     layers: Sequence[Layer],
-    weights: Weights,
+    weights: Weights | Integers,
     batch: int | None = 1,
     ranges: Mapping[str, Range] | None = None,
     calibration: str = SYNTHETIC,
@@ -47,20 +48,26 @@ def build_onnx(
 
     `mnsweep.graph.lowering.output` lists the other outputs. `batch=None` makes the batch symbolic. With `ranges`, the
     (minimum, maximum) of each feature map, the arithmetic is int8: weights have at most `weight_bits` bits, and
-    `calibration`, the source of the ranges, goes into the metadata. `about` describes the network in files for others; the
-    size that `file_size` computes is of a file without it.
+    `calibration`, the source of the ranges, goes into the metadata. `Integers` are int8 by themselves. `about` describes the
+    network in files for others; the size that `file_size` computes is of a file without it.
     Raises `MnsweepError` when an array or a range is missing or has the wrong shape, and for a detection network with
     int8 or with any batch other than 1.
     """
-    check(layers, weights)
-    if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or ranges is not None):
+    int8 = ranges is not None or isinstance(weights, Integers)
+    if layers[-1].op.endswith(DETECTIONS) and (batch != 1 or int8):
         raise MnsweepError("a detection network takes one image at a time, in fp32", "ask for batch 1 and precision fp32")
-    graph = to_graph(layers, int8=ranges is not None)
-    arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
+    if isinstance(weights, Integers):
+        check_integers(layers, weights)
+        form = form_of(weights, weight_bits)
+        graph, arrays = to_graph(layers, int8=True, form=form), in_form(layers, weights, form)
+    else:
+        check(layers, weights)
+        graph = to_graph(layers, int8=ranges is not None)
+        arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
     model = to_model(graph, arrays, batch, about.name if about else NAME)
     if about:  # an empty text would take two bytes
         model.producer_version = about.version
-    helper.set_model_props(model, {**metadata(ranges is not None, calibration), **(about.properties if about else {})})
+    helper.set_model_props(model, {**metadata(int8, calibration), **(about.properties if about else {})})
     return bytes(model.SerializeToString(deterministic=True))
 
 

@@ -11,14 +11,18 @@ def dequantized(name: str) -> str:
     return f"{name}.dequantized"
 
 
-def quantize(graph: Graph, source: str, name: str) -> str:
-    """Add a pair after `source` for the feature map `name`, with a new scale and zero point; return the dequantized name."""
-    scale = (graph.constant(f"{name}.scale"), graph.constant(f"{name}.zero_point", (), graph.map_type))
-    return pair(graph, source, name, scale)
+def quantize(graph: Graph, source: str, name: str, out: str = "") -> str:
+    """Add a pair after `source` for the feature map `name`, with a new scale and zero point; return the dequantized name.
+
+    That is `out` where it is given.
+    """
+    scale = (graph.constant(f"{name}.scale"), graph.constant(f"{name}.zero_point", (), graph.form.maps))
+    return pair(graph, source, name, scale, out)
 
 
-def pair(graph: Graph, source: str, name: str, scale: tuple[str, str]) -> str:
+def pair(graph: Graph, source: str, name: str, scale: tuple[str, str], out: str = "") -> str:
     """Add a pair after `source` with the given (scale, zero point); return the dequantized name."""
+    out = out or dequantized(name)
     graph.nodes.append(Node("QuantizeLinear", f"{name}.quantize", (source, *scale), (f"{name}.quantized",)))
-    graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", (f"{name}.quantized", *scale), (dequantized(name),)))
-    return dequantized(name)
+    graph.nodes.append(Node("DequantizeLinear", f"{name}.dequantize", (f"{name}.quantized", *scale), (out,)))
+    return out

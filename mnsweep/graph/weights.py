@@ -6,7 +6,7 @@ All arrays are fp32, channels first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,19 @@ TF_EPSILON = 1e-3  # batch norm's epsilon in TF-slim and Keras; timm uses 1e-5
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Named arrays, and the batch-norm epsilon that the network was trained with."""
+    """Named arrays, and the batch-norm epsilon that the network was trained with.
+
+    With `is_folded`, batch norm is folded into weights and biases already: they are for layers without it (`folded_layers`).
+    """
 
     arrays: Mapping[str, Array]
     epsilon: float = TF_EPSILON
+    is_folded: bool = False
+
+
+def folded_layers(layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    """The same layers with a bias in place of batch norm: the same network, once batch norm is folded."""
+    return tuple(replace(layer, batch_norm=False, bias=True) if layer.weight_shape else layer for layer in layers)
 
 
 def shapes(layer: Layer) -> dict[str, tuple[int, ...]]:
@@ -76,7 +85,7 @@ def padded(weights: Weights, deployed: Sequence[Layer]) -> Weights:
         logical = weights.arrays[name]
         arrays[name] = np.zeros(shape, logical.dtype)
         arrays[name][tuple(map(slice, logical.shape))] = logical
-    return Weights(arrays, weights.epsilon)
+    return replace(weights, arrays=arrays)
 
 
 def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:

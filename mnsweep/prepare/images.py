@@ -1,70 +1,58 @@
 """Images for calibration, preprocessed as network input."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mnsweep.errors import MnsweepError
+from mnsweep.pictures.decode import SUFFIXES, decode, is_picture
+from mnsweep.pictures.pixels import Pixels, normalized
+from mnsweep.pictures.preprocessing import Preprocessing
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 MOST_IMAGES = 200  # more hardly change the ranges
-CROP = 0.875  # of the shorter side, from the centre: TF-slim's evaluation preprocessing
-WHITE_16 = 2**16 - 1  # of a picture with 16 bits a pixel, which Pillow would clip at 255 instead of scaling
+CALIBRATING = Preprocessing(crop="centre")  # unless the weights come with their own
 SYNTHETIC_IMAGES = 4  # enough to fill the range of every feature map: with random weights, sampling more means nothing
 COARSE_PX = 8
 
 
-def synthetic_images(resolution: int, seed: int = 0) -> list[NDArray[np.float32]]:
-    """Seeded coarse and fine colour noise from −1 to 1, the input range: float32 (1, 3, resolution, resolution) each."""
-    rng, images = np.random.default_rng(seed), []
+def synthetic_images(resolution: int, preprocessing: Preprocessing = CALIBRATING, seed: int = 0) -> list[NDArray[np.float32]]:
+    """Seeded coarse and fine colour noise over the input range: float32 (1, 3, resolution, resolution) each."""
+    low, high = preprocessing.range
+    middle, half = (low + high) / 2, (high - low) / 2
+    return [(middle + half * noise).astype(np.float32) for noise in _noise(resolution, seed)]
+
+
+def synthetic_pictures(resolution: int, seed: int = 0) -> Pixels:
+    """The same noise as pixels (pictures, resolution, resolution, 3)."""
+    images = np.concatenate(list(_noise(resolution, seed)))
+    return np.rint(127.5 + 127.5 * images).astype(np.uint8).transpose(0, 2, 3, 1)
+
+
+def _noise(resolution: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Noise from −1 to 1: (1, 3, resolution, resolution) each."""
+    rng = np.random.default_rng(seed)
     for _ in range(SYNTHETIC_IMAGES):
         coarse = rng.uniform(-1, 1, (1, 3, *[-(-resolution // COARSE_PX)] * 2)).repeat(COARSE_PX, 2).repeat(COARSE_PX, 3)
         fine = rng.uniform(-1, 1, (1, 3, resolution, resolution))
-        images.append(((coarse[..., :resolution, :resolution] + fine) / 2).astype(np.float32))
-    return images
+        yield (coarse[..., :resolution, :resolution] + fine) / 2
 
 
-def read_images(folder: Path, resolution: int) -> list[NDArray[np.float32]]:
+def read_images(folder: Path, resolution: int, preprocessing: Preprocessing = CALIBRATING) -> list[NDArray[np.float32]]:
     """Read the first `MOST_IMAGES` pictures of a folder, by name: float32 RGB (1, 3, resolution, resolution) each.
 
-    Pixels are scaled to −1 to 1: (x / 255 − 0.5) / 0.5. Hidden files (macOS writes `._cat.jpg` beside `cat.jpg`), folders and
-    pipes are no pictures. Raises `MnsweepError` if there is no picture or one can't be read.
+    Raises `MnsweepError` if there is no picture or one can't be read.
     """
     try:
-        paths = sorted(filter(_is_picture, folder.iterdir()))[:MOST_IMAGES]
+        paths = sorted(filter(is_picture, folder.iterdir()))[:MOST_IMAGES]
     except (FileNotFoundError, NotADirectoryError):
         raise MnsweepError(f"`calibration` {folder}: no such folder") from None
     except OSError as error:
         raise MnsweepError(f"`calibration` {folder}: {error.strerror}") from None
     if not paths:
         raise MnsweepError(f"`calibration` {folder}: holds no pictures ({', '.join(SUFFIXES)})")
-    return [_read(path, resolution) for path in paths]
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _read(path: Path, resolution: int) -> NDArray[np.float32]:
     try:
-        with Image.open(path) as opened:
-            image = _to_8_bits(opened).convert("RGB")
-    except Exception:  # Pillow's plugins raise nearly anything for a damaged file
-        raise MnsweepError(f"`calibration` {path}: is not a picture that can be read") from None
-    side = CROP * min(image.size)
-    left, top = ((length - side) / 2 for length in image.size)
-    resized = image.resize((resolution, resolution), Image.Resampling.BILINEAR, (left, top, left + side, top + side))
-    pixels = np.asarray(resized, np.float32).transpose(2, 0, 1)[None]
-    return ((pixels / 255 - 0.5) / 0.5).astype(np.float32)
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits scaled to 8, others as they are; raises `ValueError` where the value of white is unknown."""
-    if not image.mode.startswith(("I", "F")):  # 16 or 32 bits, floating point
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > WHITE_16:
-        raise ValueError(f"no known value of white in mode {image.mode}")
-    return Image.fromarray(np.round(values * (255 / WHITE_16)).astype(np.uint8))
+        return [normalized(decode(path, resolution, preprocessing)[None], preprocessing) for path in paths]
+    except MnsweepError as error:
+        raise MnsweepError(f"`calibration` {error.what}", error.fix) from None

@@ -10,9 +10,12 @@ from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
 from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
+from mnsweep.graph.integers import Integers, dequantized, padded_integers
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import About, build_onnx
-from mnsweep.graph.weights import padded, random_weights
+from mnsweep.graph.weights import Weights, padded, random_weights
+from mnsweep.importing.self_description import properties_of
+from mnsweep.importing.trained import Trained
 from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.result import UNPADDED
 from mnsweep.version import VERSION
@@ -20,6 +23,7 @@ from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
 SEED = 0  # for random weights and images
+WITHOUT_CALIBRATION = "none: trained with quantization"
 Ranges: TypeAlias = Mapping[str, Range]  # by feature map
 
 
@@ -27,12 +31,12 @@ Ranges: TypeAlias = Mapping[str, Range]  # by feature map
 class Prepared:
     """What cells need in addition to their settings, determined before anything is timed.
 
-    `weight_bits` is the width of int8 weights on this processor, and `seed` is that of the random weights. `ranges` (by design)
-    are the feature map ranges, and `calibration` names the images that they come from. `notes` go into the metadata of the
-    files: a file that is timed has none, so that its size is known without it. By cell id: `channels` is the resolved
-    padding; `skipped` and `failures` give the reason why a cell is unavailable here or failed during preparation; `remarks`
-    are notes for the user about a setting. `offers` are those of the runtimes asked. `probes` are the measurements that `auto`
-    padding is resolved from: milliseconds by channel count.
+    `weight_bits` is the width of int8 weights on this processor, and `seed` is that of the random weights, which a design has
+    that has no `trained` network. `ranges` (by design) are the feature map ranges, and `calibration` names the images that they
+    come from. `notes` go into the metadata of the files: a file that is timed has none, so that its size is known without it.
+    By cell id: `channels` is the resolved padding; `skipped` and `failures` give the reason why a cell is unavailable here or
+    failed during preparation; `remarks` are notes for the user about a setting. `offers` are those of the runtimes asked.
+    `probes` are the measurements that `auto` padding is resolved from: milliseconds by channel count.
     """
 
     weight_bits: int
@@ -44,6 +48,7 @@ class Prepared:
     probes: dict[tuple[str, str], Mapping[int, float]] = field(default_factory=dict)  # by runtime and precision
     probe_failures: dict[tuple[str, str], str] = field(default_factory=dict)
     ranges: dict[Design, Ranges] = field(default_factory=dict)
+    trained: Mapping[Design, Trained] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
@@ -64,7 +69,8 @@ class Prepared:
     def about(self, cell: Cell, *, symbolic: bool = False) -> About:
         """What an exported file says: design, deployment with the resolved padding, and where the weights are from."""
         settings = {**asdict(cell.design), **asdict(cell.deployment)} | ({"batch": "symbolic"} if symbolic else {})
-        weights = {"weights": f"random, seed {self.seed}", **self.notes}
+        trained = self.trained.get(cell.design)
+        weights = {**(properties_of(trained) if trained else {"weights": f"random, seed {self.seed}"}), **self.notes}
         of_session = runtime_named(cell.deployment.runtime).session
         session = ", ".join([f"in {cell.deployment.precision}", *map("=".join, of_session.items())])
         resolved = {"deployed_channels": to_text(self.channels[cell.id]) or UNPADDED, "measured_with": session, **weights}
@@ -72,25 +78,48 @@ class Prepared:
         return About(cell.design.variant, VERSION, properties)
 
     def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False) -> bytes:
-        """The ONNX file that is timed: the deployed network with seeded random weights.
+        """The ONNX file that is timed: the deployed network with its trained weights, or with seeded random ones.
 
         With `symbolic`, its batch dimension is symbolic: it takes any batch. With `exported`, it says what it is. Raises
         `CellError` for a cell that has failed already, is unavailable here, or has a file that cannot be built.
         """
         if reason := self.obstacle(cell):
             raise CellError(reason)
-        logical, int8 = expand(cell.design), PRECISIONS[cell.deployment.precision].quantized
+        logical, weights = self.network(cell)
+        int8 = PRECISIONS[cell.deployment.precision].quantized
         deployed = pad_channels(logical, self.channels[cell.id])
         with building(deployed, int8):
+            integers = isinstance(weights, Integers)
             return build_onnx(
                 deployed,
-                padded(random_weights(logical, self.seed), deployed),
+                padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed),
                 batch=None if symbolic else cell.deployment.batch,
-                ranges=self.ranges[cell.design] if int8 else None,
-                calibration=self.calibration,
+                ranges=self.ranges[cell.design] if int8 and not integers else None,
+                calibration=WITHOUT_CALIBRATION if integers else self.calibration,
                 weight_bits=self.weight_bits,
                 about=self.about(cell, symbolic=symbolic) if exported else None,
             )
+
+    def has_integers(self, design: Design) -> bool:
+        """Whether the design has a network that was trained with quantization."""
+        return design in self.trained and self.trained[design].is_quantized
+
+    def network(self, cell: Cell) -> tuple[Sequence[Layer], Weights | Integers]:
+        """The logical layers of a cell, and its weights: trained ones where there are any, else seeded random ones.
+
+        In int8, a network that was trained with quantization keeps its integers; in fp32 it becomes the float network that they
+        stand for. Raises `CellError` for weights without a classifier.
+        """
+        trained = self.trained.get(cell.design)
+        if trained is None:
+            layers = expand(cell.design)
+            return layers, random_weights(layers, self.seed)
+        if not trained.has_classifier:
+            raise CellError(f"its weights have no classifier ({trained.provenance.file})")
+        layers, weights = trained.layers(), trained.weights
+        if isinstance(weights, Integers) and not PRECISIONS[cell.deployment.precision].quantized:
+            weights = dequantized(layers, weights)
+        return layers, weights
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.no_gain import with_warnings
 from mnsweep.sweep.store import CELLS, MODEL, SweepFolder
 from mnsweep.sweep.table import measured_table, with_predictions
+from mnsweep.sweep.trained import with_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
     """The rows of `cells.csv`, one for each cell."""
     sweep = known.sweep
     table = measured_table(sweep.cells, known.estimates, sweep.quality_source, known.channels)
-    results = with_warnings(table, machine)
+    results = with_warnings(with_weights(table, sweep), machine)
     if sweep.prediction is None:
         return results
     predictable = [cell for cell in sweep.cells if cell.id not in known.failures]

@@ -5,6 +5,8 @@ alpha = [0.25, 0.5, 0.75, 1.0]      # a list, a number, or a range as a string: 
 res = "128,160,192,224"
 designs = [[0.33, 200]]             # single designs, in addition to the axes
 cells = ["a0.25_r96_t2"]            # single cells, by their ids
+[weights."a0.25_r128"]              # trained weights of a design, by its id: file (from the folder of this file) and SHA-256
+file = "weights.safetensors"
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
 prior = "2026-11"                   # fit the latency models with a prior from other machines
@@ -13,7 +15,7 @@ prior = "2026-11"                   # fit the latency models with a prior from o
 import re
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -50,14 +52,30 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prior: str = ""
 
 
+class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of trained weights: its path from the folder of the sweep file, its SHA-256, and what kind of weights it has.
+
+    `family` is one of `importing/families.py`; `quantized` says that the network was trained with quantization.
+    """
+
+    file: str
+    sha256: str
+    family: str
+    quantized: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A named set of cells, in order, each once; with a `prediction`, unmeasured cells are predicted."""
+    """A named set of cells, in order, each once; with a `prediction`, unmeasured cells are predicted.
+
+    `weights` are the trained networks of designs, by the id of the design's plain cell.
+    """
 
     name: str
     cells: tuple[Cell, ...]
     quality_source: str = DEFAULT_SOURCE
     prediction: Prediction | None = None
+    weights: Mapping[str, Held] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not SWEEP_NAME.fullmatch(self.name):
@@ -83,6 +101,7 @@ class _Beside(msgspec.Struct, frozen=True):
     cells: tuple[str, ...] | None = None
     quality_source: str = DEFAULT_SOURCE
     prediction: Prediction | None = None
+    weights: dict[str, Held] | None = None
 
 
 _SETTINGS: list[tuple[str, Any, Any]] = [
@@ -158,7 +177,9 @@ def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) 
     for cell in (*content.prediction.held_out, *content.prediction.verified) if content.prediction else ():
         parse_cell(cell)
     name = stem if content.name is None else content.name
-    return Sweep(name, cells, content.quality_source, content.prediction)
+    for design in content.weights or ():
+        parse_cell(design)
+    return Sweep(name, cells, content.quality_source, content.prediction, content.weights or {})
 
 
 def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], space: Space) -> list[Cell]:
@@ -177,4 +198,6 @@ def write_sweep(sweep: Sweep) -> str:
     }
     if sweep.prediction:
         content["prediction"] = to_builtins(sweep.prediction)
+    if sweep.weights:
+        content["weights"] = to_builtins(sweep.weights)
     return tomli_w.dumps(content, indent=2)

@@ -37,7 +37,8 @@ def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
     if kept is None:
         return sweep
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
-    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction))
+    weights = {**kept.weights, **sweep.weights}
+    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction), weights=weights)
 
 
 def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:

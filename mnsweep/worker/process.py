@@ -2,8 +2,8 @@
 
 It answers one pickled request at a time over standard input and output. `origin` says which mnsweep it runs, `pin` pins it
 to CPUs, `open` prepares a model, `time` times one block. Other requests need a loaded runtime: what runs on this machine
-(`offer`), the ranges of feature maps (`ranges`), the time of each operator (`node_times`); `bandwidth` measures memory
-bandwidth.
+(`offer`), the ranges of feature maps (`ranges`), the time of each operator (`node_times`), answers about pictures
+(`classifier`, `classify`); `bandwidth` measures memory bandwidth.
 When the parent exits for any reason, the input ends and the worker exits at once, even during a run that hangs.
 `proxy.py` is the parent's side.
 """
@@ -27,8 +27,11 @@ from mnsweep.graph.lowering import Range
 from mnsweep.machine.cycles import CycleCounter
 from mnsweep.machine.disturbance import Counters, pin
 from mnsweep.machine.telemetry import Telemetry
+from mnsweep.pictures.pixels import Pixels
+from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.worker.bandwidth import bandwidth
 from mnsweep.worker.base import Array, NodeTime, Offer, Run, random_images, ready
+from mnsweep.worker.classify import Answers, Runner, answers, runner
 from mnsweep.worker.isolated import Origin, origin
 from mnsweep.worker.ranges import ranges
 from mnsweep.worker.runtimes import load, offer
@@ -68,6 +71,7 @@ class _Bench:
 
     def __init__(self) -> None:
         self.runs: dict[str, Run] = {}
+        self.classifiers: dict[str, Runner] = {}
         self.home = Counters.read()
         self.cycles = _cycle_counter()  # before any runtime starts its threads
         self.telemetry = Telemetry(self.home.cpus, cycles=self.cycles)
@@ -98,6 +102,12 @@ class _Bench:
 
     def bandwidth(self, threads: int) -> float:
         return bandwidth(threads)
+
+    def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
+        self.classifiers[key] = runner(content, runtime, precision, threads)
+
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
+        return answers(self.classifiers[key], pixels, preprocessing)
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         snapshot, before = self.telemetry.read(), replace(Counters.read(), cpus=self.home.cpus)

@@ -15,7 +15,10 @@ from typing import IO, Any, Protocol, Self, TypeAlias
 from mnsweep.cell import Deployment
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.lowering import Range
+from mnsweep.pictures.pixels import Pixels
+from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.classify import Answers
 from mnsweep.worker.isolated import isolated, origin
 from mnsweep.worker.timing import Timing
 
@@ -69,6 +72,13 @@ class Worker(Protocol):
 
     def bandwidth(self, threads: int) -> float:
         """Memory bandwidth in bytes per second, read plus written, of `threads` threads together."""
+        ...
+
+    def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
+        """Prepare a file that classifies under `key`; `runtime` may also be `litert`, for a TensorFlow Lite file."""
+
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
+        """The probabilities for pictures (n, R, R, 3), which are run one at a time."""
         ...
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
@@ -186,6 +196,15 @@ class WorkerProcess:
         """See `Worker`."""
         bytes_per_s: float = self._ask(self.timeout_s, "bandwidth", threads)
         return bytes_per_s
+
+    def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
+        """See `Worker`."""
+        self._ask(START_TIMEOUT_S, "classifier", key, content, runtime, precision, threads)
+
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
+        """See `Worker`."""
+        answered: Answers = self._ask(START_TIMEOUT_S, "classify", key, pixels, preprocessing)
+        return answered
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         """See `Worker`."""

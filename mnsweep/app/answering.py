@@ -1,0 +1,78 @@
+"""Answers of a file about many pictures: decoded in worker processes, run in another one."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnsweep.accuracy.scores import Probabilities
+from mnsweep.app.models import LITERT, Classifier
+from mnsweep.errors import MnsweepError, UnavailableError
+from mnsweep.pictures.stream import stream
+from mnsweep.worker.proxy import CellError, NewWorker
+
+KEY = "classifier"
+INSTALL_LITERT = "pip install 'mnsweep[litert]'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """`probabilities` (pictures, classes) of the pictures at `places`; `broken` are the other places, with the reason.
+
+    `seconds` are wall time, of which the runtime was busy for `busy_s`.
+    """
+
+    places: tuple[int, ...]
+    probabilities: Probabilities
+    broken: dict[int, str]
+    seconds: float
+    busy_s: float
+
+
+def answer(
+    classifier: Classifier,
+    paths: Sequence[Path],
+    *,
+    new_worker: NewWorker,
+    processes: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Answered:
+    """Run the pictures, one at a time on one thread. `progress` is told how many are done.
+
+    Raises `UnavailableError` where the runtime is not installed, and `MnsweepError` where it does not take the file.
+    """
+    places: list[int] = []
+    found: list[Probabilities] = []
+    broken: dict[int, str] = {}
+    with new_worker() as worker:
+        worker.pin(1)
+        try:
+            worker.classifier(KEY, classifier.content, classifier.runtime, classifier.precision, 1)
+            began, busy_s = time.perf_counter(), 0.0
+            for chunk in stream(paths, classifier.resolution, classifier.preprocessing, processes):
+                broken |= chunk.broken
+                if chunk.places:
+                    told = worker.classify(KEY, chunk.pixels, classifier.preprocessing)
+                    places += chunk.places
+                    found.append(told.probabilities)
+                    busy_s += told.seconds
+                progress(len(places) + len(broken))
+        except CellError as error:
+            raise _refused(classifier, str(error)) from None
+    if not found:
+        raise MnsweepError(f"none of the {len(paths)} pictures can be read: {next(iter(broken.values()), 'there are none')}")
+    return Answered(
+        places=tuple(places),
+        probabilities=np.concatenate(found),
+        broken=broken,
+        seconds=time.perf_counter() - began,
+        busy_s=busy_s,
+    )
+
+
+def _refused(classifier: Classifier, reason: str) -> MnsweepError:
+    if classifier.runtime == LITERT and "ModuleNotFoundError" in reason:
+        return UnavailableError(f"{classifier.name}: running a TensorFlow Lite file needs LiteRT", INSTALL_LITERT)
+    return MnsweepError(f"{classifier.name}: {classifier.runtime} does not run it: {reason}")

@@ -1,0 +1,148 @@
+"""A file that classifies: an ONNX or TensorFlow Lite file as it is, or weights, for which one is built."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from onnx import load_model_from_string
+
+from mnsweep.app.requests import ClassifyRequest, EvaluateRequest
+from mnsweep.cell import Cell
+from mnsweep.errors import MnsweepError
+from mnsweep.importing.read import READERS, import_file
+from mnsweep.importing.self_description import described
+from mnsweep.importing.trained import Trained
+from mnsweep.machine.fingerprint import Machine
+from mnsweep.names import PRECISIONS
+from mnsweep.pictures.preprocessing import Preprocessing
+from mnsweep.prepare.models import Prepared
+from mnsweep.prepare.offers import prepare_export
+from mnsweep.worker.proxy import NewWorker
+
+ONNX, TFLITE = ".onnx", ".tflite"
+LITERT = "litert"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classifier:
+    """A file's content, the runtime for it, and what it says of itself; `resolution` is in pixels.
+
+    `labels` name its outputs; empty where nothing does.
+    """
+
+    name: str
+    content: bytes
+    runtime: str
+    precision: str
+    resolution: int
+    preprocessing: Preprocessing
+    label_offset: int | None
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How to run weights (`precision`, `runtime`), and what the user says of a file that says nothing of itself."""
+
+    precision: str | None = None
+    runtime: str | None = None
+    mean: float | None = None
+    std: float | None = None
+    crop: str | None = None
+    interpolation: str | None = None
+    label_offset: int | None = None
+
+
+def wanted_of(request: ClassifyRequest | EvaluateRequest) -> Wanted:
+    """How the file of a request is to be run and fed."""
+    return Wanted(precision=request.precision, runtime=request.runtime, **asdict(request.pixels))
+
+
+def open_classifier(path: Path, wanted: Wanted, machine: Machine, new_worker: NewWorker) -> Classifier:
+    """Read a file. Raises `MnsweepError` where it can't be read, or does not say how pictures become its input."""
+    suffix = path.suffix.lower()
+    if suffix == ONNX:
+        return _onnx(path, wanted)
+    if suffix == TFLITE and wanted.precision is None and wanted.runtime in (None, LITERT):
+        return _tflite(path, wanted)
+    if suffix not in READERS:
+        fix = f"name an ONNX or TensorFlow Lite file, or weights ({', '.join(READERS)})"
+        raise MnsweepError(f"{path}: is no file that classifies", fix)
+    return of_weights(import_file(path), wanted, machine, new_worker)
+
+
+def of_weights(trained: Trained, wanted: Wanted, machine: Machine, new_worker: NewWorker) -> Classifier:
+    """The file that is built from weights: in their own precision unless `wanted` says otherwise."""
+    deployment = replace(trained.cell.deployment, pad="none", runtime=wanted.runtime or trained.cell.deployment.runtime)
+    cell = Cell(trained.design, replace(deployment, precision=wanted.precision or deployment.precision))
+    prepared = Prepared(weight_bits=machine.int8_weight_bits, trained={trained.design: trained})
+    prepare_export(prepared, cell, new_worker)
+    return Classifier(
+        name=trained.provenance.file,
+        content=prepared.model_of(cell),
+        runtime=cell.deployment.runtime,
+        precision=PRECISIONS[cell.deployment.precision].name,
+        resolution=trained.design.resolution,
+        preprocessing=_preprocessing(trained.preprocessing, wanted, trained.provenance.file),
+        label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
+        labels=trained.provenance.labels,
+    )
+
+
+def _onnx(path: Path, wanted: Wanted) -> Classifier:
+    content, model = _parsed(path)
+    properties = {entry.key: entry.value for entry in model.metadata_props}
+    try:
+        told = described(properties)
+    except MnsweepError as error:
+        raise MnsweepError(f"{path}: {error.what}", error.fix) from None
+    images = {value.name: value for value in model.graph.input}
+    for tensor in model.graph.initializer:
+        images.pop(tensor.name, None)
+    sizes = [[dim.dim_value for dim in image.type.tensor_type.shape.dim] for image in images.values()]
+    if len(sizes) != 1 or len(sizes[0]) != 4 or sizes[0][1] != 3 or sizes[0][2] != sizes[0][3] or not sizes[0][2]:
+        raise MnsweepError(f"{path}: its input is no square image of 3 channels, (batch, 3, R, R)")
+    return Classifier(
+        name=path.name,
+        content=content,
+        runtime=wanted.runtime or "onnxruntime",
+        precision=wanted.precision or properties.get("precision", "fp32"),
+        resolution=sizes[0][2],
+        preprocessing=_preprocessing(told.preprocessing, wanted, path),
+        label_offset=told.label_offset if wanted.label_offset is None else wanted.label_offset,
+        labels=told.labels,
+    )
+
+
+def _parsed(path: Path) -> tuple[bytes, Any]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MnsweepError(f"{path}: {error.strerror}") from None
+    try:
+        return content, load_model_from_string(content)
+    except DecodeError:
+        raise MnsweepError(f"{path}: is not an ONNX file that can be read") from None
+
+
+def _tflite(path: Path, wanted: Wanted) -> Classifier:
+    trained = import_file(path)
+    return Classifier(
+        name=path.name,
+        content=path.read_bytes(),
+        runtime=LITERT,
+        precision=trained.cell.deployment.precision,
+        resolution=trained.design.resolution,
+        preprocessing=_preprocessing(trained.preprocessing, wanted, path),
+        label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
+        labels=trained.provenance.labels,
+    )
+
+
+def _preprocessing(known: Preprocessing | None, wanted: Wanted, where: object) -> Preprocessing:
+    given = {name: value for name in ("mean", "std", "crop", "interpolation") if (value := getattr(wanted, name)) is not None}
+    if known is None and not {"mean", "std"} <= {*given}:
+        what = f"{where}: does not say how pixels become its input"
+        raise MnsweepError(what, "add `mean` and `std`: input = (pixel − mean) / std; 127.5 and 127.5 for −1 to 1")
+    return replace(known or Preprocessing(), **given)

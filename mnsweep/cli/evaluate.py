@@ -1,0 +1,87 @@
+"""`mnsweep evaluate`: score a file on labelled pictures, or compare two."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mnsweep.app.requests import EvaluateRequest
+from mnsweep.cli import options as o
+from mnsweep.wording import count_of
+
+if TYPE_CHECKING:
+    from mnsweep.app.evaluate import Evaluation
+
+EXAMPLE = "Example: mnsweep evaluate model.onnx --data validation"
+SHOWN_BROKEN = 5
+
+
+@o.takes(EvaluateRequest)
+def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
+    """Top-1 and top-5 accuracy of a file on your pictures, with 95 % intervals.
+
+    The deployed file is run, picture by picture, as a program of yours would
+    run it. --data is a folder with a folder for each class, a flat folder
+    with --labels, or a CSV file. --against compares with another file on the
+    same pictures; it needs no labels.
+    """
+    from mnsweep.app.evaluate import evaluate as evaluate_file
+    from mnsweep.cli.progress import counting
+    from mnsweep.cli.show import advise, print_json, warn
+
+    with counting(quiet) as progress:
+        done = evaluate_file(request, progress)
+    if json:
+        print_json(_document(done))
+    else:
+        _print(done, request)
+    broken = list(done.broken.values())
+    for reason in broken[:SHOWN_BROKEN]:
+        warn(reason)
+    if len(broken) > SHOWN_BROKEN:
+        warn(f"{len(broken)} pictures can't be read and do not count; --json lists them")
+    busy = f"the network was running for {100 * done.busy_share:.0f} % of the time, the rest is decoding"
+    advise(f"{count_of(done.images, 'picture')} in {done.seconds:.1f} s, {done.images_per_s:.0f} a second; {busy}", quiet)
+
+
+def _document(done: "Evaluation") -> dict[str, object]:
+    score, comparison = done.score, done.comparison
+    document: dict[str, object] = {
+        "top1_pct": score and score.top1_pct,
+        "top1_ci_low_pct": score and score.top1_ci_low_pct,
+        "top1_ci_high_pct": score and score.top1_ci_high_pct,
+        "top5_pct": score and score.top5_pct,
+        "images": done.images,
+        "broken": [str(path) for path in done.broken],
+        "seconds": done.seconds,
+        "images_per_s": done.images_per_s,
+        "busy_share": done.busy_share,
+        "by_class": {label: {"images": images, "right": right} for label, (images, right) in done.of_class.items()},
+        "confusions": [{"label": label, "answer": answer, "images": n} for label, answer, n in done.confused],
+    }
+    if comparison:
+        document |= {
+            "agreement_pct": comparison.agreement_pct,
+            "max_probability_difference": comparison.max_probability_difference,
+            "mcnemar_p": comparison.mcnemar_p,
+        }
+    return document
+
+
+def _print(done: "Evaluation", request: EvaluateRequest) -> None:
+    if score := done.score:
+        interval = f"95 % interval {score.top1_ci_low_pct:.1f} to {score.top1_ci_high_pct:.1f} %"
+        typer.echo(f"top-1      {score.top1_pct:.2f} % of {count_of(score.images, 'picture')} ({interval})")
+        if score.top5_pct is not None:
+            typer.echo(f"top-5      {score.top5_pct:.2f} %")
+    else:
+        typer.echo(f"top-1      unknown: the {count_of(done.images, 'picture')} have no labels")
+    if comparison := done.comparison:
+        typer.echo(f"against    {request.against}: the same answer for {comparison.agreement_pct:.1f} % of the pictures,")
+        typer.echo(f"           probabilities at most {comparison.max_probability_difference:.3f} apart")
+        if comparison.mcnemar_p is not None:
+            typer.echo(f"           McNemar's test that both are right equally often: p = {comparison.mcnemar_p:.3g}")
+    if request.by_class:
+        for label, (images, right) in done.of_class.items():
+            typer.echo(f"  {100 * right / images:5.1f} % of {images:<6} {label}")
+        for label, answer, number in done.confused:
+            typer.echo(f"  {number:5} × {label} taken for {answer}")

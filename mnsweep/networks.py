@@ -1,0 +1,69 @@
+"""The commands about trained networks, as functions: import one, classify pictures, score it on labelled ones.
+
+Columns of data frames have pandas' nullable types, as those of `mnsweep.api`; `attrs` have `sweep`, `machine` and
+`results_dir`, None here.
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mnsweep.app.classify import classify as classify_pictures
+from mnsweep.app.evaluate import evaluate as evaluate_file
+from mnsweep.app.importing import import_weights as import_file
+from mnsweep.app.requests import ClassifyRequest, EvaluateRequest, ImportRequest
+from mnsweep.frames import NOWHERE, frame_of_rows
+from mnsweep.options import request_from
+
+PathText = str | PathLike[str]
+_ANSWERS = {"picture": str, "rank": int, "class": int, "label": str, "probability": float}
+_SCORES = {
+    **dict.fromkeys(("top1_pct", "top1_ci_low_pct", "top1_ci_high_pct", "top5_pct"), float),
+    "images": int,
+    **dict.fromkeys(("seconds", "images_per_s", "agreement_pct", "max_probability_difference", "mcnemar_p"), float),
+}
+
+
+def import_weights(file: PathText, out: PathText | None = None, **settings: Any) -> dict[str, Any]:
+    """Import a trained MobileNet and write it as weights (`out`, a safetensors file); what `mnsweep import --json` prints.
+
+    Raises `MnsweepError` where the file holds no MobileNet, or can't be read.
+    """
+    imported = import_file(request_from(ImportRequest, file=file, out=out, **settings))
+    return {"weights": imported.path and str(imported.path), **imported.trained.document()}
+
+
+def classify(model: PathText, pictures: PathText | Sequence[PathText], **settings: Any) -> pd.DataFrame:
+    """The likeliest classes of each picture, a row each: picture, rank from 1, class, label, probability from 0 to 1.
+
+    `model` is an ONNX or TensorFlow Lite file, or weights. The frame's `attrs` have `broken`: why a picture can't be read, by
+    path. Raises `MnsweepError` where the file does not say how pictures become its input.
+    """
+    classified = classify_pictures(request_from(ClassifyRequest, model=model, pictures=pictures, **settings))
+    rows = [
+        {"picture": str(path), "rank": rank, "class": answer.number, "label": answer.label, "probability": answer.probability}
+        for path, top in classified.pictures.items()
+        for rank, answer in enumerate(top, 1)
+    ]
+    return frame_of_rows(_ANSWERS, rows, {**NOWHERE, "broken": _by_text(classified.broken)})
+
+
+def evaluate(model: PathText, data: PathText, **settings: Any) -> pd.DataFrame:
+    """Top-1 and top-5 in % on labelled pictures with a 95 % interval, and with `against` how another file differs: one row.
+
+    The frame's `attrs` have `broken` (why a picture can't be read, by path), and `by_class` (pictures, and those recognized, by
+    label). Raises `MnsweepError` for what does not fit.
+    """
+    done = evaluate_file(request_from(EvaluateRequest, model=model, data=data, **settings))
+    known = {
+        name: getattr(part, name) for part in (done.score, done.comparison, done) for name in _SCORES if hasattr(part, name)
+    }
+    row = {name: known.get(name) for name in _SCORES}
+    return frame_of_rows(_SCORES, [row], {**NOWHERE, "broken": _by_text(done.broken), "by_class": done.of_class})
+
+
+def _by_text(broken: dict[Path, str]) -> dict[str, str]:
+    return {str(path): reason for path, reason in broken.items()}

@@ -1,0 +1,1 @@
+"""Pictures: finding, decoding, cropping and scaling them to a network's input."""
