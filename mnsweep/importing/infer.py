@@ -53,7 +53,7 @@ def network_of(chain: Chain, source: Source, given: Given) -> tuple[Design, Weig
     if resolution is None:
         raise MnsweepError("the file does not say its resolution", "add `res`, e.g. 224")
     classes = head[0].operator.arrays["weight"].shape[0] if head else CLASSES_WITHOUT_HEAD
-    design = _design(stages, resolution, classes, given)
+    design = _design(stages, resolution, classes, _conventions(stages, source.family, given))
     layers = expand(design)
     named = dict(zip(_weighted_names(layers), [*stages, *head], strict=False))
     _check_pool(chain, layers)
@@ -84,7 +84,7 @@ def _check_body(stages: Sequence[Stage]) -> None:
             raise misfit(operator.name, f"has stride {operator.strides}")
 
 
-def _design(stages: Sequence[Stage], resolution: int, classes: int, given: Given) -> Design:
+def _design(stages: Sequence[Stage], resolution: int, classes: int, conventions: Sequence[str]) -> Design:
     """The design whose layers are these, sizes, padding and all; raises `FormatError` with the nearest miss."""
     activation = _activation(stages)
     blocks = [(dw.operator.strides[0], pw.operator.arrays["weight"].shape[0]) for dw, pw in _pairs(stages)]
@@ -93,7 +93,7 @@ def _design(stages: Sequence[Stage], resolution: int, classes: int, given: Given
         channels = [STEM_CHANNELS, *(channels for _, channels in VARIANTS[variant].blocks)]
         seen = [stages[0].operator.arrays["weight"].shape[0], *(channels for _, channels in blocks)]
         for rule in WIDTH_RULES:
-            for convention in _conventions(stages, given):
+            for convention in conventions:
                 alpha = _alpha(channels, seen, rule, convention)
                 if alpha is None:
                     continue
@@ -151,12 +151,12 @@ def _widths(channels: Sequence[int], alpha: float, rule: str, convention: str) -
     return [scaled(design, count) for count in channels]
 
 
-def _conventions(stages: Sequence[Stage], given: Given) -> list[str]:
-    """The conventions of padding to try, the one in whose style the file is written first."""
+def _conventions(stages: Sequence[Stage], family: str, given: Given) -> list[str]:
+    """The conventions of padding to try; on even maps two of them come to the same, and the family's own goes first."""
     if given.conv_padding:
         return [given.conv_padding]
     explicit = any(isinstance(stage.padding, tuple) for stage in stages if stage.operator.strides == (2, 2))
-    return ["keras", "symmetric", "same"] if explicit else ["same", "keras", "symmetric"]
+    return ["keras", "symmetric", "same"] if explicit and family == "keras" else ["same", "keras", "symmetric"]
 
 
 def _misses(design: Design, stages: Sequence[Stage]) -> Iterator[str]:

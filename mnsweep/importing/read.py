@@ -24,8 +24,14 @@ READERS = {  # by the end of a file's name: the module that reads it, and the pa
     ".pth": "torch_file",
     ".pt": "torch_file",
     ".bin": "torch_file",
+    ".index": "slim_checkpoint",
 }
-HOLD_ARRAYS_ALONE = ("state_dict", "torch_file")  # their readers are told what the arrays leave unsaid
+HOLD_ARRAYS_ALONE = (
+    "state_dict",
+    "torch_file",
+    "keras_file",
+    "slim_checkpoint",
+)  # their readers are told what the arrays leave unsaid
 DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, OSError)
 
 

@@ -1,6 +1,7 @@
 """Read a PyTorch checkpoint (.pth, .pt, .bin) through torch's loader of weights alone, which runs no pickled code."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ PREFIXES = ("module.", "model.", "_orig_mod.")
 def read(path: Path, conv_padding: str | None = None, epsilon: float | None = None) -> Source:
     """The operators of the network whose state dict the file holds. Raises `FormatError` for a pickle of anything else."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # about versions of pickle
+            content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise FormatError("holds more than arrays: pickled code is not run", "save a state dict, best as safetensors") from None
     except RuntimeError as error:
