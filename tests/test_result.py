@@ -126,7 +126,7 @@ BAD_VALUES = [
     ("precision", "fp64", "precision 'fp64' is unknown"),
     ("threads", "0", "threads 0 "),
     ("cell", "a0.5_r160", "cell 'a0.5_r160' has the settings of a0.25_r128"),
-    ("schema_version", "1,1", f"has {len(COLUMNS) + 2} of {len(COLUMNS) + 1} values"),
+    ("schema_version", "1,1", "has 43 of 42 values"),
 ]
 
 

@@ -49,6 +49,8 @@ def network_of(chain: Chain, source: Source, given: Given) -> tuple[Design, Weig
     if len(head) > 1:
         raise misfit(head[1].operator.name, "is a second layer after the pool; a MobileNet ends in one")
     _check_body(stages)
+    if given.res and source.resolution and given.res != source.resolution:
+        raise MnsweepError(f"`res` {given.res}: the file is for {source.resolution} px", "leave it out")
     resolution = given.res or source.resolution
     if resolution is None:
         raise MnsweepError("the file does not say its resolution", "add `res`, e.g. 224")

@@ -1,6 +1,7 @@
 """Import a file of any known format: recognize it, read its operators, match them, and say where the network comes from."""
 
 import importlib
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mnsweep.importing.trained import Provenance, Trained, is_ours, read_trained
 from mnsweep.importing.walk import walk
 from mnsweep.pictures.preprocessing import Preprocessing, from_document
 
+MOST_REASON = 200  # letters of a parser's own words
 MOST_MB = 2_000  # the largest MobileNet in fp32 has 70 MB
 READERS = {  # by the end of a file's name: the module that reads it, and the packages that it needs
     ".tflite": "tflite_file",
@@ -32,7 +34,17 @@ HOLD_ARRAYS_ALONE = (
     "keras_file",
     "slim_checkpoint",
 )  # their readers are told what the arrays leave unsaid
-DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, OSError)
+DAMAGE = (  # what parsers raise for bytes that are not what they should be
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +79,8 @@ def import_file(path: Path, asked: Asked = NOTHING_ASKED) -> Trained:
     except MnsweepError as error:
         raise MnsweepError(f"{path}: {error.what}", error.fix) from None
     except DAMAGE as error:
-        raise MnsweepError(f"{path}: is damaged or of another format ({type(error).__name__}: {error})"[:300]) from None
+        reason = " ".join(str(error).split())[:MOST_REASON]
+        raise MnsweepError(f"{path}: is damaged or of another format ({type(error).__name__}: {reason})") from None
 
 
 def _check_file(path: Path) -> None:

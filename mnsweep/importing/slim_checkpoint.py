@@ -20,6 +20,7 @@ from mnsweep.importing.problems import FormatError
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES, TRAILER_BYTES, MOST_INDEX_BYTES = 48, 5, 50_000_000
+MOST_ENTRIES = 100_000
 FLOAT32, AXES = 1, 8  # TensorFlow's number of the type; axes of an array, at most
 MOST_HANDLE_BYTES = 20  # of a block's place: two numbers
 AVERAGE = "/ExponentialMovingAverage"
@@ -71,9 +72,13 @@ def _entries(content: bytes) -> Iterator[tuple[str, bytes]]:
         raise FormatError("is not the index of a checkpoint")
     _, _, after = _handle(footer, 0)  # of an index of statistics
     place, size, _ = _handle(footer, after)
+    left = MOST_ENTRIES
     for _, handle in _block(content, place, size):
         place, size, _ = _handle(handle[:MOST_HANDLE_BYTES], 0)
         for key, value in _block(content, place, size):
+            left -= 1
+            if left < 0:
+                raise FormatError(f"has more than {MOST_ENTRIES:,} entries")
             yield key.decode(), value
 
 
