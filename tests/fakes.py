@@ -132,8 +132,8 @@ class FakeWorker:
     def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
         self._hear("classifier", key, content, runtime, precision, threads)
 
-    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
-        self._hear("classify", key, pixels, preprocessing)
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing, *, has_softmax: bool) -> Answers:
+        self._hear("classify", key, pixels, preprocessing, has_softmax)
         return Answers(self.probabilities_of(pixels), 1e-3 * len(pixels))
 
     def bandwidth(self, threads: int) -> float:

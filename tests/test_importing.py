@@ -26,7 +26,7 @@ from mnsweep.graph.weights import Weights, random_weights
 from mnsweep.importing.read import Asked, import_file
 from mnsweep.importing.trained import Provenance, Trained, read_trained, to_bytes
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.worker.classify import probabilities, runner
+from mnsweep.worker.classify import runner, softmax
 from tests.checkpoints import slim_arrays, write_checkpoint
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
@@ -87,7 +87,7 @@ def test_keras_applications_give_the_same_probabilities(tmp_path: Path, alpha: f
     for name in ("model.keras", "model.h5", "model.weights.h5"):
         trained = import_file(tmp_path / name, Asked(res=resolution))
         assert (trained.design.alpha, trained.design.conv_padding, trained.design.classes) == (alpha, "keras", 12)
-        assert np.abs(probabilities(logits(trained, x)) - wanted).max() < 1e-5, name
+        assert np.abs(softmax(logits(trained, x)) - wanted).max() < 1e-5, name
 
 
 def test_generic_names_and_models_inside_of_models_are_walked(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_generic_names_and_models_inside_of_models_are_walked(tmp_path: Path) ->
     trained = import_file(tmp_path / "transfer.h5")
     assert trained.cell.id == "a0.25_r96_c4_keras"
     assert (trained.preprocessing.mean, trained.preprocessing.std) == pytest.approx((127.5, 127.5))
-    assert np.abs(probabilities(logits(trained, x)) - wanted).max() < 1e-5
+    assert np.abs(softmax(logits(trained, x)) - wanted).max() < 1e-5
 
 
 def test_weights_without_a_top_have_no_classifier(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def answer(
             for chunk in stream(paths, classifier.resolution, classifier.preprocessing, processes):
                 broken |= chunk.broken
                 if chunk.places:
-                    told = worker.classify(KEY, chunk.pixels, classifier.preprocessing)
+                    told = worker.classify(KEY, chunk.pixels, classifier.preprocessing, has_softmax=classifier.has_softmax)
                     places += chunk.places
                     found.append(told.probabilities)
                     busy_s += told.seconds

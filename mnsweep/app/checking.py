@@ -9,7 +9,7 @@ from mnsweep.names import PRECISIONS
 from mnsweep.pictures.pixels import normalized
 from mnsweep.prepare.images import synthetic_pictures
 from mnsweep.prepare.models import Prepared
-from mnsweep.worker.classify import probabilities
+from mnsweep.worker.classify import softmax
 from mnsweep.worker.proxy import CellError, NewWorker
 
 KEY = "file"
@@ -34,13 +34,13 @@ def check_file(content: bytes, cell: Cell, prepared: Prepared, new_worker: NewWo
     with new_worker() as worker:
         worker.pin(1)
         worker.classifier(KEY, content, cell.deployment.runtime, PRECISIONS[cell.deployment.precision].file, 1)
-        found = worker.classify(KEY, pictures, preprocessing).probabilities
+        found = worker.classify(KEY, pictures, preprocessing, has_softmax=False).probabilities
     images = normalized(pictures, preprocessing)
     if isinstance(weights, Integers):
         kind, wanted = "integer", np.stack([integer_logits(layers, weights, image) for image in images])
     else:
         kind, wanted = "float", np.stack([float_logits(layers, weights, image) for image in images])
-    apart = float(np.max(np.abs(np.subtract(found, probabilities(wanted)))))
+    apart = float(np.max(np.abs(np.subtract(found, softmax(wanted)))))
     if not apart <= MOST_APART[kind]:
         why = f"its probabilities are {apart:.2g} apart from the network's own, more than {MOST_APART[kind]:.2g}"
         raise CellError(f"the file is not written: run here on {cell.deployment.runtime}, {why}")

@@ -14,7 +14,7 @@ from mnsweep.app.models import Classifier, open_classifier, wanted_of
 from mnsweep.app.requests import EvaluateRequest
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.pictures.folders import UNLABELLED, LabelledPictures, find_pictures
+from mnsweep.pictures.folders import LabelledPictures, find_pictures
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 MOST_CONFUSIONS = 20
@@ -55,6 +55,8 @@ def evaluate(
     other = open_classifier(request.against, wanted, machine, worker) if request.against else None
     pictures = find_pictures(request.data, request.labels, _class_names(first))
     classifiers = [first, *([other] if other else [])]
+    if first.outputs:  # else it is known after the first picture
+        _check_labels(pictures, first, first.outputs)
     answered = [
         answer(
             classifier,
@@ -72,15 +74,15 @@ def _class_names(classifier: Classifier) -> Sequence[str]:
     """What labels may be called: the file's labels less the background; for ImageNet, folders are named by WordNet ids."""
     if classifier.labels:
         return classifier.labels[classifier.label_offset or 0 :]
-    return synsets() if classifier.label_offset is not None else ()
+    is_imagenet = (classifier.outputs or 0) - (classifier.label_offset or 0) == IMAGENET_CLASSES
+    return synsets() if is_imagenet and classifier.label_offset is not None else ()
 
 
 def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:
     first = answered[0]
     labels = np.array([pictures.labels[place] for place in first.places])
     found = _without_background(first.probabilities, classifiers[0])
-    if pictures.is_labelled:
-        _check_labels(labels, found, classifiers[0])
+    _check_labels(pictures, classifiers[0], first.probabilities.shape[1])
     names = labels_for(pictures.classes, found.shape[1], 0, pictures.name) if pictures.is_labelled else ()
     comparison = None
     if len(answered) > 1:
@@ -113,9 +115,8 @@ def _without_background(found: Probabilities, classifier: Classifier) -> Probabi
     return found[:, classifier.label_offset :]
 
 
-def _check_labels(
-    labels: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]", found: Probabilities, classifier: Classifier
-) -> None:
-    classes = found.shape[1]
-    if labels.max(initial=UNLABELLED) >= classes:
-        raise MnsweepError(f"the label {labels.max()} does not fit: {classifier.name} has {classes:,} classes, from 0")
+def _check_labels(pictures: LabelledPictures, classifier: Classifier, outputs: int) -> None:
+    """Raise `MnsweepError` where a label is no class of the network."""
+    classes, most = outputs - (classifier.label_offset or 0), max(pictures.labels)
+    if pictures.is_labelled and most >= classes:
+        raise MnsweepError(f"the label {most} does not fit: {classifier.name} has {classes:,} classes, from 0")

@@ -22,13 +22,14 @@ from mnsweep.worker.proxy import NewWorker
 
 ONNX, TFLITE = ".onnx", ".tflite"
 LITERT = "litert"
+PASSED_ON = ("Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classifier:
     """A file's content, the runtime for it, and what it says of itself; `resolution` is in pixels.
 
-    `labels` name its outputs; empty where nothing does.
+    `labels` name its `outputs`; empty where nothing does. A file that `has_softmax` answers with probabilities.
     """
 
     name: str
@@ -39,6 +40,8 @@ class Classifier:
     preprocessing: Preprocessing
     label_offset: int | None
     labels: tuple[str, ...]
+    outputs: int | None
+    has_softmax: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ def of_weights(trained: Trained, wanted: Wanted, machine: Machine, new_worker: N
         preprocessing=_preprocessing(trained.preprocessing, wanted, trained.provenance.file),
         label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
         labels=trained.provenance.labels,
+        outputs=trained.design.classes,
     )
 
 
@@ -112,7 +116,26 @@ def _onnx(path: Path, wanted: Wanted) -> Classifier:
         preprocessing=_preprocessing(told.preprocessing, wanted, path),
         label_offset=told.label_offset if wanted.label_offset is None else wanted.label_offset,
         labels=told.labels,
+        outputs=_last_size(model.graph.output[0]) if model.graph.output else None,
+        has_softmax=_ends_in_softmax(model.graph),
     )
+
+
+def _last_size(value: Any) -> int | None:
+    """The number of outputs, where the file gives it."""
+    dims = value.type.tensor_type.shape.dim
+    return (dims[-1].dim_value or None) if dims else None
+
+
+def _ends_in_softmax(graph: Any) -> bool:
+    """Whether the first output comes from a softmax, maybe reshaped or quantized after it."""
+    writers = {output: node for node in graph.node for output in node.output}
+    node = writers.get(graph.output[0].name) if graph.output else None
+    for _ in range(len(graph.node)):
+        if node is None or node.op_type not in PASSED_ON:
+            break
+        node = writers.get(node.input[0])
+    return node is not None and node.op_type == "Softmax"
 
 
 def _parsed(path: Path) -> tuple[bytes, Any]:
@@ -137,12 +160,14 @@ def _tflite(path: Path, wanted: Wanted) -> Classifier:
         preprocessing=_preprocessing(trained.preprocessing, wanted, path),
         label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
         labels=trained.provenance.labels,
+        outputs=trained.design.classes,
+        has_softmax=any(name.startswith("SOFTMAX") for name in trained.provenance.ignored),
     )
 
 
 def _preprocessing(known: Preprocessing | None, wanted: Wanted, where: object) -> Preprocessing:
     given = {name: value for name in ("mean", "std", "crop", "interpolation") if (value := getattr(wanted, name)) is not None}
     if known is None and not {"mean", "std"} <= {*given}:
-        what = f"{where}: does not say how pixels become its input"
+        what = f"{where}: does not say how pictures become its input"
         raise MnsweepError(what, "add `mean` and `std`: input = (pixel − mean) / std; 127.5 and 127.5 for −1 to 1")
     return replace(known or Preprocessing(), **given)

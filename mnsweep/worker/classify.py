@@ -14,7 +14,6 @@ from mnsweep.worker.base import Array
 from mnsweep.worker.runtimes import load
 
 LITERT = "litert"
-LEAST_SUM, MOST_SUM = 0.5, 1.1  # of probabilities rounded to 1/256: of 1,000 classes most are rounded to 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +48,20 @@ def runner(content: bytes, runtime: str, precision: str, threads: int) -> Runner
     return run
 
 
-def answers(run: Runner, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
-    """The answers for pictures (n, R, R, 3), one at a time, as a user's program would run them."""
+def answers(run: Runner, pixels: Pixels, preprocessing: Preprocessing, *, has_softmax: bool = False) -> Answers:
+    """The answers for pictures (n, R, R, 3), one at a time, as a user's program would run them.
+
+    A file that `has_softmax` answers with probabilities, others with logits.
+    """
     images = normalized(pixels, preprocessing)
     began = time.perf_counter()
     found: list[Any] = [run(images[i : i + 1]) for i in range(len(images))]
     seconds = time.perf_counter() - began
-    return Answers(probabilities(np.concatenate(found)), seconds)
+    together = np.concatenate(found)
+    return Answers(together.astype(np.float32) if has_softmax else softmax(together), seconds)
 
 
-def probabilities(answers: NDArray[np.floating[Any]]) -> Array:
-    """Probabilities (pictures, classes) from logits, or as they are: a quantized softmax need not add up to 1 exactly."""
-    sums = answers.sum(axis=1)
-    if answers.min() >= 0 and answers.max() <= 1 and sums.min() > LEAST_SUM and sums.max() < MOST_SUM:
-        return answers.astype(np.float32)
-    raised = np.exp(answers.astype(np.float64) - answers.max(axis=1, keepdims=True))
+def softmax(logits: NDArray[np.floating[Any]]) -> Array:
+    """Probabilities (pictures, classes)."""
+    raised = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

@@ -106,8 +106,8 @@ class _Bench:
     def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
         self.classifiers[key] = runner(content, runtime, precision, threads)
 
-    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
-        return answers(self.classifiers[key], pixels, preprocessing)
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing, has_softmax: bool) -> Answers:
+        return answers(self.classifiers[key], pixels, preprocessing, has_softmax=has_softmax)
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
         snapshot, before = self.telemetry.read(), replace(Counters.read(), cpus=self.home.cpus)

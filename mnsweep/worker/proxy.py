@@ -77,8 +77,8 @@ class Worker(Protocol):
     def classifier(self, key: str, content: bytes, runtime: str, precision: str, threads: int) -> None:
         """Prepare a file that classifies under `key`; `runtime` may also be `litert`, for a TensorFlow Lite file."""
 
-    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
-        """The probabilities for pictures (n, R, R, 3), which are run one at a time."""
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing, *, has_softmax: bool) -> Answers:
+        """The probabilities for pictures (n, R, R, 3), which are run one at a time; softmax is applied if the file has none."""
         ...
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
@@ -201,9 +201,9 @@ class WorkerProcess:
         """See `Worker`."""
         self._ask(START_TIMEOUT_S, "classifier", key, content, runtime, precision, threads)
 
-    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing) -> Answers:
+    def classify(self, key: str, pixels: Pixels, preprocessing: Preprocessing, *, has_softmax: bool) -> Answers:
         """See `Worker`."""
-        answered: Answers = self._ask(START_TIMEOUT_S, "classify", key, pixels, preprocessing)
+        answered: Answers = self._ask(START_TIMEOUT_S, "classify", key, pixels, preprocessing, has_softmax)
         return answered
 
     def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
