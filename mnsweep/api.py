@@ -163,8 +163,9 @@ def export(
     calibration: str | Path | None = None,
     **settings: Any,
 ) -> Path:
-    """Write one design with seeded random weights (for timing only) as ONNX; `batch=None` is symbolic.
+    """Write one design as ONNX, with the `weights` of a file or folder, or seeded random ones (for timing only).
 
+    With `weights`, `alpha` and `res` may be None: those of the weights. `batch=None` is symbolic.
     `pad` is `none`, a multiple, or `auto`: the padding that is fastest in `runtime` on this CPU. int8 scales are calibrated
     on the images in the folder `calibration`, or on synthetic images. Returns the path. Raises `MnsweepError` on a bad
     value or where the file cannot be written.

@@ -23,7 +23,9 @@ _ANSWERS = {"picture": str, "rank": int, "class": int, "label": str, "probabilit
 _SCORES = {
     **dict.fromkeys(("top1_pct", "top1_ci_low_pct", "top1_ci_high_pct", "top5_pct"), float),
     "images": int,
-    **dict.fromkeys(("seconds", "images_per_s", "agreement_pct", "max_probability_difference", "mcnemar_p"), float),
+    **dict.fromkeys(
+        ("seconds", "images_per_s", "busy_share", "agreement_pct", "max_probability_difference", "mcnemar_p"), float
+    ),
 }
 
 

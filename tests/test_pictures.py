@@ -16,7 +16,7 @@ from mnsweep.pictures.decode import MOST_PIXELS, decode, scaled
 from mnsweep.pictures.folders import UNLABELLED, find_pictures
 from mnsweep.pictures.pixels import normalized
 from mnsweep.pictures.preprocessing import CROPS, INTERPOLATIONS, Preprocessing, from_document
-from mnsweep.pictures.stream import CHUNK, stream
+from mnsweep.pictures.stream import CHUNK, streaming
 
 PLAIN = Preprocessing()
 RED, BLUE = (200, 10, 20), (10, 20, 200)
@@ -139,7 +139,8 @@ def test_a_stream_keeps_the_order_and_goes_on_after_a_broken_picture(tmp_path: P
         paths.append(tmp_path / f"{number:03}.png")
         Image.new("RGB", (8, 8), (number, 0, 0)).save(paths[-1])
     paths[5].write_text("broken")
-    chunks = list(stream(paths, 8, PLAIN, processes=2))
+    with streaming(paths, 8, PLAIN, processes=2) as stream:
+        chunks = list(stream)
     places = [place for chunk in chunks for place in chunk.places]
     assert places == [number for number in range(len(paths)) if number != 5]
     assert [int(pixels[0, 0, 0]) for chunk in chunks for pixels in chunk.pixels] == places

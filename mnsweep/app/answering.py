@@ -10,7 +10,7 @@ import numpy as np
 from mnsweep.accuracy.scores import Probabilities
 from mnsweep.app.models import LITERT, Classifier
 from mnsweep.errors import MnsweepError, UnavailableError
-from mnsweep.pictures.stream import stream
+from mnsweep.pictures.stream import streaming
 from mnsweep.worker.proxy import CellError, NewWorker
 
 KEY = "classifier"
@@ -46,12 +46,13 @@ def answer(
     places: list[int] = []
     found: list[Probabilities] = []
     broken: dict[int, str] = {}
-    with new_worker() as worker:
+    pictures = streaming(paths, classifier.resolution, classifier.preprocessing, processes)
+    with pictures as chunks, new_worker() as worker:
         worker.pin(1)
         try:
             worker.classifier(KEY, classifier.content, classifier.runtime, classifier.precision, 1)
             began, busy_s = time.perf_counter(), 0.0
-            for chunk in stream(paths, classifier.resolution, classifier.preprocessing, processes):
+            for chunk in chunks:
                 broken |= chunk.broken
                 if chunk.places:
                     told = worker.classify(KEY, chunk.pixels, classifier.preprocessing, has_softmax=classifier.has_softmax)

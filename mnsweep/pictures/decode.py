@@ -38,7 +38,9 @@ def decode(path: Path, resolution: int, preprocessing: Preprocessing) -> Pixels:
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise MnsweepError(f"{path}: has {opened.width * opened.height / 1e6:,.0f} million pixels")
-            picture = _to_rgb(_to_8_bits(ImageOps.exif_transpose(opened)))
+            ImageOps.exif_transpose(opened, in_place=True)
+            picture = _to_rgb(_to_8_bits(opened))
+            picture.load()
     except MnsweepError:
         raise
     except Exception:  # Pillow's plugins raise nearly anything for a damaged file
@@ -88,4 +90,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, with_alpha).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -1,9 +1,11 @@
 """Decode many pictures in worker processes, in order, so that whoever reads them need not wait."""
 
 import multiprocessing
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +17,7 @@ from mnsweep.pictures.decode import decode
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
 
-CHUNK = 16  # pictures that a process decodes at once
+CHUNK = 32  # pictures that a process decodes at once
 AHEAD = 4  # chunks that each process may be ahead of the reader
 
 
@@ -28,28 +30,36 @@ class Chunk:
     broken: dict[int, str]
 
 
-def stream(paths: Sequence[Path], resolution: int, preprocessing: Preprocessing, processes: int) -> Iterator[Chunk]:
-    """The pictures in order, some at a time; one that can't be read is `broken`, and the others go on."""
+@contextmanager
+def streaming(
+    paths: Sequence[Path], resolution: int, preprocessing: Preprocessing, processes: int
+) -> Iterator[Iterator[Chunk]]:
+    """The pictures in order, some at a time; one that can't be read is `broken`, and the others go on.
+
+    Decoding starts at once, so that whoever reads them may prepare meanwhile.
+    """
     jobs = (range(start, min(start + CHUNK, len(paths))) for start in range(0, len(paths), CHUNK))
     if len(paths) <= CHUNK:
-        yield from (_decode([paths[i] for i in job], job.start, resolution, preprocessing) for job in jobs)
+        yield (_decode([paths[i] for i in job], job.start, resolution, preprocessing) for job in jobs)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    pool = ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
 
-        def start(job: range) -> "Future[Chunk]":
-            return pool.submit(_decode, [paths[i] for i in job], job.start, resolution, preprocessing)
+    def start(job: range) -> "Future[Chunk]":
+        return pool.submit(_decode, [paths[i] for i in job], job.start, resolution, preprocessing)
 
-        waiting = [start(job) for job in islice(jobs, processes * AHEAD)]
-        try:
-            while waiting:
-                chunk = waiting.pop(0).result()
-                waiting += [start(job) for job in islice(jobs, 1)]
-                yield chunk
-        except BrokenProcessPool:
-            raise MnsweepError("a process that decodes pictures ended: is there enough memory?") from None
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    try:
+        yield _in_order(deque(start(job) for job in islice(jobs, processes * AHEAD)), map(start, jobs))
+    except BrokenProcessPool:
+        raise MnsweepError("a process that decodes pictures ended: is there enough memory?") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_order(waiting: "deque[Future[Chunk]]", following: Iterator["Future[Chunk]"]) -> Iterator[Chunk]:
+    while waiting:
+        chunk = waiting.popleft().result()
+        waiting.extend(islice(following, 1))
+        yield chunk
 
 
 def _decode(paths: Sequence[Path], first: int, resolution: int, preprocessing: Preprocessing) -> Chunk:

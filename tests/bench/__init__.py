@@ -20,6 +20,11 @@
     python -m tests.bench.own_program what a plain session sees against the session that is measured
     python -m tests.bench.coverage    intervals on a simulated machine (long)
     python -m tests.bench.crash       220 kills (long)
+    python -m tests.bench.weights     importing: time and memory; real against random values; forms of integers against LiteRT
+    python -m tests.bench.parity      imported Keras files against Keras itself, 16 sizes
+    python -m tests.bench.evaluate    evaluating against a plain torch DataLoader, and how busy the session is
+    python -m tests.bench.fuzz        damaged results folders and argument lists (long)
+    python -m tests.bench.fuzz_import mutated files of trained networks
 
 Run one at a time on a machine that does nothing else. Exit status 1: a target was missed.
 """
