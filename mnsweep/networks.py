@@ -13,9 +13,10 @@ import pandas as pd
 
 from mnsweep.app.classify import classify as classify_pictures
 from mnsweep.app.evaluate import evaluate as evaluate_file
+from mnsweep.app.evaluate_sweep import evaluate_sweep
 from mnsweep.app.importing import import_weights as import_file
 from mnsweep.app.requests import ClassifyRequest, EvaluateRequest, ImportRequest
-from mnsweep.frames import NOWHERE, frame_of_rows
+from mnsweep.frames import NOWHERE, frame_of, frame_of_rows
 from mnsweep.options import request_from
 
 PathText = str | PathLike[str]
@@ -53,12 +54,17 @@ def classify(model: PathText, pictures: PathText | Sequence[PathText], **setting
     return frame_of_rows(_ANSWERS, rows, {**NOWHERE, "broken": _by_text(classified.broken)})
 
 
-def evaluate(model: PathText, data: PathText, **settings: Any) -> pd.DataFrame:
+def evaluate(model: PathText | None, data: PathText, **settings: Any) -> pd.DataFrame:
     """Top-1 and top-5 in % on labelled pictures with a 95 % interval, and with `against` how another file differs: one row.
 
+    With `sweep`, and None as `model`, the cells of that sweep that have trained weights are scored: one row for each.
     The frame's `attrs` have `broken` (why a picture can't be read, by path), and `by_class` (pictures, and those recognized, by
     label). Raises `MnsweepError` for what does not fit.
     """
+    if settings.get("sweep") is not None:
+        scored = evaluate_sweep(request_from(EvaluateRequest, model=model, data=data, **settings))
+        folder = scored.derived.folder
+        return frame_of(scored.scored, {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)})
     done = evaluate_file(request_from(EvaluateRequest, model=model, data=data, **settings))
     known = {
         name: getattr(part, name) for part in (done.score, done.comparison, done) for name in _SCORES if hasattr(part, name)

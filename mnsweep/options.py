@@ -79,9 +79,9 @@ def option(default: Any, help: str, **about: Any) -> Any:
     return field(metadata=metadata) if default is ... else field(default=default, metadata=metadata)
 
 
-def argument(help: str) -> Any:
-    """A required setting that is named by its place on the command line."""
-    return option(..., help, is_positional=True)
+def argument(help: str, default: Any = ...) -> Any:
+    """A setting that is named by its place on the command line; required unless it has a default."""
+    return option(default, help, is_positional=True)
 
 
 def group(kind: type, *, without: Collection[str] = (), **changes: Any) -> Any:

@@ -156,3 +156,36 @@ def test_a_file_that_answers_otherwise_is_not_written(colours: Run, tmp_path: Pa
     monkeypatch.setattr("mnsweep.app.checking.float_logits", lambda *_: np.array([9.0, 0.0, 0.0]))
     refused = colours("export", "--weights", "w.safetensors", "--out", "w.onnx")
     assert refused.code == 2 and "is not written" in refused.err and not (tmp_path / "w.onnx").exists()
+
+
+def test_a_sweep_s_accuracies_are_what_its_own_files_score(colours: Run, tmp_path: Path) -> None:
+    for alpha in (0.25, 0.5):
+        design = Design.of(alpha, 32, classes=3)
+        trained = Trained(
+            design=design,
+            weights=random_weights(expand(design)),
+            preprocessing=Preprocessing(),
+            provenance=Provenance("net.h5", "0" * 64, "keras", labels=("blue", "green", "red")),
+        )
+        (tmp_path / "w").mkdir(exist_ok=True)
+        (tmp_path / "w" / f"{alpha}.safetensors").write_bytes(to_bytes(trained))
+    asked = ("--alpha", "0.25,0.5", "--res", "32,64", "--threads", "1")
+    assert colours("grid", *asked, "--weights", "w", "--quick", "--json").code == 0
+    ran = colours("evaluate", "--sweep", "grid", "--data", "data", "--json")
+    assert ran.code == 0, ran.err
+    scored = {cell["cell"]: cell for cell in ran.json["cells"]}
+    assert set(scored) == {"a0.25_r32_c3", "a0.5_r32_c3"}
+    for alpha, cell in ((0.25, scored["a0.25_r32_c3"]), (0.5, scored["a0.5_r32_c3"])):
+        alone = colours("evaluate", f"w/{alpha}.safetensors", "--data", "data", "--json").json
+        assert cell["quality_pct"] == pytest.approx(alone["top1_pct"], abs=1e-3)
+        assert cell["quality_source"] == "measured: data, 10 pictures" and cell["quality_metric"] == "top1"
+        half = (alone["top1_ci_high_pct"] - alone["top1_ci_low_pct"]) / 2
+        assert cell["quality_sd_pct"] == pytest.approx(half / 1.96, abs=1e-3)
+    again = colours("grid", *asked, "--weights", "w", "--quick", "--json").json["cells"]
+    kept = {cell["cell"]: cell["quality_source"] for cell in again}
+    assert kept["a0.25_r32_c3"] == "measured: data, 10 pictures" and kept["a0.25_r64"] is None
+    picked = colours("pick", "--max-latency-ms", "1000", "--deliverable", "--json")
+    assert picked.code == 0 and picked.json["choice"]["weights"] == f"{picked.json['choice']['alpha']}.safetensors"
+    assert_refused(colours("evaluate", "m.onnx", "--sweep", "grid", "--data", "data"), "model", "--sweep", "contradict")
+    assert_refused(colours("evaluate", "--data", "data"), "names the file")
+    assert_refused(colours("evaluate", "--sweep", "grid", "--data", "data/red"), "--data", "no labels")

@@ -1,6 +1,7 @@
 """Real files: what is imported is what their own frameworks run, number by number."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from tests.real_files import (
     needs_real_files,
 )
 from tests.test_cli import Run, run, run_for_real
+from tests.test_readme import README
 
 __all__ = ["run", "run_for_real"]
 
@@ -239,3 +241,14 @@ def test_import_says_what_is_in_a_file_as_json(run_for_real: Run) -> None:
     )
     assert document["schema_version"] == 1 and {*keys, "ignored"} <= {*document} and document["weights"] is None
     assert document["sha256"].startswith("597a384c") and document["preprocessing"]["range"] == [0.0, 1.0]
+
+
+def test_the_readme_s_onnxruntime_example_names_the_cat(
+    run_for_real: Run, imported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_for_real("export", "--weights", "w.safetensors", "--precision", "int8", "--out", "best.onnx")
+    Path("cat.bmp").write_bytes(CAT.read_bytes())
+    (block,) = re.findall(r"<!-- onnxruntime example -->\n```python\n(.+?)```", README, re.DOTALL)
+    capsys.readouterr()
+    exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out == f"{EGYPTIAN_CAT}\n"

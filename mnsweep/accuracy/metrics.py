@@ -16,6 +16,7 @@ class Metric:
 
 
 METRICS = {
+    "top1": Metric("top-1", "top-1 accuracy on your pictures (%)"),
     "imagenet_top1": Metric("top-1", "ImageNet top-1 accuracy (%)"),
     "stanford_dogs_top1": Metric("top-1", "Stanford Dogs top-1 accuracy (%)"),
     "im2gps_within_continent_2500km": Metric("within 2500 km", "Im2GPS photos placed within 2500 km (%)"),

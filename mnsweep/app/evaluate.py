@@ -50,10 +50,12 @@ def evaluate(
 ) -> Evaluation:
     """Score a file on pictures, and compare it with another one. Raises `MnsweepError` for what does not fit."""
     machine, worker = read_machine(), new_worker or WorkerProcess
+    if request.model is None:
+        raise MnsweepError("`model` names the file to evaluate", "or `sweep` the sweep whose cells are scored")
     wanted = wanted_of(request)
     first = open_classifier(request.model, wanted, machine, worker)
     other = open_classifier(request.against, wanted, machine, worker) if request.against else None
-    pictures = find_pictures(request.data, request.labels, _class_names(first))
+    pictures = find_pictures(request.data, request.labels, class_names(first))
     classifiers = [first, *([other] if other else [])]
     if first.outputs:  # else it is known after the first picture
         _check_labels(pictures, first, first.outputs)
@@ -70,7 +72,7 @@ def evaluate(
     return _evaluation(pictures, classifiers, answered)
 
 
-def _class_names(classifier: Classifier) -> Sequence[str]:
+def class_names(classifier: Classifier) -> Sequence[str]:
     """What labels may be called: the file's labels less the background; for ImageNet, folders are named by WordNet ids."""
     if classifier.labels:
         return classifier.labels[classifier.label_offset or 0 :]
@@ -81,12 +83,12 @@ def _class_names(classifier: Classifier) -> Sequence[str]:
 def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:
     first = answered[0]
     labels = np.array([pictures.labels[place] for place in first.places])
-    found = _without_background(first.probabilities, classifiers[0])
+    found = labelled_outputs(first.probabilities, classifiers[0])
     _check_labels(pictures, classifiers[0], first.probabilities.shape[1])
     names = labels_for(pictures.classes, found.shape[1], 0, pictures.name) if pictures.is_labelled else ()
     comparison = None
     if len(answered) > 1:
-        others = _without_background(answered[1].probabilities, classifiers[1])
+        others = labelled_outputs(answered[1].probabilities, classifiers[1])
         if others.shape != found.shape:
             what = f"{classifiers[0].name} has {found.shape[1]} classes, {classifiers[1].name} has {others.shape[1]}"
             raise MnsweepError(what, "compare networks for the same classes; `label_offset` tells a background")
@@ -105,7 +107,7 @@ def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], a
     )
 
 
-def _without_background(found: Probabilities, classifier: Classifier) -> Probabilities:
+def labelled_outputs(found: Probabilities, classifier: Classifier) -> Probabilities:
     """The outputs that labels are numbers of. Raises `MnsweepError` where nothing tells which is the first."""
     if classifier.label_offset is None:
         if found.shape[1] in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1):

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mnsweep.app.asking import asked_space
+from mnsweep.app.asking import asked_space, with_networks
 from mnsweep.app.exploration import RULES, Aims
 from mnsweep.app.exploration import explore as explore_space
 from mnsweep.app.grid import rules_of
 from mnsweep.app.requests import ExploreRequest
+from mnsweep.app.weights import OF_DESIGN, by_design, read_weights
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import seconds
@@ -61,10 +62,12 @@ def explore(
 
     Without `draw`, the plots are left to the outcome (`derived.draw`).
     """
-    aims, machine = _aims(request), read_machine()
+    aims, machine, directory = _aims(request), read_machine(), results_dir_or_default(request.place.results_dir)
+    networks = read_weights(request.trained.weights) if request.trained.weights else {}
+    sweep = with_networks(asked_space(request, machine), networks, OF_DESIGN, directory, machine)
     with open_session(
-        asked_space(request, machine),
-        results_dir_or_default(request.place.results_dir),
+        sweep,
+        directory,
         machine,
         rules=rules_of(request.measuring, rules or RULES),
         wait=request.turn.wait,
@@ -72,6 +75,7 @@ def explore(
         listener=listener,
         new_worker=new_worker,
         began=began,
+        trained=by_design(networks.values()),
     ) as session:
         explore_space(session, aims)
         outcome = ExploreOutcome(derived=conclude(session.folder), skipped=session.skipped)

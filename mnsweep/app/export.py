@@ -7,11 +7,11 @@ from pathlib import Path
 from mnsweep.app.asking import the_cell
 from mnsweep.app.checking import check_file
 from mnsweep.app.requests import ExportRequest, PickRequest
-from mnsweep.app.weights import by_design, read_weights, space_of
+from mnsweep.app.weights import by_design, measured_weights, read_weights, space_of
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
-from mnsweep.importing.trained import Trained, read_trained
+from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.names import PRECISIONS
 from mnsweep.options import changed
@@ -19,9 +19,7 @@ from mnsweep.prepare.models import SEED, Prepared
 from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import Result, quality_text
 from mnsweep.space import Space
-from mnsweep.sweep.kept import kept_sweep
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
@@ -118,30 +116,20 @@ def export_choice(choice: Result, request: PickRequest, folder: SweepFolder, new
         setting="export",
         channels=choice.channels,
         calibration=request.calibration,
-        trained=_measured_weights(choice, request, folder),
+        trained=_weights_to_export(choice, request, folder),
         quality=quality_text(choice) + f" {choice.quality_metric} ({choice.quality_source})" if choice.quality_pct else "",
     )
     return write_network(Cell(choice.design, choice.deployment), wanted, read_machine(), new_worker)
 
 
-def _measured_weights(choice: Result, request: PickRequest, folder: SweepFolder) -> Trained | None:
+def _weights_to_export(choice: Result, request: PickRequest, folder: SweepFolder) -> Trained | None:
     """The weights that a cell was measured with, or those that the user names instead; None if it had random ones."""
-    if request.weights is not None:
-        networks = by_design(read_weights(request.weights).values())
-        if choice.design not in networks:
-            raise MnsweepError(f"`weights` {request.weights}: holds none of {choice.cell}", "leave it out, or name others")
-        return networks[choice.design]
-    if choice.weights is None:
-        return None
-    sweep = kept_sweep(folder, folder.read())
-    held = sweep.weights.get(design_id(choice)) if sweep else None
-    path = folder.path / held.file if held else folder.path / choice.weights
-    if held is None or not path.is_file():
-        raise MnsweepError(f"{path}: the weights of {choice.cell} are no longer there", "name them with `weights`")
-    trained = read_trained(path)
-    if trained.provenance.sha256 != held.sha256:
-        raise MnsweepError(f"{path}: are other weights than those that were measured", "name the ones to export with `weights`")
-    return trained
+    if request.weights is None:
+        return measured_weights(choice, folder)
+    networks = by_design(read_weights(request.weights).values())
+    if choice.design not in networks:
+        raise MnsweepError(f"`weights` {request.weights}: holds none of {choice.cell}", "leave it out, or name others")
+    return networks[choice.design]
 
 
 def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker: NewWorker | None = None) -> Exported:

@@ -81,6 +81,11 @@ def of_weights(trained: Trained, wanted: Wanted, machine: Machine, new_worker: N
     cell = Cell(trained.design, replace(deployment, precision=wanted.precision or deployment.precision))
     prepared = Prepared(weight_bits=machine.int8_weight_bits, trained={trained.design: trained})
     prepare_export(prepared, cell, new_worker)
+    return classifier_of(trained, prepared, cell, wanted)
+
+
+def classifier_of(trained: Trained, prepared: Prepared, cell: Cell, wanted: Wanted) -> Classifier:
+    """The file of a cell that has been prepared with its trained weights."""
     return Classifier(
         name=trained.provenance.file,
         content=prepared.model_of(cell),

@@ -153,6 +153,7 @@ class ExploreRequest:
     measuring: Measuring = group(Measuring)
     turn: Turn = group(Turn)
     accuracies: Accuracies = group(Accuracies)
+    trained: Trained = group(Trained)
     place: Place = group(Place)
 
 
@@ -242,14 +243,20 @@ class ClassifyRequest:
 class EvaluateRequest:
     """One file to score on labelled pictures, maybe against another."""
 
-    model: Path = argument("ONNX or TensorFlow Lite file, or weights.")
+    model: Path | None = argument("ONNX or TensorFlow Lite file, or weights; none with --sweep.", default=None)
     data: Path = option(..., "Folder of class folders, flat folder with --labels, or CSV file (picture,label).")
     labels: Path | None = option(None, "Labels of a flat folder: lines 'PICTURE LABEL', or one label for each picture.")
     against: Path | None = option(None, "Another file to compare on the same pictures.")
     precision: str | None = option(None, "Of weights: fp32 or int8. Default: their own.")
     runtime: str | None = option(None, "Runtime to run it on. Default: onnxruntime, litert for .tflite.")
     by_class: bool = option(False, "Also print each class, and the most frequent confusions.")
+    sweep: str | None = option(None, "Score the cells of a sweep that have trained weights; its accuracies become these.")
+    calibration: Path | None = option(
+        None, "With --sweep: pictures to quantize float weights with. Default: synthetic images.", requires="sweep"
+    )
     pixels: Pixels = group(Pixels)
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,11 @@ from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.read import import_file
 from mnsweep.importing.trained import SUFFIX, Trained, is_ours
+from mnsweep.result import Result
 from mnsweep.space import Space
+from mnsweep.sweep.kept import kept_sweep
+from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
 
 OF_DESIGN = ("variant", "classes", "width_rule", "conv_padding", "activation")  # settings that weights decide unless given
@@ -79,3 +83,21 @@ def check_shape(trained: Trained) -> None:
         layers = count_of(len(expand(trained.design)) - 2, "layer")
         what = f"{trained.provenance.file}: has no classifier, only the {layers} before it"
         raise MnsweepError(what, "train one, or import a file with its top")
+
+
+def measured_weights(result: Result, folder: SweepFolder) -> Trained | None:
+    """The weights that a cell of a sweep was measured with; None if it had random ones.
+
+    Raises `MnsweepError` where their file is gone or has changed.
+    """
+    if result.weights is None:
+        return None
+    sweep = kept_sweep(folder, folder.read())
+    held = sweep.weights.get(design_id(result)) if sweep else None
+    path = folder.path / (held.file if held else result.weights)
+    if held is None or not path.is_file():
+        raise MnsweepError(f"{path}: the weights of {result.cell} are no longer there", "name them with `weights`")
+    trained = import_file(path)
+    if trained.provenance.sha256 != held.sha256:
+        raise MnsweepError(f"{path}: are other weights than those that were measured", "name the ones to use with `weights`")
+    return trained

@@ -22,12 +22,16 @@ def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = Fa
     The deployed file is run, picture by picture, as a program of yours would
     run it. --data is a folder with a folder for each class, a flat folder
     with --labels, or a CSV file. --against compares with another file on the
-    same pictures; it needs no labels.
+    same pictures; it needs no labels. --sweep scores the cells of a sweep that
+    were measured with trained weights, and makes that its accuracy axis.
     """
     from mnsweep.app.evaluate import evaluate as evaluate_file
     from mnsweep.cli.progress import counting
     from mnsweep.cli.show import advise, print_json, warn
 
+    if request.sweep is not None:
+        _evaluate_sweep(request, json, quiet)
+        return
     with counting(quiet) as progress:
         done = evaluate_file(request, progress)
     if json:
@@ -85,3 +89,17 @@ def _print(done: "Evaluation", request: EvaluateRequest) -> None:
             typer.echo(f"  {100 * right / images:5.1f} % of {images:<6} {label}")
         for label, answer, number in done.confused:
             typer.echo(f"  {number:5} × {label} taken for {answer}")
+
+
+def _evaluate_sweep(request: EvaluateRequest, json: bool, quiet: bool) -> None:
+    from mnsweep.app.evaluate_sweep import evaluate_sweep
+    from mnsweep.cli.progress import counting
+    from mnsweep.cli.show import about_sweep, advise_files, cells_of, console, print_json, results_table
+
+    with counting(quiet) as progress:
+        done = evaluate_sweep(request, progress)
+    if json:
+        print_json({**about_sweep(done.derived), "cells": cells_of(done.scored)})
+    else:
+        console().print(results_table(done.scored, measured=True))
+    advise_files(done.derived, quiet)

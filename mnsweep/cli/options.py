@@ -46,7 +46,10 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     about, kind = setting.option, _cli_type(setting.type)
     if about.is_positional:
         placed = typer.Argument(help=about.help, show_default=False)
-        return inspect.Parameter(setting.name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[kind, placed])
+        default = inspect.Parameter.empty if setting.is_required else setting.default
+        return inspect.Parameter(
+            setting.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, placed]
+        )
     flags = (about.flag or flag(setting.name),) if kind is bool or about.flag else ()
     shown = typer.Option(
         *flags,

@@ -7,6 +7,8 @@ designs = [[0.33, 200]]             # single designs, in addition to the axes
 cells = ["a0.25_r96_t2"]            # single cells, by their ids
 [weights."a0.25_r128"]              # trained weights of a design, by its id: file (from the folder of this file) and SHA-256
 file = "weights.safetensors"
+[scored."a0.25_r128"]               # what its file scored on pictures: from then on the sweep's accuracies are scores
+data = "validation"
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
 prior = "2026-11"                   # fit the latency models with a prior from other machines
@@ -64,11 +66,28 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantized: bool = False
 
 
+class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a cell's own file scored on labelled pictures, in %: `images` pictures of `data`, a name."""
+
+    data: str
+    images: int
+    top1_pct: float
+    ci_low_pct: float
+    ci_high_pct: float
+    top5_pct: float | None = None
+
+    def __post_init__(self) -> None:
+        shares = (self.ci_low_pct, self.top1_pct, self.ci_high_pct, self.top5_pct or 0.0)
+        if self.images < 1 or not all(0 <= share <= 100 for share in shares) or list(shares[:3]) != sorted(shares[:3]):
+            raise ValueError("a score is no share of pictures, or lies outside of its interval")
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """A named set of cells, in order, each once; with a `prediction`, unmeasured cells are predicted.
 
-    `weights` are the trained networks of designs, by the id of the design's plain cell.
+    `weights` are the trained networks of designs, by the id of the design's plain cell. Once cells are `scored` (by their ids),
+    the accuracies of the sweep are those scores.
     """
 
     name: str
@@ -76,6 +95,7 @@ class Sweep:
     quality_source: str = DEFAULT_SOURCE
     prediction: Prediction | None = None
     weights: Mapping[str, Held] = field(default_factory=dict)
+    scored: Mapping[str, Scored] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not SWEEP_NAME.fullmatch(self.name):
@@ -89,7 +109,8 @@ class Sweep:
 
     def without(self, ids: Collection[str]) -> "Sweep":
         """The sweep less some of its cells."""
-        return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids))
+        scored = {cell: score for cell, score in self.scored.items() if cell not in ids}
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids), scored=scored)
 
 
 class _Beside(msgspec.Struct, frozen=True):
@@ -102,6 +123,7 @@ class _Beside(msgspec.Struct, frozen=True):
     quality_source: str = DEFAULT_SOURCE
     prediction: Prediction | None = None
     weights: dict[str, Held] | None = None
+    scored: dict[str, Scored] | None = None
 
 
 _SETTINGS: list[tuple[str, Any, Any]] = [
@@ -177,9 +199,9 @@ def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) 
     for cell in (*content.prediction.held_out, *content.prediction.verified) if content.prediction else ():
         parse_cell(cell)
     name = stem if content.name is None else content.name
-    for design in content.weights or ():
-        parse_cell(design)
-    return Sweep(name, cells, content.quality_source, content.prediction, content.weights or {})
+    for cell in (*(content.weights or ()), *(content.scored or ())):
+        parse_cell(cell)
+    return Sweep(name, cells, content.quality_source, content.prediction, content.weights or {}, content.scored or {})
 
 
 def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], space: Space) -> list[Cell]:
@@ -200,4 +222,11 @@ def write_sweep(sweep: Sweep) -> str:
         content["prediction"] = to_builtins(sweep.prediction)
     if sweep.weights:
         content["weights"] = to_builtins(sweep.weights)
+    if sweep.scored:
+        content["scored"] = {cell: _without_none(to_builtins(score)) for cell, score in sweep.scored.items()}
     return tomli_w.dumps(content, indent=2)
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no word for nothing."""
+    return {key: value for key, value in table.items() if value is not None}

@@ -38,7 +38,8 @@ def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
         return sweep
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
     weights = {**kept.weights, **sweep.weights}
-    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction), weights=weights)
+    scored = {**kept.scored, **sweep.scored}
+    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction), weights=weights, scored=scored)
 
 
 def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:

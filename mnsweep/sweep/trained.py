@@ -3,17 +3,21 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from mnsweep.accuracy.published import published
 from mnsweep.cell import Cell
 from mnsweep.importing.families import FAMILIES
 from mnsweep.names import PRECISIONS
-from mnsweep.result import Result
-from mnsweep.sweep.counts import quality_columns
-from mnsweep.sweep.file import Held, Sweep
+from mnsweep.result import MEASURED, Result
+from mnsweep.sweep.counts import PCT_DIGITS, quality_columns
+from mnsweep.sweep.file import Held, Scored, Sweep
 from mnsweep.sweep.table import with_frontier
+from mnsweep.wording import count_of
 
 THESE = "these weights"
+TOP1 = "top1"
+OF_95_PCT = 1.96  # standard deviations on each side of a 95 % interval
 INT8 = next(row for row in PRECISIONS.values() if row.quantized)
 
 
@@ -26,7 +30,23 @@ def with_weights(results: Iterable[Result], sweep: Sweep) -> list[Result]:
     results = list(results)
     if not sweep.weights:
         return results
-    return with_frontier([_with(r, sweep.weights.get(design_id(r)), sweep.quality_source) for r in results])
+    own = [_with(r, sweep.weights.get(design_id(r)), sweep.quality_source) for r in results]
+    return with_frontier([_scored(r, sweep.scored.get(r.cell)) for r in own] if sweep.scored else own)
+
+
+def _scored(result: Result, score: Scored | None) -> Result:
+    """The result with its score, or without any accuracy: one frontier holds one family of sources."""
+    bare = replace(result, **_no_quality())
+    if score is None:
+        return bare
+    return replace(
+        bare,
+        quality_metric=TOP1,
+        quality_pct=round(score.top1_pct, PCT_DIGITS),
+        quality_sd_pct=round((score.ci_high_pct - score.ci_low_pct) / 2 / OF_95_PCT, PCT_DIGITS),
+        quality_source=f"{MEASURED}: {score.data}, {count_of(score.images, 'picture')}",
+        top5_pct=None if score.top5_pct is None else round(score.top5_pct, PCT_DIGITS),
+    )
 
 
 def design_id(result: Result) -> str:
@@ -49,6 +69,6 @@ def _with(result: Result, held: Held | None, quality_source: str) -> Result:
     return replace(result, quality_source=f"{result.quality_source}, {own}")
 
 
-def _no_quality() -> dict[str, None]:
+def _no_quality() -> dict[str, Any]:
     names = ("quality_metric", "quality_pct", "quality_sd_pct", "quality_source", "top5_pct")
     return dict.fromkeys(names)

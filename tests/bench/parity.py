@@ -16,7 +16,7 @@ from mnsweep.worker.classify import runner, softmax
 from tests.bench.figure import Figures
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
-import keras  # noqa: E402 - after its backend is chosen
+import keras
 
 ALPHAS, RESOLUTIONS, IMAGES = (0.25, 0.5, 0.75, 1.0), (128, 160, 192, 224), 2
 FILES = ("model.keras", "model.h5", "model.weights.h5")
