@@ -69,9 +69,8 @@ def ran(
 
 def reference_kernels(path: Path, pixels: Pixels, preprocessing: Preprocessing) -> NDArray[np.float32]:
     """The answers of LiteRT's reference kernels, which every other implementation is held against."""
-    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
-    litert = pytest.importorskip("mnsweep.worker.litert")
-    run = litert.LiteRt(path.read_bytes(), 1, interpreter.OpResolverType.BUILTIN_REF).answer
+    pytest.importorskip("ai_edge_litert")
+    run = runner(path.read_bytes(), "litert:reference", "int8", 1)
     return answers(run, pixels, preprocessing, has_softmax=True).probabilities
 
 

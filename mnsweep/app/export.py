@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mnsweep.app.asking import the_cell
-from mnsweep.app.checking import check_file
+from mnsweep.app.checking import is_checked
 from mnsweep.app.requests import ExportRequest, PickRequest
 from mnsweep.app.weights import by_design, measured_weights, read_weights, space_of
 from mnsweep.arch.channel_padding import Channels
@@ -15,7 +15,7 @@ from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.names import PRECISIONS
 from mnsweep.options import changed
-from mnsweep.prepare.models import SEED, Prepared
+from mnsweep.prepare.models import SEED, TFLITE, Prepared
 from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import Result, quality_text
 from mnsweep.space import Space
@@ -24,11 +24,14 @@ from mnsweep.wording import count_of
 from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
 SYMBOLIC = "symbolic"
+ONNX = "onnx"
+FORMATS = (ONNX, TFLITE)
 RANDOM_WEIGHTS = "{path} has seeded random weights: it is for timing only, its answers mean nothing"
 OWN_WEIGHTS = "{path} has the weights of {source}"
 OWN_INTEGERS = "{path} has the integers, scales and zero points of {source}, as they were trained"
 DEQUANTIZED = "{path} is the float network that the integers of {source} stand for: another network, with other answers"
 QUANTIZED_AFTERWARDS = "{path} has the weights of {source}, quantized after training: evaluate it before you rely on it"
+UNCHECKED = "{path} was not run: LiteRT is not installed here (pip install 'mnsweep[litert]')"
 ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
 WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
@@ -40,9 +43,10 @@ SMALLER = "choose fewer `classes` or a smaller `alpha`"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """A written file; `notes` say what it is fit for."""
+    """A written file; `notes` say what it is fit for. `onnx_bytes` is its size, in any format."""
 
     path: Path
+    file_format: str
     cell: Cell
     onnx_bytes: int
     notes: tuple[str, ...]
@@ -64,6 +68,7 @@ class FileRequest:
     calibration: Path | None = None
     trained: Trained | None = None
     quality: str = ""
+    file_format: str = ONNX
 
 
 def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Exported:
@@ -86,8 +91,19 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
         symbolic=symbolic,
         calibration=request.calibration,
         trained=trained,
+        file_format=format_of(request.out, request.format),
     )
     return write_network(cell, wanted, machine, new_worker)
+
+
+def format_of(path: Path, asked: str | None) -> str:
+    """The format of a file: as asked, or by its ending. Raises `MnsweepError` where both contradict each other."""
+    of_ending = {f".{name}": name for name in FORMATS}.get(path.suffix.lower())
+    if asked is not None and asked not in FORMATS:
+        raise MnsweepError(f"`format` {asked!r:.40} is unknown", f"choose from {', '.join(FORMATS)}")
+    if asked and of_ending and asked != of_ending:
+        raise MnsweepError(f"`format` {asked} and the file {path} contradict each other", f"let its name end in .{asked}")
+    return asked or of_ending or ONNX
 
 
 def _trained_for(space: Space, networks: Mapping[Path, Trained], asked: Mapping[str, object]) -> tuple[Trained, Space]:
@@ -117,6 +133,7 @@ def export_choice(choice: Result, request: PickRequest, folder: SweepFolder, new
         channels=choice.channels,
         calibration=request.calibration,
         trained=_weights_to_export(choice, request, folder),
+        file_format=format_of(request.export, None),
         quality=quality_text(choice) + f" {choice.quality_metric} ({choice.quality_source})" if choice.quality_pct else "",
     )
     return write_network(Cell(choice.design, choice.deployment), wanted, read_machine(), new_worker)
@@ -141,16 +158,17 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
     trained = {cell.design: wanted.trained} if wanted.trained else {}
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels, trained=trained)
-    if int8:
+    if int8 and wanted.file_format == ONNX:
         prepared.notes = {BITS_KEY: str(machine.int8_weight_bits), REASON_KEY: machine.int8_weight_reason}
     if wanted.quality:
         prepared.notes = {**prepared.notes, "quality": wanted.quality}
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
-    path = wanted.path
+    path, tflite = wanted.path, wanted.file_format == TFLITE
+    unchecked = False
     try:
-        content = prepared.model_of(cell, symbolic=wanted.symbolic, exported=True)
-        if wanted.trained:
-            check_file(content, cell, prepared, new_worker or WorkerProcess)
+        content = prepared.model_of(cell, symbolic=wanted.symbolic, exported=True, file_format=wanted.file_format)
+        if wanted.trained or tflite:
+            unchecked = not is_checked(content, cell, prepared, wanted.file_format, new_worker or WorkerProcess)
         size = path.write_bytes(content)
     except CellError as error:
         raise MnsweepError(f"{cell.id}: {error}", SMALLER) from None
@@ -160,13 +178,20 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     notes = (
         [_weights_note(wanted.trained, int8)]
         + [ROUNDED] * (file != cell.deployment.precision)
-        + [WEIGHT_BITS] * (int8 and not is_own)
+        + [WEIGHT_BITS] * (int8 and not is_own and not tflite)
     )
+    notes += [UNCHECKED] * (unchecked and tflite)
     notes += [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None and not is_own)
     about = {"path": path, "bits": machine.int8_weight_bits, "reason": machine.int8_weight_reason}
     about |= {"file": file, "precision": cell.deployment.precision}
     about |= {"source": wanted.trained.provenance.file if wanted.trained else ""}
-    return Exported(path=path, cell=cell, onnx_bytes=size, notes=tuple(note.format(**about) for note in notes))
+    return Exported(
+        path=path,
+        file_format=wanted.file_format,
+        cell=cell,
+        onnx_bytes=size,
+        notes=tuple(note.format(**about) for note in notes),
+    )
 
 
 def _weights_note(trained: Trained | None, int8: bool) -> str:

@@ -201,7 +201,8 @@ class ExportRequest:
         runtime=option("onnxruntime", "The runtime that auto padding is tuned for.", panel=AXES),
         pad=option("none", "Channels: none, a multiple (e.g. 16), or auto: what pays on this CPU.", panel=AXES),
     )
-    out: Path = option(..., "File to write.")
+    out: Path = option(..., "File to write: NAME.onnx, or NAME.tflite for TensorFlow Lite.")
+    format: str | None = option(None, "onnx or tflite. Default: by the file's ending.")
     batch: str = option("1", "Images per call, or 'symbolic' for any number.")
     calibration: Path | None = option(None, "Folder of pictures to calibrate int8 with. Default: synthetic images.")
     trained: Trained = group(Trained)

@@ -24,6 +24,12 @@ LEAST, MOST = 0, 255
 HALF_BITS = 31
 
 
+def has_reference(layers: Sequence[Layer]) -> bool:
+    """Whether these layers can be computed here: a chain of convolutions, a pool and a linear layer that gives logits."""
+    known = all(len(layer.inputs) == 1 and (layer.weight_shape or layer.op == "global_pool") for layer in layers)
+    return known and layers[-1].op == "linear" and layers[-1].activation == "none"
+
+
 def float_logits(layers: Sequence[Layer], weights: Weights, image: NDArray[np.float32]) -> Array:
     """The last layer's output (outputs,) for one image (3, R, R); of MobileNets for classification."""
     value = image.astype(np.float64)

@@ -12,6 +12,7 @@ from mnsweep.importing.trained import Trained
 from mnsweep.pictures.preprocessing import Preprocessing, from_document
 
 PREFIX = "preprocessing."
+TFLITE_KEY = "mnsweep"
 LABELS, OFFSET = "labels", "label_offset"
 
 
@@ -37,6 +38,20 @@ def properties_of(trained: Trained) -> dict[str, str]:
     if about.license:
         properties["weights_license"] = about.license
     return properties
+
+
+def tflite_metadata(version: str, properties: Mapping[str, str]) -> dict[str, str]:
+    """The same as one JSON document under the name `mnsweep`, for a TensorFlow Lite file."""
+    return {TFLITE_KEY: json.dumps({"producer": f"mnsweep {version}", **properties}, ensure_ascii=False)}
+
+
+def properties_in(text: str) -> dict[str, str]:
+    """The properties in that document; empty where the text is not one."""
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
 
 
 def described(properties: Mapping[str, str]) -> Described:

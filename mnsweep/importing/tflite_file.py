@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from mnsweep.importing import operators as o
 from mnsweep.importing.operators import Operator, Scale, Source
 from mnsweep.importing.problems import FormatError, misfit
+from mnsweep.importing.self_description import TFLITE_KEY, described, properties_in
 from mnsweep.pictures.preprocessing import Preprocessing
 
 IDENTIFIER = b"TFL3"  # from byte 4
+MOST_METADATA = 1000
 STD_DIGITS = 4  # a scale of 1/255 is 254.99998 in 32 bits
 SLIM_SCOPE = "MobilenetV1/"  # of all names in TF-slim's files
 _OPS = {value: name for name, value in vars(tflite.BuiltinOperator).items() if not name.startswith("_")}
@@ -83,7 +85,8 @@ class _Reader:
         scales = {t.name: t.scale for t in self.tensors if t.data is None and t.scale is not None}
         names = [t.name for t in self.tensors]
         slim = any(SLIM_SCOPE in name for name in names)
-        pixels = _preprocessing(image)
+        told = described(self._properties())
+        pixels = told.preprocessing or _preprocessing(image)
         return Source(
             family="slim-tflite" if slim else "tflite",
             operators=found,
@@ -91,7 +94,17 @@ class _Reader:
             resolution=image.shape[1] if len(image.shape) == 4 and image.shape[1] == image.shape[2] else None,
             scales=scales if any(operator.weight_scale for operator in found) else {},
             preprocessing=pixels,
+            labels=told.labels,
         )
+
+    def _properties(self) -> dict[str, str]:
+        """What a file of ours says of itself; empty for others."""
+        for i in range(min(self.model.MetadataLength(), MOST_METADATA)):
+            entry = self.model.Metadata(i)
+            if entry.Name() == TFLITE_KEY.encode() and 0 <= entry.Buffer() < self.model.BuffersLength():
+                buffer = self.model.Buffers(entry.Buffer())
+                return properties_in(bytes(buffer.DataAsNumpy()).decode()) if buffer.DataLength() else {}
+        return {}
 
     def _tensor(self, tensor: Any) -> _Tensor:
         name = (tensor.Name() or b"").decode("utf-8", "replace")

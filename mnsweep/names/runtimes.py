@@ -10,7 +10,8 @@ class Runtime:
 
     `install` is the command that installs it, `package` the distribution whose version is recorded, `option` a pattern for
     the part after a colon in the name (empty: none allowed), `compare_with` the runtime to try if this one is slow. `session`
-    are the settings of a session that is measured, beside precision and threads, in the runtime's own words.
+    are the settings of a session that is measured, beside precision and threads, in the runtime's own words. `file_format` is
+    what it reads: `onnx` or `tflite`; its int8 kernels may take weights of all 8 bits on every processor (`takes_8_bits`).
     """
 
     name: str
@@ -20,6 +21,8 @@ class Runtime:
     option: str = ""
     compare_with: str
     session: Mapping[str, str]
+    file_format: str = "onnx"
+    takes_8_bits: bool = False
 
 
 _ROWS = (
@@ -46,6 +49,17 @@ _ROWS = (
             "ENABLE_CPU_PINNING": "NO",  # the process is pinned already
             "CPU_DENORMALS_OPTIMIZATION": "YES",
         },
+    ),
+    Runtime(
+        name="litert",
+        implementation="mnsweep.worker.litert:LiteRt",
+        install="pip install 'mnsweep[litert]'",
+        package="ai-edge-litert",
+        option="builtin|reference",  # its own kernels in place of XNNPACK's
+        compare_with="onnxruntime",
+        session={},
+        file_format="tflite",
+        takes_8_bits=True,
     ),
 )
 RUNTIMES: dict[str, Runtime] = {row.name: row for row in _ROWS}  # the default first

@@ -9,12 +9,14 @@ from mnsweep.arch.channel_padding import Channels, pad_channels, to_text
 from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
+from mnsweep.errors import MnsweepError
 from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
 from mnsweep.graph.integers import Integers, dequantized, padded_integers
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import About, build_onnx
+from mnsweep.graph.tflite_lowering import build_tflite
 from mnsweep.graph.weights import Weights, padded, random_weights
-from mnsweep.importing.self_description import properties_of
+from mnsweep.importing.self_description import properties_of, tflite_metadata
 from mnsweep.importing.trained import Trained
 from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.result import UNPADDED
@@ -23,6 +25,7 @@ from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError
 
 SEED = 0  # for random weights and images
+TFLITE = "tflite"
 WITHOUT_CALIBRATION = "none: trained with quantization"
 Ranges: TypeAlias = Mapping[str, Range]  # by feature map
 
@@ -77,8 +80,8 @@ class Prepared:
         properties = {"cell": cell.id, **{name: str(value) for name, value in settings.items()}, **resolved}
         return About(cell.design.variant, VERSION, properties)
 
-    def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False) -> bytes:
-        """The ONNX file that is timed: the deployed network with its trained weights, or with seeded random ones.
+    def model_of(self, cell: Cell, *, symbolic: bool = False, exported: bool = False, file_format: str | None = None) -> bytes:
+        """The file that is timed, in the runtime's format or another: the network with its trained weights or random ones.
 
         With `symbolic`, its batch dimension is symbolic: it takes any batch. With `exported`, it says what it is. Raises
         `CellError` for a cell that has failed already, is unavailable here, or has a file that cannot be built.
@@ -88,8 +91,20 @@ class Prepared:
         logical, weights = self.network(cell)
         int8 = PRECISIONS[cell.deployment.precision].quantized
         deployed = pad_channels(logical, self.channels[cell.id])
+        about = self.about(cell, symbolic=symbolic) if exported else None
+        own_format = runtime_named(cell.deployment.runtime).file_format
         with building(deployed, int8):
             integers = isinstance(weights, Integers)
+            if (file_format or own_format) == TFLITE:
+                return build_tflite(
+                    deployed,
+                    padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed),
+                    batch=None if symbolic else cell.deployment.batch,
+                    ranges=self.ranges[cell.design] if int8 and not integers else None,
+                    name=cell.design.variant,
+                    metadata=tflite_metadata(about.version, about.properties) if about else None,
+                    in_bytes=exported,
+                )
             return build_onnx(
                 deployed,
                 padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed),
@@ -97,7 +112,7 @@ class Prepared:
                 ranges=self.ranges[cell.design] if int8 and not integers else None,
                 calibration=WITHOUT_CALIBRATION if integers else self.calibration,
                 weight_bits=self.weight_bits,
-                about=self.about(cell, symbolic=symbolic) if exported else None,
+                about=about,
             )
 
     def has_integers(self, design: Design) -> bool:
@@ -131,6 +146,8 @@ def building(layers: Sequence[Layer], int8: bool = False) -> Iterator[None]:
         raise CellError(reason)
     try:
         yield
+    except MnsweepError as error:
+        raise CellError(str(error)) from None
     except MemoryError:
         raise CellError("its ONNX file cannot be built: there is too little memory") from None
     except (EncodeError, ValueError) as error:

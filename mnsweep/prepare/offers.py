@@ -13,11 +13,12 @@ from mnsweep.cell import PADS, Cell, Deployment
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.quantize import assumed_ranges
+from mnsweep.graph.tflite_lowering import build_tflite
 from mnsweep.graph.weights import random_weights
 from mnsweep.measure.probe import probe
-from mnsweep.names import PRECISIONS
+from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.prepare.calibration import calibrate
-from mnsweep.prepare.models import SEED, Prepared
+from mnsweep.prepare.models import SEED, TFLITE, Prepared
 from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError, NewWorker, Worker
 
@@ -59,14 +60,15 @@ def not_offered(cells: Iterable[Cell], offer: Offer) -> dict[str, str]:
     }
 
 
-def chains(precision: str) -> dict[int, bytes]:
-    """The networks (serialized ONNX) that a probe times, by channel count."""
-    return {count: _chain(chain(count), precision) for count in (*NARROW, *WIDE)}
+def chains(precision: str, runtime: str = "onnxruntime") -> dict[int, bytes]:
+    """The networks that a probe times, in the format of the runtime, by channel count."""
+    return {count: _chain(chain(count), precision, runtime_named(runtime).file_format) for count in (*NARROW, *WIDE)}
 
 
-def _chain(layers: Sequence[Layer], precision: str) -> bytes:
+def _chain(layers: Sequence[Layer], precision: str, file_format: str) -> bytes:
     ranges = assumed_ranges(layers) if PRECISIONS[precision].quantized else None
-    return build_onnx(layers, random_weights(layers, SEED), ranges=ranges)
+    build = build_tflite if file_format == TFLITE else build_onnx
+    return build(layers, random_weights(layers, SEED), ranges=ranges)
 
 
 def _ask(prepared: Prepared, runtime: str, cells: Sequence[Cell], new_worker: NewWorker) -> None:
@@ -103,7 +105,7 @@ def _probe(prepared: Prepared, deployment: Deployment, worker: Worker) -> None:
     """Time the chains of one runtime and precision; a failure is reported for every cell that needs it, and not retried."""
     key = runtime, precision = deployment.runtime, deployment.precision
     try:
-        prepared.probes[key] = probe(worker, chains(precision), Deployment(precision, runtime))
+        prepared.probes[key] = probe(worker, chains(precision, runtime), Deployment(precision, runtime))
     except CellError as error:
         prepared.probe_failures[key] = str(error)
 

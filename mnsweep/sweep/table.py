@@ -1,20 +1,27 @@
 """The tidy table: one result for each cell, from counts, measurements, predictions and published accuracies."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from mnsweep.accuracy.surface import quality_of
-from mnsweep.arch.channel_padding import Channels
-from mnsweep.cell import Cell
+from mnsweep.arch.channel_padding import Channels, pad_channels
+from mnsweep.arch.expand import expand
+from mnsweep.cell import Cell, Design
 from mnsweep.choice.frontier import pareto
+from mnsweep.errors import MnsweepError
 from mnsweep.estimate.fit import Estimate, Movement
+from mnsweep.graph.tflite_lowering import tflite_bytes
+from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.prediction.deployments import Models, Predicted, predict
 from mnsweep.result import MEASURED, PREDICTED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, count_table, quality_columns, rounded
 
+TFLITE = "tflite"
 MS_DIGITS, RATE_DIGITS = 6, 3  # 1e-6 ms is a nanosecond
 
 
@@ -28,9 +35,22 @@ def measured_table(
 
     `estimates` and `channels` (resolved padding) are keyed by cell id.
     """
-    counted = count_table(cells, quality_source, channels)
+    counted = map(_with_own_size, count_table(cells, quality_source, channels))
     results = [replace(r, **_latency(estimates[r.cell], r.batch)) if r.cell in estimates else r for r in counted]
     return with_frontier(results)
+
+
+def _with_own_size(result: Result) -> Result:
+    """The result with the size of the file that its runtime reads, where that is no ONNX file."""
+    if runtime_named(result.runtime).file_format == TFLITE and (channels := result.channels) is not None:
+        with suppress(MnsweepError):  # a layer that TensorFlow Lite has not: the cell fails, and says so
+            return replace(result, onnx_bytes=_tflite_bytes(result.design, frozenset(channels.items()), result.precision))
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _tflite_bytes(design: Design, channels: frozenset[tuple[int, int]], precision: str) -> int:
+    return tflite_bytes(pad_channels(expand(design), dict(channels)), PRECISIONS[precision].quantized)
 
 
 def with_predictions(

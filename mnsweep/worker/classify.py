@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,8 +11,6 @@ from mnsweep.pictures.pixels import Pixels, normalized
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.worker.base import Array
 from mnsweep.worker.runtimes import load
-
-LITERT = "litert"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +31,6 @@ class Runner(Protocol):
 
 def runner(content: bytes, runtime: str, precision: str, threads: int) -> Runner:
     """A function of one image (1, 3, R, R) that gives the first output of a file, as (1, classes)."""
-    if runtime == LITERT:
-        litert = import_module("mnsweep.worker.litert")
-        return litert.LiteRt(content, threads).answer  # type: ignore[no-any-return]
     session = load(runtime).open(content, precision, threads)
     size: Any = session.shape[0]  # a name where it is symbolic
     batch = size if isinstance(size, int) else 1

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from ai_edge_litert.interpreter import OpResolverType
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -31,7 +30,6 @@ from mnsweep.pictures.decode import decode, scaled
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.prepare.models import Prepared
 from mnsweep.worker.classify import answers, runner
-from mnsweep.worker.litert import LiteRt
 from tests.bench.figure import Figures
 from tests.bench.interleave import interleaved
 from tests.real_files import CAT, HOPPER, KERAS, QUANTIZED_128, QUANTIZED_160, SUNFLOWER, WAKE_WORDS
@@ -124,8 +122,8 @@ def forms(figures: Figures) -> None:
             return answers(run, pixels, trained.preprocessing, has_softmax=has_softmax).probabilities  # noqa: B023
 
         content = path.read_bytes()
-        wanted = probabilities(LiteRt(content, 1, OpResolverType.BUILTIN_REF).answer, True)
-        ways = {"XNNPACK": probabilities(LiteRt(content, 1).answer, True)}
+        wanted = probabilities(runner(content, "litert:reference", "int8", 1), True)
+        ways = {"XNNPACK": probabilities(runner(content, "litert", "int8", 1), True)}
         models: dict[str, tuple[bytes, Deployment]] = {}
         for name, form in FORMS.items():
             for runtime in ("onnxruntime", "openvino"):
