@@ -54,7 +54,7 @@ def machinery(**settings: Any) -> FakeWorker:
 def _no_pictures_and_no_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")
-    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda *_: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 

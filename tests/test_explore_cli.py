@@ -40,7 +40,7 @@ def _fast_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 def worker(_fast_rules: None, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """The worker that is timed; no network is built and no picture drawn."""
     made = machinery()
-    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda precision: dict.fromkeys((*NARROW, *WIDE), b""))
+    monkeypatch.setattr("mnsweep.prepare.offers.chains", lambda *_: dict.fromkeys((*NARROW, *WIDE), b""))
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr(Prepared, "model_of", lambda self, cell: b"")

@@ -79,7 +79,7 @@ def test_the_tables_hold_the_names_that_there_are(monkeypatch: pytest.MonkeyPatc
     assert tuple(name for name, task in TASKS.items() if task.compares) == CLASSIFICATION
     assert tuple(name for name, variant in VARIANTS.items() if not variant.compares) == MOBILENETS
     assert {name: v.native_resolution for name, v in VARIANTS.items() if v.compares} == NATIVE_RESOLUTION
-    assert choices("runtime") == ("onnxruntime", "openvino") and choices("precision") == ("fp32", "bf16", "int8")
+    assert choices("runtime") == ("onnxruntime", "openvino", "litert") and choices("precision") == ("fp32", "bf16", "int8")
     assert [(p.file, p.quality_of, p.item_bytes, p.quantized) for p in PRECISIONS.values()] == [
         ("fp32", "fp32", 4, False),
         ("fp32", "fp32", 2, False),

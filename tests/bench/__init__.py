@@ -21,6 +21,7 @@
     python -m tests.bench.coverage    intervals on a simulated machine (long)
     python -m tests.bench.crash       220 kills (long)
     python -m tests.bench.weights     importing: time and memory; real against random values; forms of integers against LiteRT
+    python -m tests.bench.peers       what `pick` takes, over all runtimes, against each runtime's own defaults
     python -m tests.bench.parity      imported Keras files against Keras itself, 16 sizes
     python -m tests.bench.evaluate    evaluating against a plain torch DataLoader, and how busy the session is
     python -m tests.bench.fuzz        damaged results folders and argument lists (long)
