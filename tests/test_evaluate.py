@@ -144,6 +144,21 @@ def test_weights_are_evaluated_as_the_file_that_is_built_from_them(colours: Run,
     )
 
 
+def test_what_a_runtime_does_not_offer_is_not_run(colours: Run, tmp_path: Path) -> None:
+    design = Design.of(0.25, 32, classes=3)
+    trained = Trained(
+        design=design,
+        weights=random_weights(expand(design)),
+        preprocessing=Preprocessing(),
+        provenance=Provenance("net.h5", "0" * 64, "keras"),
+    )
+    (tmp_path / "w.safetensors").write_bytes(to_bytes(trained))
+    refused = colours("classify", "w.safetensors", "data/red/0.png", "--precision", "bf16")
+    assert refused.code == 4 and "offers no bf16" in refused.err and refused.err.count("\n") == 1
+    assert_refused(colours("grid", "--weights", "nowhere", "--alpha", "0.25", "--res", "32"), "--weights nowhere: no such")
+    assert_refused(colours("import", "."), ".: is not a file")
+
+
 def test_a_file_that_answers_otherwise_is_not_written(colours: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     design = Design.of(0.25, 32, classes=3)
     trained = Trained(

@@ -1,6 +1,7 @@
 """TensorFlow Lite files: what LiteRT answers is what the ONNX file answers, and what we read back is what we wrote."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError
+from mnsweep.graph import tflite_lowering, tflite_model
 from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
 from mnsweep.graph.quantize import assumed_ranges
 from mnsweep.graph.tflite_lowering import build_tflite, tflite_bytes
@@ -223,3 +225,62 @@ def test_a_file_is_written_measured_and_picked(run_for_real: Run) -> None:
         run_for_real("export", "--alpha", "1", "--res", "300", "--task", "ssd", "--out", "s.tflite"), "ssd_detections"
     )
     assert not Path("s.tflite").exists()
+
+
+def as_converted_from_keras(lowering: Any, layer: Any) -> int:
+    """A mean of both axes, and a shape that is computed from the map: SHAPE, STRIDED_SLICE, PACK, RESHAPE."""
+    model, (found,) = lowering.model, [lowering.maps[name] for name in layer.inputs]
+    axes = model.tensor("axes", (2,), "int32", data=np.array([1, 2], np.int32))
+    mean = lowering.map("pool", (layer.out_channels,), None if lowering.is_float else "pool")
+    model.add("MEAN", 1 if lowering.is_float else 2, [found, axes], mean)
+    shape, batch = model.tensor("shape", (2,), "int32"), model.tensor("batch", (), "int32")
+    ends = [
+        model.tensor(name, (1,), "int32", data=np.array([i], np.int32)) for name, i in (("from", 0), ("to", 1), ("step", 1))
+    ]
+    size = model.tensor("size", (), "int32", data=np.array(layer.out_channels, np.int32))
+    model.add("SHAPE", 1, [mean], shape, OutType=2)
+    model.add("STRIDED_SLICE", 1, [shape, *ends], batch, ShrinkAxisMask=1)
+    packed = model.add("PACK", 1, [batch, size], model.tensor("packed", (2,), "int32"), ValuesCount=2, Axis=0)
+    rows = lowering.map("rows", (layer.out_channels,), None if lowering.is_float else "pool")
+    return int(model.add("RESHAPE", 1, [mean, packed], rows))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_what_converters_add_is_seen_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, int8: bool) -> None:
+    monkeypatch.setitem(tflite_lowering._OPS, "global_pool", as_converted_from_keras)
+    options = {"SHAPE": "ShapeOptions", "STRIDED_SLICE": "StridedSliceOptions", "PACK": "PackOptions", "MEAN": "ReducerOptions"}
+    monkeypatch.setattr(tflite_model, "OPTIONS", {**tflite_model.OPTIONS, **options})
+    layers, of = expand(Design.of(0.25, 64, classes=10)), images(64)
+    weights = random_weights(layers)
+    found = ranges(build_open_onnx(layers, weights), [image[None] for image in of])
+    content = build_tflite(layers, weights, ranges=found if int8 else None)
+    (tmp_path / "m.tflite").write_bytes(content)
+    trained = import_file(tmp_path / "m.tflite")
+    assert trained.is_quantized == int8
+    onnx = answers(build_onnx(trained.layers(), trained.weights), of, "onnxruntime", "int8" if int8 else "fp32")
+    wanted = answers(content, of, "litert:reference", "int8" if int8 else "fp32")
+    assert np.abs(onnx - wanted).max() <= (0.1 * np.abs(wanted).max() if int8 else 1e-4)
+
+
+def test_weights_that_are_stored_in_8_bits_alone_are_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dynamic range quantization: the arithmetic is float, and so is what is imported."""
+    plain = tflite_lowering._Lowering.weights
+
+    def stored(lowering: Any, layer: Any, array: Any, axis: int) -> tuple[int, int]:
+        _, bias = plain(lowering, layer, array, axis)
+        scale = np.abs(array).max(axis=tuple(i for i in range(array.ndim) if i != axis)) / 127
+        along = [1] * array.ndim
+        along[axis] = -1
+        whole = np.rint(array / scale.reshape(along)).astype(np.int8)
+        about = tflite_model.Quantization(scale.astype(np.float32), np.zeros(scale.size, np.int64), axis)
+        return lowering.model.tensor("w", whole.shape, "int8", data=whole, quantization=about), bias
+
+    monkeypatch.setattr(tflite_lowering._Lowering, "weights", stored)
+    layers = expand(Design.of(0.25, 64, classes=10))
+    weights = random_weights(layers)
+    (tmp_path / "m.tflite").write_bytes(build_tflite(layers, weights))
+    trained = import_file(tmp_path / "m.tflite")
+    assert not trained.is_quantized
+    found = answers(build_onnx(trained.layers(), trained.weights), images(64), "onnxruntime")
+    wanted = answers(build_onnx(layers, weights), images(64), "onnxruntime")
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted).max()

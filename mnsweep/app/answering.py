@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from mnsweep.accuracy.scores import Probabilities
-from mnsweep.app.models import LITERT, Classifier
+from mnsweep.app.models import Classifier
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.pictures.stream import streaming
+from mnsweep.worker.base import Offer
 from mnsweep.worker.proxy import CellError, NewWorker
 
 KEY = "classifier"
-INSTALL_LITERT = "pip install 'mnsweep[litert]'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ def answer(
     with pictures as chunks, new_worker() as worker:
         worker.pin(1)
         try:
+            _check_offer(classifier, worker.offer(classifier.runtime))
             worker.classifier(KEY, classifier.content, classifier.runtime, classifier.precision, 1)
             began, busy_s = time.perf_counter(), 0.0
             for chunk in chunks:
@@ -61,7 +62,7 @@ def answer(
                     busy_s += told.seconds
                 progress(len(places) + len(broken))
         except CellError as error:
-            raise _refused(classifier, str(error)) from None
+            raise MnsweepError(f"{classifier.name}: {classifier.runtime} does not run it: {error}") from None
     if not found:
         raise MnsweepError(f"none of the {len(paths)} pictures can be read: {next(iter(broken.values()), 'there are none')}")
     return Answered(
@@ -73,7 +74,12 @@ def answer(
     )
 
 
-def _refused(classifier: Classifier, reason: str) -> MnsweepError:
-    if classifier.runtime == LITERT and "ModuleNotFoundError" in reason:
-        return UnavailableError(f"{classifier.name}: running a TensorFlow Lite file needs LiteRT", INSTALL_LITERT)
-    return MnsweepError(f"{classifier.name}: {classifier.runtime} does not run it: {reason}")
+def _check_offer(classifier: Classifier, offer: Offer) -> None:
+    """Raise `UnavailableError` where the runtime is not installed, or does not run the file's precision here."""
+    if offer.obstacle:
+        raise UnavailableError(f"{classifier.name}: {offer.obstacle}")
+    if classifier.precision not in offer.precisions:
+        has = ", ".join(offer.precisions)
+        raise UnavailableError(
+            f"{classifier.runtime} {offer.version} offers no {classifier.precision} on this CPU (it has {has})"
+        )

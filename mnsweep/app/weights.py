@@ -25,6 +25,8 @@ def read_weights(path: Path) -> dict[Path, Trained]:
 
     Raises `MnsweepError` for a folder without any, and for two files of one design.
     """
+    if not path.exists():
+        raise MnsweepError(f"`weights` {path}: no such file or folder")
     if not path.is_dir():
         return {path: import_file(path)}
     files = [file for file in sorted(path.glob(f"*{SUFFIX}")) if is_ours(file)]

@@ -53,7 +53,7 @@ def integer_logits(layers: Sequence[Layer], integers: Integers, image: NDArray[n
     for layer in layers:
         before = int(arrays[f"{layer.inputs[0]}.zero_point"])
         if layer.op == "global_pool":
-            value = _mean(value, is_signed)
+            value = _rescaled(_mean(value, is_signed), layer, arrays)
         elif layer.weight_shape:
             name = f"{layer.name}.weight"
             weight = arrays[name].astype(np.float64) - _by_weight(arrays[f"{name}.zero_point"], layer)
@@ -97,6 +97,15 @@ def _mean(value: Array, is_signed: bool) -> Array:
     sums = value.sum(axis=(1, 2)) - (SHIFT * count if is_signed else 0)
     rounded = np.trunc((sums + np.where(sums > 0, 1, -1 if is_signed else 1) * (count // 2)) / count)
     return np.asarray(np.clip(rounded + (SHIFT if is_signed else 0), LEAST, MOST))
+
+
+def _rescaled(value: Array, layer: Layer, arrays: Mapping[str, NDArray[Any]]) -> Array:
+    """Bytes of the layer's input as bytes of its output, which may have another scale."""
+    before, after = ((arrays[f"{name}.scale"], arrays[f"{name}.zero_point"]) for name in (layer.inputs[0], layer.name))
+    if before == after:
+        return value
+    rescaled = np.rint((value - int(before[1])) * (float(before[0]) / float(after[0]))) + int(after[1])
+    return np.asarray(np.clip(rescaled, LEAST, MOST))
 
 
 def _requantized(sums: Array, layer: Layer, arrays: Mapping[str, NDArray[Any]]) -> Array:

@@ -303,8 +303,13 @@ def _pool(lowering: _Lowering, layer: Layer) -> int:
 def _global_pool(lowering: _Lowering, layer: Layer) -> int:
     height, width = layer.kernel
     settings = {"Padding": VALID, "StrideW": width, "StrideH": height, "FilterWidth": width, "FilterHeight": height}
-    found = lowering.maps[layer.inputs[0]]
-    mean = lowering.add("AVERAGE_POOL_2D", [found], _out(lowering, layer), **settings, FusedActivationFunction=0)
+    found, size = lowering.maps[layer.inputs[0]], (1, 1, layer.out_channels)
+    if lowering.is_float or lowering.scale(layer.inputs[0]) == lowering.scale(layer.name):
+        mean = lowering.add("AVERAGE_POOL_2D", [found], _out(lowering, layer), **settings, FusedActivationFunction=0)
+    else:  # the pool's kernel wants one scale for both maps
+        before = lowering.map(f"{layer.name}.mean", size, layer.inputs[0])
+        before = lowering.add("AVERAGE_POOL_2D", [found], before, **settings, FusedActivationFunction=0)
+        mean = lowering.add("QUANTIZE", [before], _out(lowering, layer))
     if layer is not lowering.layers[-1]:
         return mean
     rows = np.array([lowering.batch or DYNAMIC, layer.out_channels], np.int32)

@@ -35,13 +35,17 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Quantization:
     """Scale and zero point of a tensor, both (n,): one, or one for each index of `axis`."""
 
     scale: NDArray[np.float32]
     zero_point: NDArray[np.int64]
     axis: int = 0
+
+    def __eq__(self, other: object) -> bool:
+        same = isinstance(other, Quantization) and np.array_equal(self.scale, other.scale)
+        return same and isinstance(other, Quantization) and np.array_equal(self.zero_point, other.zero_point)
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,16 +84,15 @@ def import_file(path: Path, asked: Asked = NOTHING_ASKED) -> Trained:
 
 
 def _check_file(path: Path) -> None:
-    if path.suffix.lower() not in READERS:
-        raise MnsweepError(
-            f"{path}: {path.suffix or 'a file without a suffix'} is no known format", f"known: {', '.join(READERS)}"
-        )
     try:
         if not path.is_file():
-            raise MnsweepError(f"{path}: no such file" if not path.exists() else f"{path}: is not a file")
+            raise MnsweepError(f"{path}: is not a file" if path.exists() else f"{path}: no such file")
         size_mb = path.stat().st_size / 1e6
     except OSError as error:
         raise MnsweepError(f"{path}: {error.strerror}") from None
+    if path.suffix.lower() not in READERS:
+        what = f"{path}: {path.suffix or 'a file without a suffix'} is no known format"
+        raise MnsweepError(what, f"known: {', '.join(READERS)}")
     if size_mb > MOST_MB:
         raise MnsweepError(f"{path}: has {size_mb:,.0f} MB; no MobileNet has more than {MOST_MB:,}")
 

@@ -47,6 +47,8 @@ _KINDS = {
     "AVERAGE_POOL_2D": o.POOL,
     "PAD": o.PAD,
 }
+_OF_SHAPES = ("SHAPE", "STRIDED_SLICE", "PACK")
+_FLOAT = np.dtype("<f4")
 _BYTES = (np.dtype("i1"), np.dtype("u1"))
 
 
@@ -81,7 +83,7 @@ class _Reader:
         if self.graph.InputsLength() != 1:
             raise FormatError(f"has {self.graph.InputsLength()} inputs, not one image")
         image = self.tensors[self.graph.Inputs(0)]
-        found = tuple(self._operators())
+        found = _without_shapes(tuple(self._operators()))
         scales = {t.name: t.scale for t in self.tensors if t.data is None and t.scale is not None}
         names = [t.name for t in self.tensors]
         slim = any(SLIM_SCOPE in name for name in names)
@@ -130,12 +132,19 @@ class _Reader:
             number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
             inputs = [self.tensors[int(n)] for n in operator.InputsAsNumpy() if n >= 0]
             outputs = [self.tensors[int(n)] for n in operator.OutputsAsNumpy()]
-            yield self._operator(_OPS.get(number, f"operator {number}"), operator.BuiltinOptions(), inputs, outputs)
+            op = _OPS.get(number, f"operator {number}")
+            if op == "DEQUANTIZE" and inputs[0].data is not None:  # weights stored in 16 or 8 bits
+                place = int(operator.OutputsAsNumpy()[0])
+                self.tensors[place] = replace(outputs[0], data=_floats(inputs[0]))
+            else:
+                yield self._operator(op, operator.BuiltinOptions(), inputs, outputs)
 
     def _operator(self, op: str, options: Any, inputs: list[_Tensor], outputs: list[_Tensor]) -> Operator:
         maps = tuple(t.name for t in inputs if t.data is None)
         constants = [t for t in inputs if t.data is not None]
         plain = Operator(_KINDS.get(op, op), f"{op} {outputs[0].name}", maps, outputs[0].name)
+        if outputs[0].dtype not in _BYTES:  # float arithmetic, also where weights are stored in 8 bits
+            constants = [replace(t, data=_floats(t, axis=3 * (op == "DEPTHWISE_CONV_2D")), dtype=_FLOAT) for t in constants]
         if op in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             return _conv(plain, op, options, constants)
         if op == "FULLY_CONNECTED":
@@ -146,14 +155,38 @@ class _Reader:
             settings = _options(tflite.Pool2DOptions, options)
             kernel, strides = (settings.FilterHeight(), settings.FilterWidth()), (settings.StrideH(), settings.StrideW())
             return replace(plain, kernel=kernel, strides=strides, padding=_PADDING[settings.Padding()])
-        if op == "MEAN" and (len(constants) != 1 or sorted(constants[0].data.tolist()) != [1, 2]):  # type: ignore[union-attr]
+        if op == "MEAN" and (len(constants) != 1 or sorted(np.ravel(constants[0].data).tolist()) != [1, 2]):  # type: ignore[arg-type]
             raise misfit(plain.name, "is a mean of other axes than height and width")
         if op == "PAD":
-            ((_, _), (top, bottom), (left, right), _) = constants[0].data.tolist()  # type: ignore[union-attr]
-            return replace(plain, padding=(top, left, bottom, right))
+            ((_, _), (top, bottom), (left, right), _) = np.asarray(constants[0].data).tolist()
+            return replace(plain, padding=(int(top), int(left), int(bottom), int(right)))
         if op in ("RELU", "RELU6"):
             return replace(plain, activation=op.lower())
         return plain
+
+
+def _floats(tensor: _Tensor, axis: int = 0) -> NDArray[np.float32]:
+    """The numbers that a constant stands for; `axis` is that of its channels."""
+    data = np.asarray(tensor.data)
+    if tensor.scale is None or tensor.dtype not in _BYTES:
+        return data.astype(np.float32)
+    scale, zero_point = tensor.scale.scale, tensor.scale.zero_point
+    if scale.ndim:
+        along = [1] * data.ndim
+        along[axis] = -1
+        scale, zero_point = scale.reshape(along), zero_point.reshape(along)
+    return np.asarray((data.astype(np.float64) - zero_point) * scale, np.float32)
+
+
+def _without_shapes(operators: tuple[Operator, ...]) -> tuple[Operator, ...]:
+    """The operators less those that compute a shape, which is all that some converters need them for."""
+    kept = [replace(operator, inputs=operator.inputs[:1]) if operator.kind == o.RESHAPE else operator for operator in operators]
+    while True:
+        read = {name for operator in kept for name in operator.inputs}
+        left = [operator for operator in kept if operator.kind not in _OF_SHAPES or operator.output in read]
+        if len(left) == len(kept):
+            return tuple(left)
+        kept = left
 
 
 def _conv(plain: Operator, op: str, options: Any, constants: list[_Tensor]) -> Operator:
