@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
@@ -184,6 +185,34 @@ def test_from_a_file_to_the_name_of_the_cat(run_for_real: Run, imported: Path) -
     assert len(top) == 5 and top == sorted(top, key=lambda answer: -answer["probability"])
 
 
+@pytest.mark.parametrize(
+    "deployment",
+    [("--pad", "16"), ("--pad", "auto"), ("--batch", "4"), ("--batch", "symbolic"), ("--pad", "24", "--batch", "2")],
+)
+@pytest.mark.parametrize("ending", ["onnx", "tflite"])
+def test_every_deployment_of_its_integers_answers_alike(
+    run_for_real: Run, imported: Path, deployment: tuple[str, ...], ending: str
+) -> None:
+    ran_ = run_for_real(
+        "export", "--weights", "w.safetensors", "--precision", "int8", *deployment, "--out", f"m.{ending}", "--json"
+    )
+    assert ran_.code == 0, ran_.err  # it is checked against the reference before it is written
+    if deployment[-1] != "symbolic" and (ending == "onnx" or "--batch" not in deployment):
+        (top, *_) = run_for_real("classify", f"m.{ending}", str(CAT), "--json").json["pictures"][0]["top"]
+        assert top["label"] == "Egyptian cat" and top["probability"] == pytest.approx(0.133, abs=0.01)
+
+
+def test_a_file_says_what_it_is(run_for_real: Run, imported: Path) -> None:
+    run_for_real("export", "--weights", "w.safetensors", "--precision", "int8", "--out", "m.onnx")
+    model = onnx.load("m.onnx")
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert about["quality"] == "39.5 % imagenet_top1 (published, quantization-aware training: slim-2018-08, these weights)"
+    assert about["weights_sha256"].startswith("cb273c23") and about["cell"].startswith("a0.25_r128_c1001_int8")
+    labels = json.loads(about["labels"])
+    assert (len(labels), labels[0], labels[EGYPTIAN_CAT + 1]) == (1001, "background", "Egyptian cat")
+    assert about["preprocessing.mean"] == about["preprocessing.std"] == "128.0" and model.producer_version
+
+
 def test_pick_hands_over_the_weights_that_were_measured(run_for_real: Run, imported: Path) -> None:
     measured = run_for_real(
         "grid", "--weights", ".", "--alpha", "0.25", "--res", "128,160", "--precision", "fp32,int8", "--quick", "--json"
@@ -214,6 +243,16 @@ def test_a_file_is_compared_with_the_one_that_it_came_from(run_for_real: Run, im
     assert compared.json["images"] == 3 and compared.json["top1_pct"] is None
     assert compared.json["agreement_pct"] == 100 and compared.json["max_probability_difference"] < 24 * STEP
     assert compared.json["mcnemar_p"] is None
+
+
+def test_a_float_file_that_says_nothing_of_its_input_asks_for_it(run_for_real: Run) -> None:
+    pytest.importorskip("ai_edge_litert")
+    asked = run_for_real("classify", str(WAKE_WORDS["_float.tflite"]), str(HOPPER))
+    assert asked.code == 2 and "--mean and --std" in asked.err and asked.err.count("\n") == 1
+    told = run_for_real("classify", str(WAKE_WORDS["_float.tflite"]), str(HOPPER), "--mean", "0", "--std", "255", "--json")
+    other = run_for_real("classify", str(WAKE_WORDS["_int8.tflite"]), str(HOPPER), "--json")  # whose scale says it
+    for picture in (*told.json["pictures"], *other.json["pictures"]):
+        assert picture["top"][0]["label"] == "1" and picture["top"][0]["probability"] > 0.85  # a person
 
 
 def test_weights_of_another_size_are_refused(run_for_real: Run, imported: Path) -> None:

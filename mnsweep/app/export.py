@@ -1,9 +1,12 @@
 """`mnsweep export`: one network as an ONNX file."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnsweep.accuracy.labels import labels_for
+from mnsweep.accuracy.published import published
 from mnsweep.app.asking import the_cell
 from mnsweep.app.checking import is_checked
 from mnsweep.app.requests import ExportRequest, PickRequest
@@ -11,6 +14,8 @@ from mnsweep.app.weights import by_design, measured_weights, read_weights, space
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
+from mnsweep.importing.families import FAMILIES
+from mnsweep.importing.self_description import LABELS
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.names import PRECISIONS
@@ -20,6 +25,7 @@ from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import Result, quality_text
 from mnsweep.space import Space
 from mnsweep.sweep.store import SweepFolder
+from mnsweep.sweep.trained import THESE
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import CellError, NewWorker, WorkerProcess
 
@@ -160,8 +166,8 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels, trained=trained)
     if int8 and wanted.file_format == ONNX:
         prepared.notes = {BITS_KEY: str(machine.int8_weight_bits), REASON_KEY: machine.int8_weight_reason}
-    if wanted.quality:
-        prepared.notes = {**prepared.notes, "quality": wanted.quality}
+    if wanted.trained:
+        prepared.notes = {**prepared.notes, **_about_weights(cell, wanted)}
     prepare_export(prepared, cell, new_worker or WorkerProcess, wanted.calibration)
     path, tflite = wanted.path, wanted.file_format == TFLITE
     unchecked = False
@@ -192,6 +198,22 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         onnx_bytes=size,
         notes=tuple(note.format(**about) for note in notes),
     )
+
+
+def _about_weights(cell: Cell, wanted: FileRequest) -> dict[str, str]:
+    """Labels of ImageNet, where the weights have none of their own, and the quality with its source, where it is known."""
+    trained = wanted.trained
+    assert trained is not None  # noqa: S101 - for the type checker
+    about, own = trained.provenance, {}
+    if not about.labels and about.label_offset is not None:
+        own[LABELS] = json.dumps(labels_for((), trained.design.classes, about.label_offset, about.file), ensure_ascii=False)
+    family = FAMILIES.get(about.family)
+    known = published(cell, family.quality_source) if family and family.quality_source else None
+    is_own = known is not None and PRECISIONS[cell.deployment.precision].quantized == trained.is_quantized
+    quality = wanted.quality or (
+        f"{known.quality_pct:g} % {known.metric} ({known.provenance}, {THESE})" if known and is_own else ""
+    )
+    return own | ({"quality": quality} if quality else {})
 
 
 def _weights_note(trained: Trained | None, int8: bool) -> str:

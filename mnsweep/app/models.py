@@ -10,7 +10,9 @@ from onnx import load_model_from_string
 from mnsweep.app.requests import ClassifyRequest, EvaluateRequest
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
-from mnsweep.importing.read import READERS, import_file
+from mnsweep.importing.families import label_offset
+from mnsweep.importing.operators import SOFTMAX
+from mnsweep.importing.read import READERS, import_file, read_source
 from mnsweep.importing.self_description import described
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
@@ -67,7 +69,7 @@ def open_classifier(path: Path, wanted: Wanted, machine: Machine, new_worker: Ne
     suffix = path.suffix.lower()
     if suffix == ONNX:
         return _onnx(path, wanted)
-    if suffix == TFLITE and wanted.precision is None and wanted.runtime in (None, LITERT):
+    if suffix == TFLITE and wanted.precision is None and (wanted.runtime or LITERT).partition(":")[0] == LITERT:
         return _tflite(path, wanted)
     if suffix not in READERS:
         fix = f"name an ONNX or TensorFlow Lite file, or weights ({', '.join(READERS)})"
@@ -155,18 +157,21 @@ def _parsed(path: Path) -> tuple[bytes, Any]:
 
 
 def _tflite(path: Path, wanted: Wanted) -> Classifier:
-    trained = import_file(path)
+    source = read_source(path)
+    if source.resolution is None:
+        raise MnsweepError(f"{path}: its input is no square image of 3 channels, (batch, R, R, 3)")
+    offset = label_offset(source.outputs or 0) if source.label_offset is None else source.label_offset
     return Classifier(
         name=path.name,
         content=path.read_bytes(),
-        runtime=LITERT,
-        precision=trained.cell.deployment.precision,
-        resolution=trained.design.resolution,
-        preprocessing=_preprocessing(trained.preprocessing, wanted, path),
-        label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
-        labels=trained.provenance.labels,
-        outputs=trained.design.classes,
-        has_softmax=any(name.startswith("SOFTMAX") for name in trained.provenance.ignored),
+        runtime=wanted.runtime or LITERT,
+        precision="int8" if source.scales else "fp32",
+        resolution=source.resolution,
+        preprocessing=_preprocessing(source.preprocessing, wanted, path),
+        label_offset=offset if wanted.label_offset is None else wanted.label_offset,
+        labels=source.labels,
+        outputs=source.outputs,
+        has_softmax=any(operator.kind == SOFTMAX for operator in source.operators),
     )
 
 

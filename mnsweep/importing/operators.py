@@ -66,7 +66,7 @@ class Source:
 
     `family` is the kind of source (`families.py`) that the reader recognized. `scales` are those of a quantized network's
     feature maps, by name; otherwise empty. `assumed` says what the file does not tell and the reader took from its family.
-    `license` and `labels` are texts that the file carries.
+    `license` and `labels` are texts that the file carries, `outputs` and `label_offset` numbers where it says them.
     """
 
     family: str
@@ -78,3 +78,5 @@ class Source:
     assumed: tuple[str, ...] = ()
     license: str = ""
     labels: tuple[str, ...] = ()
+    outputs: int | None = None
+    label_offset: int | None = None

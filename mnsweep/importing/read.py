@@ -2,6 +2,8 @@
 
 import importlib
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +74,22 @@ def import_file(path: Path, asked: Asked = NOTHING_ASKED) -> Trained:
     _check_file(path)
     if path.suffix.lower() == ".safetensors" and is_ours(path):
         return read_trained(path)
-    try:
+    with _naming(path):
         return _imported(path, asked)
+
+
+def read_source(path: Path) -> Source:
+    """The operators in a file, whatever network they are. Raises as `import_file` does."""
+    _check_file(path)
+    with _naming(path):
+        return _read(path, NOTHING_ASKED)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in whatever is wrong with it."""
+    try:
+        yield
     except UnavailableError:
         raise
     except MnsweepError as error:
@@ -97,7 +113,7 @@ def _check_file(path: Path) -> None:
         raise MnsweepError(f"{path}: has {size_mb:,.0f} MB; no MobileNet has more than {MOST_MB:,}")
 
 
-def _imported(path: Path, asked: Asked) -> Trained:
+def _read(path: Path, asked: Asked) -> Source:
     name = READERS[path.suffix.lower()]
     try:
         reader = importlib.import_module(f"mnsweep.importing.{name}")
@@ -105,6 +121,11 @@ def _imported(path: Path, asked: Asked) -> Trained:
         raise UnavailableError(f"{path}: reading it needs {error.name}", f"pip install {error.name}") from None
     given = {"conv_padding": asked.conv_padding, "epsilon": asked.epsilon} if name in HOLD_ARRAYS_ALONE else {}
     source: Source = reader.read(path, **given)
+    return source
+
+
+def _imported(path: Path, asked: Asked) -> Trained:
+    source = _read(path, asked)
     chain = walk(source)
     design, weights = network_of(chain, source, Given(res=asked.res, conv_padding=asked.conv_padding, epsilon=asked.epsilon))
     assumed = [*source.assumed]

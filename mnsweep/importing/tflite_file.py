@@ -97,7 +97,12 @@ class _Reader:
             scales=scales if any(operator.weight_scale for operator in found) else {},
             preprocessing=pixels,
             labels=told.labels,
+            outputs=self.tensors[self.graph.Outputs(0)].shape[-1] if self._has_one_answer() else None,
+            label_offset=told.label_offset,
         )
+
+    def _has_one_answer(self) -> bool:
+        return self.graph.OutputsLength() == 1 and bool(self.tensors[self.graph.Outputs(0)].shape)
 
     def _properties(self) -> dict[str, str]:
         """What a file of ours says of itself; empty for others."""

@@ -21,6 +21,7 @@ from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.choice.ranking import Choice
 from mnsweep.graph.matrix_product import MULT_ADDS, build_product
 from mnsweep.graph.onnx_file import build_onnx
+from mnsweep.graph.tflite_lowering import build_tflite
 from mnsweep.graph.weights import random_weights
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.prepare.models import Prepared
@@ -28,9 +29,11 @@ from mnsweep.prepare.offers import prepare
 from mnsweep.worker.proxy import CellError, WorkerProcess
 from tests.bench.figure import Figures
 from tests.bench.interleave import ONE_THREAD, interleaved
+from tests.bench.peers import DEFAULT, measured
 
 DESIGN = Design.of(1.0, 224)
 ALTERNATIONS, APP_SECONDS = 5, 3
+LITERT = "LiteRT's defaults"
 BEST = 3  # other recipes that are timed again
 
 
@@ -102,7 +105,7 @@ def at_the_roof(figures: Figures, fp32: bytes) -> None:
 def choices_of_pick(folder: Path) -> dict[str, Choice]:
     """The network in every way to deploy it here, and what `pick` chooses: the most accurate, and the fastest."""
     table = mnsweep.grid(
-        1.0, 224, precision="fp32,bf16,int8", runtime="onnxruntime,openvino", threads="1,auto", results_dir=folder
+        1.0, 224, precision="fp32,bf16,int8", runtime="onnxruntime,openvino,litert", threads="1,auto", results_dir=folder
     )
     for row in table.sort_values("latency_p50_ms").itertuples():
         print(f"           {row.latency_p50_ms:7.3f} ms  {row.precision} {row.runtime} {row.threads} threads")
@@ -133,8 +136,11 @@ def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choi
     model.write_bytes(fp32)
     cells = {name: parse_cell(choice.choice.cell) for name, choice in choices.items() if choice.choice}
     prepared = prepared_cells(*cells.values())
-    ms: dict[str, list[float]] = {name: [] for name in (*cells, "benchmark_app", "benchmark_app -hint latency")}
+    lite = folder / "app.tflite"
+    lite.write_bytes(build_tflite(expand(DESIGN), random_weights(expand(DESIGN))))
+    ms: dict[str, list[float]] = {name: [] for name in (*cells, "benchmark_app", "benchmark_app -hint latency", LITERT)}
     for _ in range(ALTERNATIONS):
+        ms[LITERT].append(measured(str(lite), "litert", "fp32", DEFAULT))
         ms["benchmark_app"].append(app_ms(model))
         ms["benchmark_app -hint latency"].append(app_ms(model, "-hint", "latency"))
         for name, cell in cells.items():
@@ -145,6 +151,7 @@ def against_benchmark_app(figures: Figures, fp32: bytes, choices: dict[str, Choi
     for name, cell in cells.items():
         figures.at_most(f"{name} choice, {cell.id}, against benchmark_app", middle[name] / middle["benchmark_app"], 1.0, "×")
         figures.report("against its -hint latency", middle[name] / middle["benchmark_app -hint latency"], "×")
+        figures.at_most(f"{name} choice against {LITERT}", middle[name] / middle[LITERT], 1.0, "×")
 
 
 if __name__ == "__main__":
