@@ -44,6 +44,18 @@ def colour_network(path: Path, swapped: bool = False) -> Path:
     return path
 
 
+def write_weights(path: Path, alpha: float = 0.25) -> None:
+    """Random weights for the three colours."""
+    design = Design.of(alpha, 32, classes=len(COLOURS))
+    trained = Trained(
+        design=design,
+        weights=random_weights(expand(design)),
+        preprocessing=Preprocessing(),
+        provenance=Provenance("net.h5", "0" * 64, "keras", labels=tuple(COLOURS)),
+    )
+    path.write_bytes(to_bytes(trained))
+
+
 @pytest.fixture
 def colours(run_for_real: Run, tmp_path: Path) -> Run:
     """Class folders of pictures in one colour each; one red picture lies among the blue ones, and one is broken."""
@@ -118,14 +130,7 @@ def test_what_does_not_fit_is_one_line(colours: Run, arguments: tuple[str, ...],
 
 
 def test_weights_are_evaluated_as_the_file_that_is_built_from_them(colours: Run, tmp_path: Path) -> None:
-    design = Design.of(0.25, 32, classes=3)
-    trained = Trained(
-        design=design,
-        weights=random_weights(expand(design)),
-        preprocessing=Preprocessing(),
-        provenance=Provenance("net.h5", "0" * 64, "keras", labels=("blue", "green", "red")),
-    )
-    (tmp_path / "w.safetensors").write_bytes(to_bytes(trained))
+    write_weights(tmp_path / "w.safetensors")
     exported = colours("export", "--weights", "w.safetensors", "--out", "w.onnx")
     assert exported.code == 0 and "has the weights of net.h5" in exported.err, exported.err
     both = colours("evaluate", "w.safetensors", "--data", "data", "--against", "w.onnx", "--json")
@@ -145,14 +150,7 @@ def test_weights_are_evaluated_as_the_file_that_is_built_from_them(colours: Run,
 
 
 def test_what_a_runtime_does_not_offer_is_not_run(colours: Run, tmp_path: Path) -> None:
-    design = Design.of(0.25, 32, classes=3)
-    trained = Trained(
-        design=design,
-        weights=random_weights(expand(design)),
-        preprocessing=Preprocessing(),
-        provenance=Provenance("net.h5", "0" * 64, "keras"),
-    )
-    (tmp_path / "w.safetensors").write_bytes(to_bytes(trained))
+    write_weights(tmp_path / "w.safetensors")
     refused = colours("classify", "w.safetensors", "data/red/0.png", "--precision", "bf16")
     assert refused.code == 4 and "offers no bf16" in refused.err and refused.err.count("\n") == 1
     assert_refused(colours("grid", "--weights", "nowhere", "--alpha", "0.25", "--res", "32"), "--weights nowhere: no such")
@@ -160,14 +158,7 @@ def test_what_a_runtime_does_not_offer_is_not_run(colours: Run, tmp_path: Path) 
 
 
 def test_a_file_that_answers_otherwise_is_not_written(colours: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    design = Design.of(0.25, 32, classes=3)
-    trained = Trained(
-        design=design,
-        weights=random_weights(expand(design)),
-        preprocessing=Preprocessing(),
-        provenance=Provenance("net.h5", "0" * 64, "keras"),
-    )
-    (tmp_path / "w.safetensors").write_bytes(to_bytes(trained))
+    write_weights(tmp_path / "w.safetensors")
     monkeypatch.setattr("mnsweep.app.checking.float_logits", lambda *_: np.array([9.0, 0.0, 0.0]))
     refused = colours("export", "--weights", "w.safetensors", "--out", "w.onnx")
     assert refused.code == 2 and "is not written" in refused.err and not (tmp_path / "w.onnx").exists()
@@ -175,15 +166,8 @@ def test_a_file_that_answers_otherwise_is_not_written(colours: Run, tmp_path: Pa
 
 def test_a_sweep_s_accuracies_are_what_its_own_files_score(colours: Run, tmp_path: Path) -> None:
     for alpha in (0.25, 0.5):
-        design = Design.of(alpha, 32, classes=3)
-        trained = Trained(
-            design=design,
-            weights=random_weights(expand(design)),
-            preprocessing=Preprocessing(),
-            provenance=Provenance("net.h5", "0" * 64, "keras", labels=("blue", "green", "red")),
-        )
         (tmp_path / "w").mkdir(exist_ok=True)
-        (tmp_path / "w" / f"{alpha}.safetensors").write_bytes(to_bytes(trained))
+        write_weights(tmp_path / "w" / f"{alpha}.safetensors", alpha)
     asked = ("--alpha", "0.25,0.5", "--res", "32,64", "--threads", "1")
     assert colours("grid", *asked, "--weights", "w", "--quick", "--json").code == 0
     ran = colours("evaluate", "--sweep", "grid", "--data", "data", "--json")

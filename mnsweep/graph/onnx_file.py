@@ -16,7 +16,7 @@ from mnsweep.graph.file_size import IR_VERSION, NAME, OPSET, PRODUCER, SYNTHETIC
 from mnsweep.graph.integers import Integers, check_integers, form_of, in_form
 from mnsweep.graph.lowering import DETECTIONS, FLOAT, INT8, INT32, INT64, UINT8, Graph, Node, Range, Tensor, map_shape, to_graph
 from mnsweep.graph.quantize import quantized
-from mnsweep.graph.weights import Weights, check, folded
+from mnsweep.graph.weights import Weights, check, folded_arrays
 
 _TYPES = {
     FLOAT: TensorProto.FLOAT,
@@ -63,7 +63,7 @@ def build_onnx(
     else:
         check(layers, weights)
         graph = to_graph(layers, int8=ranges is not None)
-        arrays = _float_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
+        arrays = folded_arrays(layers, weights) if ranges is None else quantized(layers, weights, ranges, weight_bits)
     model = to_model(graph, arrays, batch, about.name if about else NAME)
     if about:  # an empty text would take two bytes
         model.producer_version = about.version
@@ -74,7 +74,7 @@ def build_onnx(
 def build_open_onnx(layers: Sequence[Layer], weights: Weights) -> bytes:
     """A serialized fp32 ONNX model for one image with every feature map as an additional output, e.g. for calibration."""
     graph = to_graph(layers)
-    model = to_model(graph, _float_arrays(layers, weights), batch=1)
+    model = to_model(graph, folded_arrays(layers, weights), batch=1)
     for layer in layers[:-1]:
         model.graph.output.append(_value(Tensor(layer.name, map_shape(layer)), layer.repeats))
     return bytes(model.SerializeToString(deterministic=True))
@@ -106,11 +106,3 @@ def _node(node: Node) -> Any:
 def _value(tensor: Tensor, batch: int | None) -> ValueInfoProto:
     shape = ["batch" if batch is None else batch, *tensor.shape[1:]]
     return helper.make_tensor_value_info(tensor.name, _TYPES[tensor.dtype], shape)
-
-
-def _float_arrays(layers: Sequence[Layer], weights: Weights) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    for layer in layers:
-        if layer.weight_shape:
-            arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)
-    return arrays

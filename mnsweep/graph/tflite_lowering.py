@@ -24,7 +24,7 @@ from mnsweep.graph.integers import SHIFT, Integers, check_integers
 from mnsweep.graph.lowering import Range, map_names, output
 from mnsweep.graph.quantize import map_scale, quantized
 from mnsweep.graph.tflite_model import DYNAMIC, Model, Quantization, file_size, serialized
-from mnsweep.graph.weights import Weights, check, folded
+from mnsweep.graph.weights import Weights, check, folded_arrays
 
 FLOAT, INT8, UINT8, INT32 = "float32", "int8", "uint8", "int32"
 SAME, VALID = 0, 1
@@ -83,7 +83,7 @@ def build_tflite(
         arrays = Arrays(INT8, _calibrated(layers, weights, ranges))
     else:
         check(layers, weights)
-        arrays = Arrays(FLOAT, _floats(layers, weights))
+        arrays = Arrays(FLOAT, folded_arrays(layers, weights))
     lowering = _Lowering(layers, arrays, batch, Model(name, metadata=metadata or {}))
     return serialized(lowering.model, *lowering.ends(in_bytes and isinstance(weights, Integers)))
 
@@ -122,14 +122,6 @@ def _map_type(layers: Sequence[Layer], integers: Integers) -> str:
     """The type of the source's bytes: that of its weights."""
     first = next(layer.name for layer in layers if layer.weight_shape)
     return str(integers.arrays[f"{first}.weight"].dtype)
-
-
-def _floats(layers: Sequence[Layer], weights: Weights) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    for layer in layers:
-        if layer.weight_shape:
-            arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)
-    return arrays
 
 
 def _calibrated(layers: Sequence[Layer], weights: Weights, ranges: Mapping[str, Range]) -> dict[str, NDArray[Any]]:

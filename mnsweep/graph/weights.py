@@ -104,3 +104,12 @@ def folded(layer: Layer, weights: Weights) -> tuple[Array, Array]:
     factor = scale / np.sqrt(variance + weights.epsilon)
     kernel = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
     return kernel.astype(np.float32), (shift + (bias - mean) * factor).astype(np.float32)
+
+
+def folded_arrays(layers: Sequence[Layer], weights: Weights) -> dict[str, Array]:
+    """The weight and bias of every layer that has some, by name, with batch norm folded in."""
+    arrays: dict[str, Array] = {}
+    for layer in layers:
+        if layer.weight_shape:
+            arrays[f"{layer.name}.weight"], arrays[f"{layer.name}.bias"] = folded(layer, weights)
+    return arrays
