@@ -153,6 +153,9 @@ def test_what_a_runtime_does_not_offer_is_not_run(colours: Run, tmp_path: Path) 
     write_weights(tmp_path / "w.safetensors")
     refused = colours("classify", "w.safetensors", "data/red/0.png", "--precision", "bf16")
     assert refused.code == 4 and "offers no bf16" in refused.err and refused.err.count("\n") == 1
+    planned = colours("grid", "--weights", "w.safetensors", "--alpha", "0.25", "--res", "32", "--dry-run", "--json")
+    assert planned.json["cells"] == ["a0.25_r32_c3"]
+    assert_refused(colours("classify", "w.safetensors", "data/green/broken.png"), "broken.png: is not a picture")
     assert_refused(colours("grid", "--weights", "nowhere", "--alpha", "0.25", "--res", "32"), "--weights nowhere: no such")
     assert_refused(colours("import", "."), ".: is not a file")
 

@@ -256,7 +256,8 @@ def test_a_float_file_that_says_nothing_of_its_input_asks_for_it(run_for_real: R
 
 
 def test_weights_of_another_size_are_refused(run_for_real: Run, imported: Path) -> None:
-    for asked in (("--alpha", "0.5"), ("--res", "160"), ("--classes", "1000")):
+    others = (("--alpha", "0.5"), ("--res", "160"), ("--classes", "1000"), ("--task", "dogs"), ("--variant", "shallow"))
+    for asked in (*others, ("--calibration", str(FOLDER), "--precision", "int8")):
         refused = run_for_real("export", "--weights", "w.safetensors", *asked, "--out", "m.onnx")
         assert refused.code == 2 and refused.err.count("\n") == 1 and asked[0] in refused.err
     assert not Path("m.onnx").exists()

@@ -64,7 +64,8 @@ def answer(
         except CellError as error:
             raise MnsweepError(f"{classifier.name}: {classifier.runtime} does not run it: {error}") from None
     if not found:
-        raise MnsweepError(f"none of the {len(paths)} pictures can be read: {next(iter(broken.values()), 'there are none')}")
+        first = next(iter(broken.values()), "there are no pictures")
+        raise MnsweepError(first if len(broken) < 2 else f"none of {len(paths)} pictures can be read; the first: {first}")
     return Answered(
         places=tuple(places),
         probabilities=np.concatenate(found),

@@ -98,7 +98,8 @@ def with_networks(
     }
     if not held:
         sizes = ", ".join(trained.cell.id for trained in networks.values())
-        raise MnsweepError(f"`weights`: none of the cells asked for is of {sizes}", "add their `alpha` and `res`")
+        fix = "ask for their `alpha` and `res`, and for no other design"
+        raise MnsweepError(f"`weights`: none of the cells asked for is of {sizes}", fix)
     return replace(sweep, cells=cells, weights=held)
 
 

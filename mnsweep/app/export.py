@@ -161,6 +161,9 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
     int8 = PRECISIONS[cell.deployment.precision].quantized
     if wanted.calibration and not int8:
         raise MnsweepError(f"`calibration` {wanted.calibration}: only int8 is calibrated", "add `precision` int8")
+    if wanted.calibration and wanted.trained and wanted.trained.is_quantized:
+        what = f"`calibration` {wanted.calibration}: a network that was trained with quantization has its own scales"
+        raise MnsweepError(what, "leave it out")
     channels = {} if wanted.channels is None else {cell.id: wanted.channels}
     trained = {cell.design: wanted.trained} if wanted.trained else {}
     prepared = Prepared(weight_bits=machine.int8_weight_bits, seed=wanted.seed, channels=channels, trained=trained)

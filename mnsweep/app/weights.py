@@ -1,5 +1,6 @@
 """Trained networks that a user names: one file, or a folder of those that `mnsweep import` wrote."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +53,7 @@ def space_of(trained: Trained, space: Space, asked: Mapping[str, object]) -> Spa
     Raises `MnsweepError` where the weights are of another design.
     """
     own: dict[str, Any] = {"alpha": trained.design.alpha, "res": trained.design.resolution}
-    own |= {name: getattr(trained.design, name) for name in OF_DESIGN}
+    own |= {name: getattr(trained.design, name) for name in ("task", *OF_DESIGN)}
     filled = replace(space, **{name: value for name, value in own.items() if name not in asked})
     designs = {cell.design for cell in filled.cells()}
     if designs != {trained.design}:
@@ -96,7 +97,7 @@ def measured_weights(result: Result, folder: SweepFolder) -> Trained | None:
         return None
     sweep = kept_sweep(folder, folder.read())
     held = sweep.weights.get(design_id(result)) if sweep else None
-    path = folder.path / (held.file if held else result.weights)
+    path = Path(os.path.normpath(folder.path / (held.file if held else result.weights)))
     if held is None or not path.is_file():
         raise MnsweepError(f"{path}: the weights of {result.cell} are no longer there", "name them with `weights`")
     trained = import_file(path)

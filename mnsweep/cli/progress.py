@@ -21,6 +21,7 @@ from mnsweep.measure.status import Status
 from mnsweep.result import Result
 from mnsweep.wording import count_of
 
+MANY = 100  # pictures that take long enough to tell how many are done
 WIDE = 110  # columns: room for a bar beside the text
 
 
@@ -115,7 +116,7 @@ def counting(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=total)
             bar.update(tasks[name], completed=done)
-            tenth = 10 * done // total
+            tenth = 10 * done // total if total >= MANY else 0
             if not (quiet or console.is_terminal) and tenth > shown.get(name, 0):
                 shown[name] = tenth
                 advise(f"{name}: {done:,} of {count_of(total, 'picture')}")
