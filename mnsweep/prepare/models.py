@@ -10,7 +10,7 @@ from mnsweep.arch.expand import expand
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
-from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
+from mnsweep.graph.file_size import SYNTHETIC, impossible, metadata, onnx_bytes
 from mnsweep.graph.integers import Integers, dequantized, padded_integers
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.onnx_file import About, build_onnx
@@ -92,28 +92,18 @@ class Prepared:
         int8 = PRECISIONS[cell.deployment.precision].quantized
         deployed = pad_channels(logical, self.channels[cell.id])
         about = self.about(cell, symbolic=symbolic) if exported else None
-        own_format = runtime_named(cell.deployment.runtime).file_format
+        file_format = file_format or runtime_named(cell.deployment.runtime).file_format
         with building(deployed, int8):
             integers = isinstance(weights, Integers)
-            if (file_format or own_format) == TFLITE:
-                return build_tflite(
-                    deployed,
-                    padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed),
-                    batch=None if symbolic else cell.deployment.batch,
-                    ranges=self.ranges[cell.design] if int8 and not integers else None,
-                    name=cell.design.variant,
-                    metadata=tflite_metadata(about.version, about.properties) if about else None,
-                    in_bytes=exported,
-                )
-            return build_onnx(
-                deployed,
-                padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed),
-                batch=None if symbolic else cell.deployment.batch,
-                ranges=self.ranges[cell.design] if int8 and not integers else None,
-                calibration=WITHOUT_CALIBRATION if integers else self.calibration,
-                weight_bits=self.weight_bits,
-                about=about,
-            )
+            arrays = padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed)
+            batch = None if symbolic else cell.deployment.batch
+            ranges = self.ranges[cell.design] if int8 and not integers else None
+            calibration = WITHOUT_CALIBRATION if integers else self.calibration
+            if file_format != TFLITE:
+                return build_onnx(deployed, arrays, batch, ranges, calibration, self.weight_bits, about)
+            told = {**about.properties, **metadata(int8, calibration)} if about else {}
+            own = tflite_metadata(VERSION, told) if about else None
+            return build_tflite(deployed, arrays, batch, ranges, name=cell.design.variant, metadata=own, in_bytes=exported)
 
     def has_integers(self, design: Design) -> bool:
         """Whether the design has a network that was trained with quantization."""
