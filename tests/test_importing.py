@@ -155,6 +155,20 @@ def test_any_state_dict_in_the_order_of_its_layers(tmp_path: Path, convention: s
         import_file(file, Asked(conv_padding=convention, epsilon=epsilon))
 
 
+@pytest.mark.parametrize("some", [False, True])
+def test_biases_before_batch_norm_are_kept_or_fold_into_its_means(tmp_path: Path, some: bool) -> None:
+    design = Design.of(0.25, 64, classes=7, variant="conv-bias")
+    arrays = dict(random_weights(expand(design)).arrays)
+    if some:
+        arrays["pointwise3.bias"] = np.zeros_like(arrays["pointwise3.bias"])
+    weights = Weights(arrays, 1e-3)
+    state = to_torch(expand(design), weights).state_dict()
+    save_file({name: array.numpy() for name, array in state.items()}, tmp_path / "net.safetensors")
+    trained = import_file(tmp_path / "net.safetensors", Asked(res=64, conv_padding="same", epsilon=1e-3))
+    assert trained.design.variant == ("mobilenet" if some else "conv-bias")
+    assert np.abs(logits(trained, images(64)) - torch_logits(design, weights)).max() < 1e-4
+
+
 def test_a_slim_checkpoint_is_read_and_its_averages_preferred(tmp_path: Path) -> None:
     design = Design.of(0.25, 128, classes=1001)
     weights, others = random_weights(expand(design)), random_weights(expand(design), 1)
@@ -299,6 +313,14 @@ class _Evil:
         return os.mkdir, ("was_run",)
 
 
+def _bomb(file: Path) -> None:
+    """Zeros that compress a thousand times: 64 MB in a small file."""
+    with h5py.File(file, "w") as f:
+        f.attrs["layer_names"] = ["conv1"]
+        f.create_group("conv1").attrs["weight_names"] = ["conv1/kernel:0"]
+        f["conv1"].create_dataset("conv1/kernel:0", (4000, 4000), "f4", compression="gzip", fillvalue=0)[:] = 0
+
+
 KNOWN = Asked(res=64, conv_padding="same", epsilon=1e-3)
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "missing.safetensors": (_state(parts__depthwise3__conv__weight=lambda a: None), "12 depthwise"),
@@ -320,6 +342,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "text.onnx": (_text("hello"), "is not an ONNX file"),
     "archive.keras": (_zip, "without config.json"),
     "archive.h5": (_zip, "is not an HDF5 file"),
+    "bomb.h5": (_bomb, "of a size that a MobileNet has"),
     "lambda.h5": (_lambda, "evil (Lambda)"),
     "code.pth": (_raw(pickle.dumps(_Evil())), "pickled code is not run"),
     "shortcut.onnx": (_onnx(_residual), "shortcut"),
