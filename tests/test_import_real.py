@@ -255,6 +255,18 @@ def test_a_float_file_that_says_nothing_of_its_input_asks_for_it(run_for_real: R
         assert picture["top"][0]["label"] == "1" and picture["top"][0]["probability"] > 0.85  # a person
 
 
+def test_labels_are_counted_from_the_first_class_behind_the_background(run_for_real: Run, imported: Path) -> None:
+    Path("list.csv").write_text(f"picture,label\n{CAT},{EGYPTIAN_CAT}\n{SUNFLOWER},{DAISY}\n")
+    scored = run_for_real("evaluate", "w.safetensors", "--data", "list.csv", "--json")
+    assert scored.code == 0 and scored.json["top1_pct"] == 100, scored.err
+    assert set(scored.json["by_class"]) == {"Egyptian cat", "daisy"}
+    for folder, names in (("ids", ("n02124075", "n11939491")), ("names", ("Egyptian cat", "daisy"))):
+        for name, picture in zip(names, (CAT, SUNFLOWER), strict=True):
+            Path(folder, name).mkdir(parents=True)
+            Path(folder, name, picture.name).write_bytes(picture.read_bytes())
+        assert run_for_real("evaluate", "w.safetensors", "--data", folder, "--json").json["top1_pct"] == 100
+
+
 def test_weights_of_another_size_are_refused(run_for_real: Run, imported: Path) -> None:
     others = (("--alpha", "0.5"), ("--res", "160"), ("--classes", "1000"), ("--task", "dogs"), ("--variant", "shallow"))
     for asked in (*others, ("--calibration", str(FOLDER), "--precision", "int8")):

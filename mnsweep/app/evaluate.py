@@ -1,13 +1,14 @@
 """`mnsweep evaluate`: what a file scores on labelled pictures, and how it differs from another one."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from mnsweep.accuracy.labels import IMAGENET_CLASSES, labels_for, synsets
+from mnsweep.accuracy.labels import IMAGENET_CLASSES, imagenet, labels_for, synsets
 from mnsweep.accuracy.scores import Comparison, Probabilities, Score, by_class, compare, confusions, score
 from mnsweep.app.answering import Answered, answer
 from mnsweep.app.models import Classifier, open_classifier, wanted_of
@@ -55,7 +56,7 @@ def evaluate(
     wanted = wanted_of(request)
     first = open_classifier(request.model, wanted, machine, worker)
     other = open_classifier(request.against, wanted, machine, worker) if request.against else None
-    pictures = find_pictures(request.data, request.labels, class_names(first))
+    pictures = labelled_pictures(request, first)
     classifiers = [first, *([other] if other else [])]
     if first.outputs:  # else it is known after the first picture
         _check_labels(pictures, first, first.outputs)
@@ -72,12 +73,21 @@ def evaluate(
     return _evaluation(pictures, classifiers, answered)
 
 
-def class_names(classifier: Classifier) -> Sequence[str]:
-    """What labels may be called: the file's labels less the background; for ImageNet, folders are named by WordNet ids."""
-    if classifier.labels:
-        return classifier.labels[classifier.label_offset or 0 :]
+def labelled_pictures(request: EvaluateRequest, classifier: Classifier) -> LabelledPictures:
+    """The pictures, with labels as the network's are called: for ImageNet by WordNet ids or by names.
+
+    Raises `MnsweepError` for what does not fit.
+    """
+    own = classifier.labels[classifier.label_offset or 0 :]
     is_imagenet = (classifier.outputs or 0) - (classifier.label_offset or 0) == IMAGENET_CLASSES
-    return synsets() if is_imagenet and classifier.label_offset is not None else ()
+    if own or not is_imagenet or classifier.label_offset is None:
+        return find_pictures(request.data, request.labels, own)
+    try:
+        return find_pictures(request.data, request.labels, synsets())
+    except MnsweepError as error:
+        with suppress(MnsweepError):
+            return find_pictures(request.data, request.labels, imagenet())
+        raise error from None
 
 
 def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:
@@ -85,7 +95,7 @@ def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], a
     labels = np.array([pictures.labels[place] for place in first.places])
     found = labelled_outputs(first.probabilities, classifiers[0])
     _check_labels(pictures, classifiers[0], first.probabilities.shape[1])
-    names = labels_for(pictures.classes, found.shape[1], 0, pictures.name) if pictures.is_labelled else ()
+    names = _names(pictures, classifiers[0], found.shape[1]) if pictures.is_labelled else ()
     comparison = None
     if len(answered) > 1:
         others = labelled_outputs(answered[1].probabilities, classifiers[1])
@@ -105,6 +115,13 @@ def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], a
         of_class={names[number]: counts for number, counts in counted.items()},
         confused=tuple((names[label], names[found], count) for (label, found), count in wrong),
     )
+
+
+def _names(pictures: LabelledPictures, classifier: Classifier, classes: int) -> Sequence[str]:
+    """The network's own labels, ImageNet's, or else the names of the class folders."""
+    if classifier.labels:
+        return classifier.labels[classifier.label_offset or 0 :]
+    return labels_for(() if classes == IMAGENET_CLASSES else pictures.classes, classes, 0, pictures.name)
 
 
 def labelled_outputs(found: Probabilities, classifier: Classifier) -> Probabilities:

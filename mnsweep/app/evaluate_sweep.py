@@ -7,7 +7,7 @@ import numpy as np
 
 from mnsweep.accuracy.scores import score
 from mnsweep.app.answering import answer
-from mnsweep.app.evaluate import class_names, labelled_outputs
+from mnsweep.app.evaluate import labelled_outputs, labelled_pictures
 from mnsweep.app.models import Wanted, classifier_of
 from mnsweep.app.requests import EvaluateRequest
 from mnsweep.app.weights import measured_weights
@@ -15,7 +15,6 @@ from mnsweep.cell import Cell, Deployment
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.machine.lock import measuring
-from mnsweep.pictures.folders import find_pictures
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare_export
 from mnsweep.result import Result
@@ -95,7 +94,7 @@ def _score(
     prepared = Prepared(weight_bits=machine.int8_weight_bits, trained={trained.design: trained})
     prepare_export(prepared, cell, new_worker, request.calibration)
     classifier = classifier_of(trained, prepared, cell, Wanted(**asdict(request.pixels)))
-    pictures = find_pictures(request.data, request.labels, class_names(classifier))
+    pictures = labelled_pictures(request, classifier)
     if not pictures.is_labelled:
         raise MnsweepError(
             f"`data` {request.data}: its pictures have no labels", "add `labels`, or sort them into class folders"
