@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import onnx
 import pytest
@@ -303,3 +304,30 @@ def test_the_readme_s_onnxruntime_example_names_the_cat(
     capsys.readouterr()
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out == f"{EGYPTIAN_CAT}\n"
+
+
+@pytest.mark.parametrize("generic", [False, True])
+@pytest.mark.parametrize("has_top", [True, False])
+def test_keras_2_weights_alone(tmp_path: Path, generic: bool, has_top: bool) -> None:
+    """The same layers without a configuration, also under the names that Keras numbers by kind."""
+    kinds = {"conv2d": 0, "depthwise_conv2d": 0, "batch_normalization": 0}
+    with h5py.File(KERAS) as whole, h5py.File(tmp_path / "weights.h5", "w") as alone:
+        names = []
+        for layer in (name.decode() for name in whole["model_weights"].attrs["layer_names"]):
+            arrays = list(whole["model_weights"][layer].attrs["weight_names"])
+            if layer == "conv_preds" and not has_top:
+                continue
+            kind = "batch_normalization" if layer.endswith("_bn") else "depthwise_conv2d" if "_dw_" in layer else "conv2d"
+            name = f"{kind}_{kinds[kind]}" if generic else layer
+            kinds[kind] += bool(arrays)
+            group = alone.create_group(name if arrays else f"{layer}_empty")
+            group.attrs["weight_names"] = arrays
+            for array in arrays:
+                group[array.decode()] = whole["model_weights"][layer][array][()]
+            names.append(group.name.strip("/"))
+        alone.attrs["layer_names"] = names
+    trained, wanted = import_file(tmp_path / "weights.h5", Asked(res=128)), import_file(KERAS)
+    assert trained.design.conv_padding == "keras" and trained.has_classifier == has_top
+    for name, array in trained.weights.arrays.items():
+        assert np.array_equal(array, wanted.weights.arrays[name]), name
+    assert len(trained.weights.arrays) == len(wanted.weights.arrays) - 2 * (not has_top)
