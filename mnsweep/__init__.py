@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from mnsweep.errors import MnsweepError as MnsweepError
     from mnsweep.errors import StoreError as StoreError
     from mnsweep.errors import UnavailableError as UnavailableError
-    from mnsweep.networks import classify, evaluate, import_weights
+    from mnsweep.networks import classify, data, evaluate, import_weights
 
 __version__ = VERSION
 __all__ = [
     "__version__",
     "classify",
     "count",
+    "data",
     "doctor",
     "evaluate",
     "explore",
@@ -50,7 +51,7 @@ __all__ = [
 _ERRORS = ("MnsweepError", "StoreError", "UnavailableError")  # to catch; `__all__` has the functions
 _MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
-_MODULES |= dict.fromkeys(("classify", "evaluate", "import_weights"), "networks")
+_MODULES |= dict.fromkeys(("classify", "data", "evaluate", "import_weights"), "networks")
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 

@@ -1,4 +1,4 @@
-"""The commands about trained networks, as functions: import one, classify pictures, score it on labelled ones.
+"""The commands about trained networks and pictures, as functions: import one, classify pictures, score it, make some.
 
 Columns of data frames have pandas' nullable types, as those of `mnsweep.api`; `attrs` have `sweep`, `machine` and
 `results_dir`, None here.
@@ -12,10 +12,11 @@ from typing import Any
 import pandas as pd
 
 from mnsweep.app.classify import classify as classify_pictures
+from mnsweep.app.data import make_data
 from mnsweep.app.evaluate import evaluate as evaluate_file
 from mnsweep.app.evaluate_sweep import evaluate_sweep
 from mnsweep.app.importing import import_weights as import_file
-from mnsweep.app.requests import ClassifyRequest, EvaluateRequest, ImportRequest
+from mnsweep.app.requests import ClassifyRequest, DataRequest, EvaluateRequest, ImportRequest
 from mnsweep.frames import NOWHERE, frame_of, frame_of_rows
 from mnsweep.options import request_from
 
@@ -37,6 +38,14 @@ def import_weights(file: PathText, out: PathText | None = None, **settings: Any)
     """
     imported = import_file(request_from(ImportRequest, file=file, out=out, **settings))
     return {"weights": imported.path and str(imported.path), **imported.trained.document()}
+
+
+def data(name: str, folder: PathText, **settings: Any) -> Path:
+    """Generate the data set `glyphs` into a new folder, as class folders train/ and val/; returns the folder.
+
+    Raises `MnsweepError` where the folder is in use.
+    """
+    return make_data(request_from(DataRequest, name=name, folder=folder, **settings))
 
 
 def classify(model: PathText, pictures: PathText | Sequence[PathText], **settings: Any) -> pd.DataFrame:

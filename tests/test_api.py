@@ -1,6 +1,7 @@
 """The Python API: the same functions as the commands, framed; every public name a function whenever it is asked for."""
 
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -129,12 +130,14 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
     profile = mnsweep.profile(0.25, 64)
     mnsweep.export(0.25, 64, "own.onnx")
     Image.new("RGB", (80, 60)).save("grey.png")
+    numbers = itertools.count()
     pixels = {"mean": 127.5, "std": 127.5, "label_offset": 0}
     calls: dict[str, Callable[[], Any]] = {
         "classify": lambda: mnsweep.classify("own.onnx", "grey.png", **pixels),
         "evaluate": lambda: mnsweep.evaluate("own.onnx", ".", **pixels),
         "import_weights": lambda: mnsweep.import_weights("own.onnx", "w.safetensors"),
         "count": lambda: mnsweep.count(0.5, 64),
+        "data": lambda: mnsweep.data("glyphs", f"glyphs{next(numbers)}", images=16, validation=16, size=32),
         "doctor": lambda: mnsweep.doctor(timing=False),
         "explore": lambda: mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST),
         "export": lambda: mnsweep.export(0.25, 64, "model.onnx"),

@@ -283,3 +283,15 @@ class PaperRequest:
     fresh: bool = option(False, "With --measure: set earlier results aside and start over.")
     turn: Turn = group(Turn)
     place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataRequest:
+    """A data set to generate."""
+
+    name: str = argument("Data set: glyphs.")
+    folder: Path = argument("New folder for it.")
+    images: int = option(8_000, "Pictures to train on.", low=16, high=10_000_000)
+    validation: int = option(2_000, "Pictures to validate on.", low=16, high=10_000_000)
+    size: int = option(128, "Side of a picture in pixels.", low=RESOLUTION_RANGE[0], high=RESOLUTION_RANGE[1])
+    seed: int = option(0, "Seed of everything that varies.", low=0, high=2**31 - 1)

@@ -16,6 +16,7 @@ from mnsweep import __version__
 from mnsweep.cli import (
     classify,
     count,
+    data,
     doctor,
     evaluate,
     explore,
@@ -66,6 +67,7 @@ app.command("pick", help=_help(pick.pick), epilog=pick.EXAMPLE)(pick.pick)
 app.command("count", help=_help(count.count), epilog=count.EXAMPLE)(count.count)
 app.command("export", help=_help(export.export), epilog=export.EXAMPLE)(export.export)
 app.command("import", help=_help(importing.import_), epilog=importing.EXAMPLE)(importing.import_)
+app.command("data", help=_help(data.data), epilog=data.EXAMPLE)(data.data)
 app.command("classify", help=_help(classify.classify), epilog=classify.EXAMPLE)(classify.classify)
 app.command("evaluate", help=_help(evaluate.evaluate), epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("rebuild", help=_help(rebuild.rebuild), epilog=rebuild.EXAMPLE)(rebuild.rebuild)
