@@ -257,6 +257,7 @@ def test_a_float_file_that_says_nothing_of_its_input_asks_for_it(run_for_real: R
 
 
 def test_labels_are_counted_from_the_first_class_behind_the_background(run_for_real: Run, imported: Path) -> None:
+    run_for_real("export", "--weights", "w.safetensors", "--precision", "int8", "--out", "m.onnx")  # it has labels of its own
     Path("list.csv").write_text(f"picture,label\n{CAT},{EGYPTIAN_CAT}\n{SUNFLOWER},{DAISY}\n")
     scored = run_for_real("evaluate", "w.safetensors", "--data", "list.csv", "--json")
     assert scored.code == 0 and scored.json["top1_pct"] == 100, scored.err
@@ -266,6 +267,7 @@ def test_labels_are_counted_from_the_first_class_behind_the_background(run_for_r
             Path(folder, name).mkdir(parents=True)
             Path(folder, name, picture.name).write_bytes(picture.read_bytes())
         assert run_for_real("evaluate", "w.safetensors", "--data", folder, "--json").json["top1_pct"] == 100
+        assert run_for_real("evaluate", "m.onnx", "--data", folder, "--json").json["top1_pct"] == 100
 
 
 def test_weights_of_another_size_are_refused(run_for_real: Run, imported: Path) -> None:

@@ -1,7 +1,6 @@
 """`mnsweep evaluate`: what a file scores on labelled pictures, and how it differs from another one."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,16 +77,17 @@ def labelled_pictures(request: EvaluateRequest, classifier: Classifier) -> Label
 
     Raises `MnsweepError` for what does not fit.
     """
-    own = classifier.labels[classifier.label_offset or 0 :]
-    is_imagenet = (classifier.outputs or 0) - (classifier.label_offset or 0) == IMAGENET_CLASSES
-    if own or not is_imagenet or classifier.label_offset is None:
-        return find_pictures(request.data, request.labels, own)
-    try:
-        return find_pictures(request.data, request.labels, synsets())
-    except MnsweepError as error:
-        with suppress(MnsweepError):
-            return find_pictures(request.data, request.labels, imagenet())
-        raise error from None
+    own: Sequence[str] = classifier.labels[classifier.label_offset or 0 :]
+    known = [own] if own else []
+    if classifier.label_offset is not None and classifier.outputs == classifier.label_offset + IMAGENET_CLASSES:
+        known += [synsets(), imagenet()]
+    errors: list[MnsweepError] = []
+    for names in known or [()]:
+        try:
+            return find_pictures(request.data, request.labels, names)
+        except MnsweepError as error:
+            errors.append(error)
+    raise errors[0]
 
 
 def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:

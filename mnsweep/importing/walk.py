@@ -18,7 +18,6 @@ from mnsweep.pictures.preprocessing import Preprocessing
 
 KNOWN = (o.CONV, o.LINEAR, o.BATCH_NORM, o.ACTIVATION, o.PAD, o.POOL, o.RESHAPE, o.SOFTMAX, o.NOTHING, o.AFFINE, o.BIAS)
 SHOWN = 5  # operators that do not fit, in a message
-BYTE = 255
 
 
 @dataclass(slots=True)
