@@ -191,3 +191,39 @@ def test_a_sweep_s_accuracies_are_what_its_own_files_score(colours: Run, tmp_pat
     assert_refused(colours("evaluate", "m.onnx", "--sweep", "grid", "--data", "data"), "model", "--sweep", "contradict")
     assert_refused(colours("evaluate", "--data", "data"), "names the file")
     assert_refused(colours("evaluate", "--sweep", "grid", "--data", "data/red"), "--data", "no labels")
+
+
+def test_nothing_is_written_over_what_it_is_made_from(colours: Run, tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    own = tmp_path / "w" / "w.safetensors"
+    write_weights(own)
+    before = own.read_bytes()
+    (tmp_path / "link.onnx").symlink_to(own)
+    asked = ("--alpha", "0.25", "--res", "32", "--weights", "w")
+    assert colours("grid", *asked, "--quick", "-q").code == 0
+    for arguments in (
+        ("export", "--weights", "w/w.safetensors", "--out", "w/w.safetensors"),
+        ("export", "--weights", "w/w.safetensors", "--format", "onnx", "--out", "w/w.safetensors"),
+        ("export", "--weights", "w", "--out", "link.onnx"),
+        ("export", "--weights", "w", "--out", "new.h5"),
+        ("import", "w/w.safetensors", "--out", "w/../w/w.safetensors"),
+        ("pick", "--max-latency-ms", "1000", "--min-top1", "0", "--export", "w/w.safetensors"),
+    ):
+        ran = colours(*arguments)
+        assert ran.code in (1, 2) and "Traceback" not in ran.err, (arguments, ran)
+        assert own.read_bytes() == before, arguments
+    assert not (tmp_path / "new.h5").exists()
+    colours("evaluate", "--sweep", "grid", "--data", "data", "-q")
+    over = colours("pick", "--max-latency-ms", "1000", "--export", "link.onnx")
+    assert_refused(over, "link.onnx: is the file that is read")
+    assert own.read_bytes() == before
+
+
+def test_weights_of_one_task_are_not_those_of_another(colours: Run, tmp_path: Path) -> None:
+    write_weights(tmp_path / "w.safetensors")
+    refused = colours("grid", "--weights", "w.safetensors", "--alpha", "0.25", "--res", "32", "--task", "dogs", "--quick")
+    assert_refused(refused, "none of the cells asked for is of a0.25_r32_c3")
+
+
+def test_what_was_left_out_is_counted_in_the_answer(colours: Run) -> None:
+    assert "left out   1 of 11 pictures" in colours("evaluate", "m.onnx", "--data", "data", *PIXELS).out

@@ -168,7 +168,7 @@ def test_class_folders_are_numbered_by_name_or_matched_to_the_network(folder: Pa
     assert find_pictures(folder, classes=("dog", "bird", "Cat")).labels == (2, 2, 0, 0, 0)
     with pytest.raises(MnsweepError, match="the class folder cat is none of"):
         find_pictures(folder, classes=("dog", "bird"))
-    with pytest.raises(MnsweepError, match="2 class folders with names of its own, and the network has 3"):
+    with pytest.raises(MnsweepError, match=r"2 class folders that the network has no class for, e\.g\. cat, and it has 3"):
         find_pictures(folder, classes=("a", "b", "c"))
     (folder / "Cat").mkdir()
     with pytest.raises(MnsweepError, match="twice"):
@@ -196,6 +196,7 @@ def test_a_flat_folder_is_labelled_by_a_file(folder: Path, tmp_path: Path) -> No
     for content, said in (
         ("1\n2\n", "2 lines for 3 pictures"),
         ("0.png 1\n1.png 1\n", "no line for 2.png"),
+        ("0.png 1\n1.png 1\n2.png 1\n0.png 0\n", r"two labels for 0\.png"),
         ("0\n1\nbird\n", "'bird' is none of"),
     ):
         labels.write_text(content)
@@ -209,7 +210,19 @@ def test_a_list_in_csv(folder: Path, tmp_path: Path) -> None:
     found = find_pictures(listed)
     assert found.labels == (1, 0) and all(path.is_file() for path in found.paths)
     listed.write_text("file,class\na,1\n")
-    with pytest.raises(MnsweepError, match="columns picture and label"):
+    for content, said in (
+        ("file,class\na,1\n", "whose first line is picture,label"),
+        ("", "whose first line is picture,label"),
+        ("picture,label\n", "lists no pictures"),
+        ("picture,label\ndata/cat/0.png,1\nnope.png,1\n", r"line 3: .*nope\.png: no such picture"),
+    ):
+        listed.write_text(content)
+        with pytest.raises(MnsweepError, match=said):
+            find_pictures(listed)
+    with pytest.raises(MnsweepError, match="is a picture"):
+        find_pictures(folder / "cat/0.png")
+    listed.write_bytes("picture,label\n".encode("utf-16"))
+    with pytest.raises(MnsweepError, match=r"`data` .*no text in UTF-8"):
         find_pictures(listed)
 
 

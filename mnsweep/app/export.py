@@ -11,10 +11,12 @@ from mnsweep.app.asking import the_cell
 from mnsweep.app.checking import is_checked
 from mnsweep.app.requests import ExportRequest, PickRequest
 from mnsweep.app.weights import by_design, measured_weights, read_weights, space_of
+from mnsweep.app.writing import check_target
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.families import FAMILIES
+from mnsweep.importing.read import READERS
 from mnsweep.importing.self_description import LABELS
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine, read_machine
@@ -86,9 +88,11 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
     if not symbolic and not (request.batch.isascii() and request.batch.isdigit() and len(request.batch) <= LONGEST_COUNT):
         raise MnsweepError(f"`batch` {request.batch}: a whole number of images, or '{SYMBOLIC}'")
     space = replace(request.space, batch="1" if symbolic else request.batch)
-    trained = None
+    trained, file_format = None, format_of(request.out, request.format)
     if request.trained.weights is not None:
-        trained, space = _trained_for(space, read_weights(request.trained.weights), changed(request.space))
+        networks = read_weights(request.trained.weights)
+        check_target("out", request.out, networks)
+        trained, space = _trained_for(space, networks, changed(request.space))
     cell = the_cell(space, machine)
     wanted = FileRequest(
         path=request.out,
@@ -97,7 +101,7 @@ def export(request: ExportRequest, new_worker: NewWorker | None = None) -> Expor
         symbolic=symbolic,
         calibration=request.calibration,
         trained=trained,
-        file_format=format_of(request.out, request.format),
+        file_format=file_format,
     )
     return write_network(cell, wanted, machine, new_worker)
 
@@ -107,6 +111,10 @@ def format_of(path: Path, asked: str | None) -> str:
     of_ending = {f".{name}": name for name in FORMATS}.get(path.suffix.lower())
     if asked is not None and asked not in FORMATS:
         raise MnsweepError(f"`format` {asked!r:.40} is unknown", f"choose from {', '.join(FORMATS)}")
+    if of_ending is None and path.suffix.lower() in READERS:
+        raise MnsweepError(
+            f"`out` {path}: {path.suffix} is the ending of another format", f"let its name end in .{asked or ONNX}"
+        )
     if asked and of_ending and asked != of_ending:
         raise MnsweepError(f"`format` {asked} and the file {path} contradict each other", f"let its name end in .{asked}")
     return asked or of_ending or ONNX
@@ -123,8 +131,9 @@ def _trained_for(space: Space, networks: Mapping[Path, Trained], asked: Mapping[
                 raise
     exact = [pair for pair in fitting if pair[0].cell.deployment.precision == space.precision] or fitting
     if len(exact) != 1:
-        names = ", ".join(path.name for path in networks)
-        what = f"`weights`: {count_of(len(exact), 'network')} fit what is asked for, of {names}"
+        fit = [repr(path.name) for path, trained in networks.items() if any(trained is pair[0] for pair in exact)]
+        among = f": {', '.join(fit)}" if fit else f", of {', '.join(repr(path.name) for path in networks)}"
+        what = f"`weights`: {count_of(len(exact), 'network')} fit what is asked for{among}"
         raise MnsweepError(what, "name `alpha`, `res` and `precision`, or one file")
     return exact[0]
 
@@ -148,8 +157,11 @@ def export_choice(choice: Result, request: PickRequest, folder: SweepFolder, new
 def _weights_to_export(choice: Result, request: PickRequest, folder: SweepFolder) -> Trained | None:
     """The weights that a cell was measured with, or those that the user names instead; None if it had random ones."""
     if request.weights is None:
-        return measured_weights(choice, folder)
-    networks = by_design(read_weights(request.weights).values())
+        return measured_weights(choice, folder, request.export)
+    files = read_weights(request.weights)
+    if request.export is not None:
+        check_target("export", request.export, files)
+    networks = by_design(files.values())
     if choice.design not in networks:
         raise MnsweepError(f"`weights` {request.weights}: holds none of {choice.cell}", "leave it out, or name others")
     return networks[choice.design]

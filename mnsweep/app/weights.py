@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mnsweep.app.writing import check_target
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
@@ -18,6 +19,7 @@ from mnsweep.sweep.store import SweepFolder
 from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
 
+SHOWN = 5  # files in a message
 OF_DESIGN = ("variant", "classes", "width_rule", "conv_padding", "activation")  # settings that weights decide unless given
 
 
@@ -31,6 +33,9 @@ def read_weights(path: Path) -> dict[Path, Trained]:
     if not path.is_dir():
         return {path: import_file(path)}
     files = [file for file in sorted(path.glob(f"*{SUFFIX}")) if is_ours(file)]
+    if others := [repr(file.name) for file in sorted(path.glob(f"*{SUFFIX}")) if not files]:
+        what = f"`weights` {path}: none of its files was written by mnsweep, or they are damaged: {', '.join(others[:SHOWN])}"
+        raise MnsweepError(what, "import them again")
     if not files:
         raise MnsweepError(f"`weights` {path}: holds no weights of mnsweep", f"mnsweep import FILE --out {path / 'w'}{SUFFIX}")
     found = {file: import_file(file) for file in files}
@@ -73,7 +78,8 @@ def with_designs_of(cells: Sequence[Cell], networks: Iterable[Trained], asked: I
 
     def designs(cell: Cell) -> list[Design]:
         design = cell.design
-        of_size = [t.design for t in found if (t.design.alpha, t.design.resolution) == (design.alpha, design.resolution)]
+        size = (design.alpha, design.resolution, design.task)
+        of_size = [t.design for t in found if (t.design.alpha, t.design.resolution, t.design.task) == size]
         fitting = [d for d in of_size if all(getattr(d, name) == getattr(design, name) for name in kept)]
         return fitting or [design]
 
@@ -88,10 +94,10 @@ def check_shape(trained: Trained) -> None:
         raise MnsweepError(what, "train one, or import a file with its top")
 
 
-def measured_weights(result: Result, folder: SweepFolder) -> Trained | None:
+def measured_weights(result: Result, folder: SweepFolder, target: Path | None = None) -> Trained | None:
     """The weights that a cell of a sweep was measured with; None if it had random ones.
 
-    Raises `MnsweepError` where their file is gone or has changed.
+    Raises `MnsweepError` where their file is gone or has changed, or is the `target` that is to be written.
     """
     if result.weights is None:
         return None
@@ -100,6 +106,8 @@ def measured_weights(result: Result, folder: SweepFolder) -> Trained | None:
     path = Path(os.path.normpath(folder.path / (held.file if held else result.weights)))
     if held is None or not path.is_file():
         raise MnsweepError(f"{path}: the weights of {result.cell} are no longer there", "name them with `weights`")
+    if target is not None:
+        check_target("export", target, [path])
     trained = import_file(path)
     if trained.provenance.sha256 != held.sha256:
         raise MnsweepError(f"{path}: are other weights than those that were measured", "name the ones to use with `weights`")

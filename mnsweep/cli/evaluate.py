@@ -79,6 +79,10 @@ def _print(done: "Evaluation", request: EvaluateRequest) -> None:
             typer.echo(f"top-5      {score.top5_pct:.2f} %")
     else:
         typer.echo(f"top-1      unknown: the {count_of(done.images, 'picture')} have no labels")
+    if done.broken:
+        typer.echo(
+            f"left out   {len(done.broken):,} of {count_of(done.images + len(done.broken), 'picture')}: they can't be read"
+        )
     if comparison := done.comparison:
         typer.echo(f"against    {request.against}: the same answer for {comparison.agreement_pct:.1f} % of the pictures,")
         typer.echo(f"           probabilities at most {comparison.max_probability_difference:.3f} apart")

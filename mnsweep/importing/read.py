@@ -39,6 +39,7 @@ HOLD_ARRAYS_ALONE = (
 DAMAGE = (  # what parsers raise for bytes that are not what they should be
     ArithmeticError,
     AttributeError,
+    EOFError,
     LookupError,
     MemoryError,
     OSError,
@@ -109,6 +110,8 @@ def _check_file(path: Path) -> None:
     if path.suffix.lower() not in READERS:
         what = f"{path}: {path.suffix or 'a file without a suffix'} is no known format"
         raise MnsweepError(what, f"known: {', '.join(READERS)}")
+    if not size_mb:
+        raise MnsweepError(f"{path}: is empty", "was it downloaded or copied whole?")
     if size_mb > MOST_MB:
         raise MnsweepError(f"{path}: has {size_mb:,.0f} MB; no MobileNet has more than {MOST_MB:,}")
 

@@ -22,8 +22,10 @@ def read(path: Path, conv_padding: str | None = None, epsilon: float | None = No
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise FormatError("holds more than arrays: pickled code is not run", "save a state dict, best as safetensors") from None
-    except RuntimeError as error:
-        raise FormatError(f"is no PyTorch file: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # torch and pickle raise nearly anything for a damaged file
+        raise FormatError(
+            f"is no PyTorch file that can be read ({type(error).__name__})", "save its state dict again"
+        ) from None
     for nest in NESTS:
         if isinstance(content, dict) and isinstance(content.get(nest), dict):
             content = content[nest]

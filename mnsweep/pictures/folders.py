@@ -58,8 +58,8 @@ def find_pictures(data: Path, labels: Path | None = None, classes: Sequence[str]
 def _from_class_folders(data: Path, folders: Sequence[Path], classes: Sequence[str]) -> LabelledPictures:
     names = [folder.name for folder in folders]
     lower = [name.casefold() for name in names]
-    if twice := next((name for name in names if lower.count(name.casefold()) > 1), None):
-        raise MnsweepError(f"`data` {data}: has the class folder {twice} twice", "rename one of them, or join them")
+    if twice := [name for name in names if lower.count(name.casefold()) > 1]:
+        raise MnsweepError(f"`data` {data}: has one class folder twice, as {' and '.join(twice)}", "rename one, or join them")
     order = _order(names, classes, data)
     paths, labels = [], []
     for folder, number in zip(folders, order, strict=True):
@@ -83,8 +83,9 @@ def _order(names: Sequence[str], classes: Sequence[str], data: Path) -> list[int
     if classes and any(number is not None for number in matched):
         raise MnsweepError(f"`data` {data}: the class folder {unknown} is none of the network's classes")
     if classes and len(classes) != len(names):
+        folders = count_of(len(names), "class folder")
         what = (
-            f"`data` {data}: has {len(names)} class folders with names of its own, and the network has {len(classes)} classes"
+            f"`data` {data}: has {folders} that the network has no class for, e.g. {unknown}, and it has {len(classes)} classes"
         )
         raise MnsweepError(what, "name the folders by their numbers, or as the network's labels are")
     return list(range(len(names)))
@@ -106,19 +107,22 @@ def _number(label: str, classes: Sequence[str], where: str) -> int:
     return known[label.casefold()]
 
 
-def _read_lines(path: Path) -> list[str]:
+def _read_lines(path: Path, setting: str) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
-        raise MnsweepError(f"{path}: {error.strerror}") from None
+        raise MnsweepError(f"`{setting}` {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise MnsweepError(f"{path}: is not text") from None
+        raise MnsweepError(f"`{setting}` {path}: is no text in UTF-8") from None
 
 
 def _labels_of(pictures: Sequence[Path], labels: Path, classes: Sequence[str]) -> list[int]:
-    lines = [line.strip() for line in _read_lines(labels) if line.strip()]
-    by_name = {name: label.strip() for name, _, label in (line.replace("\t", " ").partition(" ") for line in lines) if label}
+    lines = [line.strip() for line in _read_lines(labels, "labels") if line.strip()]
+    pairs = [(name, label.strip()) for name, _, label in (line.replace("\t", " ").partition(" ") for line in lines) if label]
+    by_name = dict(pairs)
     if any(path.name in by_name for path in pictures):
+        if twice := next((name for name, label in pairs if by_name[name] != label), None):
+            raise MnsweepError(f"`labels` {labels}: has two labels for {twice}", "leave one of the lines out")
         if missing := next((path for path in pictures if path.name not in by_name), None):
             raise MnsweepError(f"`labels` {labels}: has no line for {missing.name}")
         return [_number(by_name[path.name], classes, f"`labels` {labels}") for path in pictures]
@@ -128,11 +132,19 @@ def _labels_of(pictures: Sequence[Path], labels: Path, classes: Sequence[str]) -
 
 
 def _from_csv(path: Path, classes: Sequence[str]) -> LabelledPictures:
-    rows = list(csv.DictReader(_read_lines(path)))
-    if not rows or {*_HEADER} - {*rows[0]}:
-        raise MnsweepError(f"`data` {path}: is no folder, and no CSV file with the columns {' and '.join(_HEADER)}")
+    if is_picture(path):
+        raise MnsweepError(f"`data` {path}: is a picture", "name a folder of pictures, or a CSV file that lists them")
+    rows = csv.DictReader(_read_lines(path, "data"))
+    if {*_HEADER} - {*(rows.fieldnames or ())}:
+        what = f"`data` {path}: is no folder, and no CSV file whose first line is {','.join(_HEADER)}"
+        raise MnsweepError(what, "add that line, and a line for each picture below it")
     paths, labels = [], []
-    for line, row in enumerate(rows, 2):
-        paths.append(path.parent / (row["picture"] or ""))
-        labels.append(_number((row["label"] or "").strip(), classes, f"`data` {path}: line {line}"))
+    for row in rows:
+        picture, where = path.parent / (row["picture"] or ""), f"`data` {path}: line {rows.line_num}"
+        if not picture.is_file():
+            raise MnsweepError(f"{where}: {picture}: no such picture", "paths are relative to the folder of the CSV file")
+        paths.append(picture)
+        labels.append(_number((row["label"] or "").strip(), classes, where))
+    if not paths:
+        raise MnsweepError(f"`data` {path}: lists no pictures", "add a line for each below the first")
     return LabelledPictures(path.stem, tuple(paths), tuple(labels), tuple(classes))

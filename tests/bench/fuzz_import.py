@@ -18,6 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
+import torch
 from safetensors.numpy import save_file
 
 from mnsweep.arch.expand import expand
@@ -36,7 +37,7 @@ from tests.real_files import QUANTIZED_128, WAKE_WORDS
 FILES, AT_ONCE, MOST_S, MOST_GIB = 10_000, 250, 5.0, 1.0
 KNOWN = Asked(conv_padding="same", epsilon=1e-3)
 DESIGN = Design.of(0.25, 64, classes=12)
-NO_SIZE = (".index", ".safetensors")  # files that do not say their resolution
+NO_SIZE = (".index", ".pth", ".safetensors")  # files that do not say their resolution
 LARGE = (0, 1, 2**31 - 1, 2**32 - 1, 2**63 - 1)
 
 
@@ -67,7 +68,8 @@ def samples(folder: Path) -> list[Path]:
     own = Trained(design=DESIGN, weights=weights, preprocessing=Preprocessing(), provenance=Provenance("f", "0" * 64, "torch"))
     (folder / "own.safetensors").write_bytes(to_bytes(own))
     (folder / "net.onnx").write_bytes(build_onnx(expand(DESIGN), weights))
-    made = [folder / "net.safetensors", folder / "own.safetensors", folder / "net.onnx"]
+    torch.save(to_torch(expand(DESIGN), weights).state_dict(), folder / "net.pth")
+    made = [folder / "net.pth", folder / "net.safetensors", folder / "own.safetensors", folder / "net.onnx"]
     made.append(write_checkpoint(folder / "net.ckpt", slim_arrays(expand(DESIGN), weights)))
     real = [QUANTIZED_128, *WAKE_WORDS.values()]
     return [*made, *(path for path in real if path.is_file())]
