@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mnsweep.errors import StoreError as StoreError
     from mnsweep.errors import UnavailableError as UnavailableError
     from mnsweep.networks import classify, data, evaluate, import_weights
+    from mnsweep.trainings import train
 
 __version__ = VERSION
 __all__ = [
@@ -47,11 +48,13 @@ __all__ = [
     "plot_roofline",
     "predict",
     "profile",
+    "train",
 ]
 _ERRORS = ("MnsweepError", "StoreError", "UnavailableError")  # to catch; `__all__` has the functions
 _MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
 _MODULES |= dict.fromkeys(("classify", "data", "evaluate", "import_weights"), "networks")
+_MODULES["train"] = "trainings"
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 

@@ -15,11 +15,12 @@ def three_digits(value: float) -> str:
 def count_of(number: float, noun: str) -> str:
     """The number and the noun, in the singular or plural.
 
-    >>> count_of(1, "cell"), count_of(2000, "more cell"), count_of(1.5, "CPU"), count_of(1.0, "CPU")
-    ('1 cell', '2,000 more cells', '1.5 CPUs', '1 CPU')
+    >>> count_of(1, "cell"), count_of(2000, "more cell"), count_of(1.5, "CPU"), count_of(1.0, "CPU"), count_of(2, "class")
+    ('1 cell', '2,000 more cells', '1.5 CPUs', '1 CPU', '2 classes')
     """
     text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    return f"{text} {noun}{'s' * (number != 1)}"
+    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{text} {noun}{ending}"
 
 
 def typed(value: object) -> str:

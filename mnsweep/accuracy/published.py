@@ -1,4 +1,4 @@
-"""Published accuracies, each with its source.
+"""Accuracies by source: published ones, and those of a training run of the user's own.
 
 A frontier uses one source at a time. Top-1 depends on the crop and the training recipe: the same
 architecture differs by 0.6 to 2.6 points between sources, more than neighbours on a grid differ.
@@ -11,6 +11,7 @@ import csv
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from typing import Any, TypeAlias
 
 from mnsweep.cell import Cell, Design
 from mnsweep.errors import MnsweepError
@@ -20,7 +21,8 @@ DEFAULT_SOURCE = "slim-2018-08"
 PAPER = "paper"
 CHECKPOINT_OUTPUTS = 1001  # of the networks of the default source
 PLAIN_WIDTHS = choices("width_rule")[0]
-PREDICTED = "predicted"
+PREDICTED, TRAINED = "predicted", "trained"
+RUN_PREFIX = "trained:"  # of a quality source: the name of a training run follows
 _TO_TRAIN = "no network of this size was published: train it and see, before you rely on the number"
 _QUANTIZED = "it needs weights that were trained with quantization: a file quantized after training need not reach it"
 _WEIGHTS = {  # by source: whether the trained weights behind its accuracies are available
@@ -40,24 +42,42 @@ class Quality:
     source: str
     reference: str
     precision: str = "fp32"
-    predicted: bool = False  # from the source's published accuracies, by `surface.py`
+    predicted: bool = False  # from the source's accuracies, by `surface.py`
+    deviation_pct: float | None = None  # standard deviation in points, where it was counted on so many pictures
 
     @property
     def provenance(self) -> str:
         """Provenance and source as columns show them, e.g. `published: paper`. Never show a quality without it."""
         if self.predicted:
             return f"{PREDICTED}: {self.source}"
+        if self.source.startswith(RUN_PREFIX):
+            inherited, _, _ = PRECISIONS[self.precision].provenance.rpartition(", published")
+            return f"{f'{inherited}, ' if inherited else ''}{TRAINED}: {self.source.removeprefix(RUN_PREFIX)}"
         return f"{PRECISIONS[self.precision].provenance}: {self.source}"
 
 
-def published(cell: Cell, source: str = DEFAULT_SOURCE) -> Quality | None:
-    """The accuracy that `source` printed for exactly the network of `cell`; None if it printed none.
+@dataclass(frozen=True, slots=True)
+class RunAccuracies:
+    """The accuracies of a training run as a source: those of its networks, by precision and design."""
+
+    name: str
+    qualities: tuple[tuple[str, Design, Quality], ...]
+
+
+Source: TypeAlias = str | RunAccuracies  # a published source is known by its name
+
+
+def published(cell: Cell, source: Source = DEFAULT_SOURCE) -> Quality | None:
+    """The accuracy that `source` has for exactly the network of `cell`; None if it has none.
 
     For a task that the source does not cover, the paper's accuracies are used: no other source has any.
     Raises `MnsweepError` on an unknown source.
     """
-    _check(source)
     design, precision = cell.design, cell.deployment.precision
+    if isinstance(source, RunAccuracies):
+        known = _of_run(source).get((PRECISIONS[precision].quality_of, design))
+        return known and replace(known, precision=precision)
+    _check(source)
     # At every published α, both width rules give the same channels.
     classes = _classes(design, source)
     is_printed = design.width_rule == PLAIN_WIDTHS and design.classes == classes
@@ -73,20 +93,26 @@ def _classes(design: Design, source: str) -> int:
     return design.classes - 1 if has_background else design.classes
 
 
-def is_plain(cell: Cell) -> bool:
-    """Whether the design differs from the default MobileNet in α, resolution and width rule at most.
+def is_plain(cell: Cell, source: Source = DEFAULT_SOURCE) -> bool:
+    """Whether the design differs from the default MobileNet, or from those of a run, in α, resolution and width rule at most.
 
     The width rule is ignored because both rules give the same channels at every published α.
     """
-    design = cell.design
-    return replace(design, width_rule=PLAIN_WIDTHS) == Design.of(design.alpha, design.resolution)
+    design = replace(cell.design, width_rule=PLAIN_WIDTHS)
+    if not isinstance(source, RunAccuracies):
+        return design == Design.of(design.alpha, design.resolution)
+    size: Any = {"alpha": design.alpha, "resolution": design.resolution, "width_rule": PLAIN_WIDTHS}
+    return any(replace(of_run, **size) == design for _, of_run, _ in source.qualities[:1])
 
 
-def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
-    """Accuracies that `source` printed for plain networks at one precision, by α and resolution in pixels.
+def anchors(source: Source, precision: str) -> dict[tuple[float, int], Quality]:
+    """Accuracies that `source` has for plain networks at one precision, by α and resolution in pixels.
 
     Raises `MnsweepError` on an unknown source.
     """
+    if isinstance(source, RunAccuracies):
+        of_run = _of_run(source).items()
+        return {(d.alpha, d.resolution): q for (of, d), q in of_run if of == precision and is_plain(Cell(d), source)}
     _check(source)
     return {
         (design.alpha, design.resolution): quality
@@ -95,7 +121,15 @@ def anchors(source: str, precision: str) -> dict[tuple[float, int], Quality]:
     }
 
 
+@cache
+def _of_run(source: RunAccuracies) -> dict[tuple[str, Design], Quality]:
+    return {(precision, design): quality for precision, design, quality in source.qualities}
+
+
 def _check(source: str) -> None:
+    if source.startswith(RUN_PREFIX):
+        what = f"`quality_source` {source}: accuracies of a training run are for cells that are measured"
+        raise MnsweepError(what, "use it with 'mnsweep grid', 'explore' or 'pick'")
     if source not in _published():
         raise MnsweepError(f"`quality_source` {source!r} is unknown", f"choose from {', '.join(sources())}")
 
@@ -110,6 +144,8 @@ def weights_note(provenance: str | None) -> str:
     words, _, source = (provenance or "").rpartition(": ")
     if words == PREDICTED:
         return _TO_TRAIN
+    if words.endswith(TRAINED):
+        return "its weights are those of the training run: measure it with them ('mnsweep grid --quality-source trained:NAME')"
     note = _WEIGHTS.get(source, "where to get its weights is unknown")
     is_quantized = any(words == precision.provenance for precision in PRECISIONS.values() if precision.quantized)
     return f"{_QUANTIZED}; {note}" if is_quantized else note

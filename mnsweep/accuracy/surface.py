@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from mnsweep.accuracy.published import Quality, anchors, is_plain, published
+from mnsweep.accuracy.published import Quality, RunAccuracies, Source, anchors, is_plain, published
 from mnsweep.cell import Cell
 from mnsweep.names import PRECISIONS
 
@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 TERMS = ((0, 1, 2, 3, 4, 5), (0, 1, 2, 3, 5))  # columns of `_rows`: all, or without the mixed term
 WIDER_OUTSIDE = 3.0  # times the standard deviation: outside the range of its anchors, a quadratic is a guess
 EXTRAPOLATED = "extrapolated"
+NEAREST = 0.02  # points from 0 and 100 %: what all pictures of a small set were right about has no logit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +66,15 @@ class Surface:
 
 
 @cache
-def surface(source: str, precision: str) -> Surface | None:
+def surface(source: Source, precision: str) -> Surface | None:
     """The surface of a source at a precision; None with too few anchors for a fit and its leave-one-out errors."""
     qualities = anchors(source, precision)
     alphas, resolutions = [alpha for alpha, _ in qualities], [resolution for _, resolution in qualities]
     terms = next((terms for terms in TERMS if _determined(_rows(alphas, resolutions)[:, list(terms)])), None)
     if terms is None:
         return None
-    quality: Array = np.array([q.quality_pct for q in qualities.values()], dtype=np.float64)
+    printed: Array = np.array([q.quality_pct for q in qualities.values()], dtype=np.float64)
+    quality = np.clip(printed, NEAREST, 100 - NEAREST)
     rows, slope = _rows(alphas, resolutions)[:, list(terms)], _slope(quality)
     weighted = rows * slope[:, None]  # a residual in logits × slope is one in points
     inverse: Array = np.asarray(np.linalg.inv(weighted.T @ weighted), dtype=np.float64)
@@ -90,12 +92,12 @@ def surface(source: str, precision: str) -> Surface | None:
     )
 
 
-def surface_for(cell: Cell, source: str) -> Surface | None:
+def surface_for(cell: Cell, source: Source) -> Surface | None:
     """The surface that predicts the accuracy of a cell at its precision; bf16 uses the surface of fp32."""
     return surface(source, PRECISIONS[cell.deployment.precision].quality_of)
 
 
-def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Quality, float | None] | None:
+def quality_of(cell: Cell, source: Source, extrapolate: bool = False) -> tuple[Quality, float | None] | None:
     """The published quality of a cell with None, or the predicted quality with its standard deviation in points.
 
     Returns None where neither is available. Outside the range of the source, a prediction requires `extrapolate`.
@@ -104,10 +106,11 @@ def quality_of(cell: Cell, source: str, extrapolate: bool = False) -> tuple[Qual
         return known, None
     fit = surface_for(cell, source)
     alpha, resolution = cell.design.alpha, cell.design.resolution
-    if fit is None or not is_plain(cell) or not (extrapolate or fit.covers(alpha, resolution)):
+    if fit is None or not is_plain(cell, source) or not (extrapolate or fit.covers(alpha, resolution)):
         return None
     quality, deviation = fit.predict(alpha, resolution)
-    words = source if fit.covers(alpha, resolution) else f"{source}, {EXTRAPOLATED}"
+    name = source.name if isinstance(source, RunAccuracies) else source
+    words = name if fit.covers(alpha, resolution) else f"{name}, {EXTRAPOLATED}"
     predicted = Quality(
         metric=fit.metric,
         quality_pct=quality,

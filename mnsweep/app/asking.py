@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mnsweep.accuracy.published import DEFAULT_SOURCE
+from mnsweep.accuracy.published import DEFAULT_SOURCE, RUN_PREFIX, Source
 from mnsweep.accuracy.surface import quality_of, surface_for
 from mnsweep.app.requests import ExploreRequest, GridRequest
-from mnsweep.app.weights import check_shape, with_designs_of
-from mnsweep.cell import Cell
+from mnsweep.app.weights import OF_DESIGN, check_shape, with_designs_of
+from mnsweep.cell import Cell, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
@@ -19,6 +19,7 @@ from mnsweep.prediction.prior_table import CURRENT
 from mnsweep.space import Space
 from mnsweep.sweep.file import Held, Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file
+from mnsweep.sweep.runs import Run
 from mnsweep.wording import count_of
 
 
@@ -49,17 +50,21 @@ def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
 
 
 def asked_sweep(
-    request: GridRequest, results_dir: Path, machine: Machine, networks: Mapping[Path, Trained] | None = None
+    request: GridRequest,
+    results_dir: Path,
+    machine: Machine,
+    networks: Mapping[Path, Trained] | None = None,
+    run: Run | None = None,
 ) -> Sweep:
     """The sweep from a file, or else the grid of the axes; `name` and `quality_source` override those of the file.
 
-    Cells of a size that trained `networks` have are of their designs. Raises `MnsweepError` when both a file and axes are
-    given, or when a cell needs more threads than this process may use.
+    Cells of a size that trained `networks` have are of their designs; with a training `run`, all are of its kind. Raises
+    `MnsweepError` when both a file and axes are given, or when a cell needs more threads than this process may use.
     """
-    source = request.accuracies.quality_source
+    source = None if run else request.accuracies.quality_source
     if request.sweep is None:
         cells = asked_cells(request.space, machine)
-        sweep = Sweep(request.name or "grid", cells, source or DEFAULT_SOURCE)
+        sweep = with_run(Sweep(request.name or "grid", cells, source or DEFAULT_SOURCE), run, changed(request.space))
         return with_networks(sweep, networks or {}, changed(request.space), results_dir, machine)
     axes = [name for name in changed(request.space) if name != "max_designs"]
     if axes:
@@ -69,7 +74,21 @@ def asked_sweep(
     sweep = read_sweep(path, request.space.max_designs, machine.usable_threads)
     check_threads(sweep.cells, machine)
     sweep = replace(sweep, name=request.name or sweep.name, quality_source=source or sweep.quality_source)
+    sweep = with_run(sweep, run, ())
     return with_networks(sweep, networks or {}, (), results_dir, machine)
+
+
+def with_run(sweep: Sweep, run: Run | None, asked: Iterable[str]) -> Sweep:
+    """The sweep with the accuracies of a training run: its cells are of the run's kind, but for settings `asked` for.
+
+    Raises `MnsweepError` where no cell is one of the run's.
+    """
+    if run is None:
+        return sweep
+    kind = parse_cell(next(iter(run.records))).design
+    own = {name: getattr(kind, name) for name in OF_DESIGN if name not in set(asked)}
+    cells = tuple(dict.fromkeys(replace(cell, design=replace(cell.design, **own)) for cell in sweep.cells))
+    return replace(sweep, cells=cells, quality_source=f"{RUN_PREFIX}{run.name}", trained=run.scores)
 
 
 def with_networks(
@@ -103,24 +122,25 @@ def with_networks(
     return replace(sweep, cells=cells, weights=held)
 
 
-def asked_space(request: ExploreRequest, machine: Machine) -> Sweep:
+def asked_space(request: ExploreRequest, machine: Machine, run: Run | None = None) -> Sweep:
     """The sweep to explore on this machine; raises `MnsweepError` where designs are too few or have no accuracy."""
     source = request.accuracies.quality_source or DEFAULT_SOURCE
     prediction = Prediction(extrapolate=request.extrapolate, prior=CURRENT)
-    sweep = Sweep(request.name, asked_cells(request.space, machine), source, prediction)
+    name = DEFAULT_SOURCE if run else source
+    sweep = with_run(Sweep(request.name, asked_cells(request.space, machine), name, prediction), run, ())
     for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
         if designs <= FEWEST:
             text = f"{count_of(designs, 'design')} to explore: a model needs {FEWEST} measured ones, and more to predict"
             raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
     for cell in sweep.cells:
-        if quality_of(cell, source, request.extrapolate) is None:
-            raise _no_quality(cell, source)
+        if quality_of(cell, sweep.accuracies, request.extrapolate) is None:
+            raise _no_quality(cell, sweep.accuracies, source)
     return sweep
 
 
-def _no_quality(cell: Cell, source: str) -> MnsweepError:
-    if (surface := surface_for(cell, source)) is None:
+def _no_quality(cell: Cell, accuracies: Source, source: str) -> MnsweepError:
+    if (surface := surface_for(cell, accuracies)) is None:
         precision = cell.deployment.precision
         return MnsweepError(f"`quality_source` {source}: has no accuracies in {precision} to predict others from")
     design = cell.design

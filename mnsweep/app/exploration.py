@@ -143,7 +143,7 @@ def _all_latencies(known: Knowledge) -> dict[str, Predicted]:
 
 
 def _qualities(known: Knowledge) -> dict[str, float]:
-    source, extrapolate = known.sweep.quality_source, known.prediction.extrapolate
+    source, extrapolate = known.sweep.accuracies, known.prediction.extrapolate
     qualities = {cell.id: quality_of(cell, source, extrapolate) for cell in known.sweep.cells}
     return {cell: quality[0].quality_pct for cell, quality in qualities.items() if quality}
 

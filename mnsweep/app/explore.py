@@ -8,7 +8,7 @@ from mnsweep.app.exploration import RULES, Aims
 from mnsweep.app.exploration import explore as explore_space
 from mnsweep.app.grid import rules_of
 from mnsweep.app.requests import ExploreRequest
-from mnsweep.app.weights import OF_DESIGN, by_design, read_weights
+from mnsweep.app.weights import OF_DESIGN, by_design, networks_of, run_of
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import seconds
@@ -42,7 +42,8 @@ class ExplorationPlan:
 
 def plan_exploration(request: ExploreRequest) -> ExplorationPlan:
     """What would be explored, and how much of it would be measured; nothing is measured."""
-    aims, sweep = _aims(request), asked_space(request, read_machine())
+    run = run_of(request.accuracies, results_dir_or_default(request.place.results_dir))
+    aims, sweep = _aims(request), asked_space(request, read_machine(), run)
     measure = aims.measure * len({cell.deployment for cell in sweep.cells})
     sample = sweep.cells[:: 1 + len(sweep.cells) // TYPICAL]
     cell_s = sum(seconds(cell, RULES.least_rounds, RULES) for cell in sample) / len(sample)
@@ -63,8 +64,9 @@ def explore(
     Without `draw`, the plots are left to the outcome (`derived.draw`).
     """
     aims, machine, directory = _aims(request), read_machine(), results_dir_or_default(request.place.results_dir)
-    networks = read_weights(request.trained.weights) if request.trained.weights else {}
-    sweep = with_networks(asked_space(request, machine), networks, OF_DESIGN, directory, machine)
+    run = run_of(request.accuracies, directory)
+    networks = networks_of(request.trained.weights, run)
+    sweep = with_networks(asked_space(request, machine, run), networks, OF_DESIGN, directory, machine)
     with open_session(
         sweep,
         directory,

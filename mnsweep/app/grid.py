@@ -6,11 +6,10 @@ from pathlib import Path
 
 from mnsweep.app.asking import asked_sweep
 from mnsweep.app.requests import GridRequest, Measuring
-from mnsweep.app.weights import by_design, read_weights
+from mnsweep.app.weights import by_design, networks_of, run_of
 from mnsweep.cell import Cell
 from mnsweep.choice.certainty import Places
 from mnsweep.choice.targets import known_places, settling_targets, unsettled
-from mnsweep.importing.trained import Trained
 from mnsweep.listener import SILENT, Listener
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.measure.plan import Plan, seconds
@@ -69,8 +68,9 @@ def rules_of(measuring: Measuring, rules: Rules) -> Rules:
 def plan_grid(request: GridRequest, rules: Rules | None = None) -> GridPlan:
     """Plan a run; nothing is measured or written."""
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
-    networks = _networks(request)
-    sweep = asked_sweep(request, directory, machine, networks)
+    run = run_of(request.accuracies, directory)
+    networks = networks_of(request.trained.weights, run)
+    sweep = asked_sweep(request, directory, machine, networks, run)
     folder = SweepFolder(directory / sweep.name / machine.key)
     session = Session(
         sweep=sweep,
@@ -96,8 +96,9 @@ def grid(
     counts from `began` (a monotonic time in s). Raises `UnavailableError` where no cell runs here.
     """
     machine, directory = read_machine(), results_dir_or_default(request.place.results_dir)
-    networks = _networks(request)
-    sweep = asked_sweep(request, directory, machine, networks)
+    run = run_of(request.accuracies, directory)
+    networks = networks_of(request.trained.weights, run)
+    sweep = asked_sweep(request, directory, machine, networks, run)
     with open_session(
         sweep,
         directory,
@@ -116,10 +117,6 @@ def grid(
     if draw:
         derived.draw()
     return _outcome(request, session, derived)
-
-
-def _networks(request: GridRequest) -> Mapping[Path, Trained]:
-    return read_weights(request.trained.weights) if request.trained.weights else {}
 
 
 def _rules(request: GridRequest, rules: Rules | None, cells: int) -> Rules:
@@ -143,7 +140,7 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         wanted,
         derived.known.estimates,
         rules=session.rules,
-        quality_source=session.sweep.quality_source,
+        quality_source=session.sweep.accuracies,
         max_latency_ms=session.max_latency_ms,
     )
     open_cells = unsettled(targets, derived.known.estimates, derived.failures, session.rules)
@@ -156,6 +153,6 @@ def _outcome(request: GridRequest, session: Session, derived: Outcome) -> GridOu
         others=tuple(r for r in derived.results if r.cell not in asked),
         skipped=session.skipped,
         unsettled=open_cells,
-        places=known_places(session.sweep.cells, derived.known.estimates, session.sweep.quality_source),
+        places=known_places(session.sweep.cells, derived.known.estimates, session.sweep.accuracies),
         out_of_patience_s=session.rules.time_budget_s if stopped else None,
     )

@@ -5,13 +5,16 @@ nor a plotting library.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnsweep.app.requests import PickRequest
+from mnsweep.app.weights import run_of
 from mnsweep.choice.constraints import Constraints
 from mnsweep.choice.ranking import Choice
 from mnsweep.choice.ranking import pick as choose
+from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import from_csv
@@ -42,7 +45,7 @@ def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
     """
     directory = results_dir_or_default(request.place.results_dir)
     folder = find_results(directory, read_machine().key, request.sweep)
-    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    results = _results(request, folder, directory)
     if request.deliverable:
         results = [result for result in results if result.weights]
         if not results:
@@ -53,3 +56,26 @@ def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
         choice = verify(results, request.constraints, folder)
     written = write(choice.choice, folder) if request.export and choice.choice else None
     return PickOutcome(choice=choice, folder=folder, exported=written)
+
+
+def _results(request: PickRequest, folder: SweepFolder, results_dir: Path) -> list[Result]:
+    """The results of the sweep, with the accuracies of another source where one is asked for.
+
+    Raises `MnsweepError` where that source has no accuracy of any cell.
+    """
+    source = request.accuracies.quality_source
+    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    if source is None:
+        return results
+    from mnsweep.sweep.derive import read, tabulate  # loads the estimators, which a choice by the table does not need
+
+    known = read(folder)
+    if known.sweep.quality_source == source and not known.sweep.scored:
+        return results
+    run = run_of(request.accuracies, results_dir)
+    sweep = replace(known.sweep, quality_source=source, trained=run.scores if run else {}, scored={})
+    results = tabulate(replace(known, sweep=sweep), folder.read_machine())
+    if all(result.quality_pct is None for result in results):
+        what = f"`quality_source` {source}: has no accuracy of any cell of the sweep {folder.sweep}"
+        raise MnsweepError(what, f"measure its networks: 'mnsweep grid --quality-source {source}'")
+    return results

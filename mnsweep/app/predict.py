@@ -35,7 +35,7 @@ def predict(request: PredictRequest) -> PredictOutcome:
     models, known = from_json(folder.read_text(MODEL), folder.path / MODEL), read(folder)
     cells = request.space.cells()
     channels = deployed_channels(cells, {}, known.records.probes)
-    source = known.sweep.quality_source
+    source = known.sweep.accuracies
     counted = count_table(cells, source, channels)
     results = with_predictions(
         counted,

@@ -48,7 +48,7 @@ class Accuracies:
     """The source of the accuracies that are shown beside latencies."""
 
     quality_source: str | None = option(
-        None, "Published accuracies: slim-2018-08 or paper. Default: slim-2018-08.", panel=NETWORK
+        None, "slim-2018-08, paper, or trained:NAME of your own run. Default: slim-2018-08.", panel=NETWORK
     )
 
 
@@ -176,6 +176,12 @@ class PickRequest:
     constraints: Constraints = group(Constraints)
     no_verify: bool = option(False, "Answer from predictions; by default the choice is measured first.", excludes="wait")
     sweep: str | None = option(None, "Name or folder of the sweep. Default: newest of this machine.")
+    accuracies: Accuracies = group(
+        Accuracies,
+        quality_source=option(
+            None, "Accuracies to pick by: slim-2018-08, paper, trained:NAME. Default: the sweep's.", panel=CONSTRAINTS
+        ),
+    )
     deliverable: bool = option(False, "Only cells that were measured with trained weights.", panel=CONSTRAINTS)
     export: Path | None = option(None, "Also write the choice as an ONNX file.")
     calibration: Path | None = option(
@@ -256,6 +262,33 @@ class EvaluateRequest:
         None, "With --sweep: pictures to quantize float weights with. Default: synthetic images.", requires="sweep"
     )
     pixels: Pixels = group(Pixels)
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """Networks to train on labelled pictures."""
+
+    space: Space = group(
+        Space,
+        without=("runtime", "threads", "batch", "pad", "max_designs"),
+        classes=option(None, "Classes; the pictures tell.", panel=NETWORK),
+        precision=option("fp32", "fp32, or int8 too: its files are scored beside the float ones.", panel=AXES),
+    )
+    data: Path = option(..., "Folder with train/ and val/, or one of class folders, or a CSV file (picture,label).")
+    name: str = option(..., "Name of the run: its accuracies become the quality source trained:NAME.")
+    sweep: str | None = option(None, "Sweep file, or the name of one: all its designs.")
+    recipe: str = option("modern", "modern, paper, finetune, or a TOML file.")
+    set: str | None = option(None, "Settings in place of the recipe's: lr=0.01,epochs=5.")
+    weights: Path | None = option(None, "Trained weights to start from, with a new classifier for other classes.")
+    teacher: Path | None = option(None, "Network of the same classes to learn from: weights, or TorchScript.")
+    share_resolutions: bool = option(False, "Train each α at its largest resolution; fine-tune the others from it.")
+    max_loss_points: float = option(
+        1.0, "Fine-tune with quantization where int8 loses more than this.", panel=NETWORK, low=0.0, high=100.0
+    )
+    seed: int = option(0, "Seed of everything random.", low=0, high=2**31 - 1)
+    fresh: bool = option(False, "Remove earlier networks of this run and start over.")
     turn: Turn = group(Turn)
     place: Place = group(Place)
 

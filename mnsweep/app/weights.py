@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mnsweep.accuracy.published import RUN_PREFIX
+from mnsweep.app.requests import Accuracies
 from mnsweep.app.writing import check_target
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Design
@@ -15,6 +17,7 @@ from mnsweep.importing.trained import SUFFIX, Trained, is_ours
 from mnsweep.result import Result
 from mnsweep.space import Space
 from mnsweep.sweep.kept import kept_sweep
+from mnsweep.sweep.runs import Run, run_of_source
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
@@ -45,6 +48,19 @@ def read_weights(path: Path) -> dict[Path, Trained]:
             what = f"`weights` {path}: {other.name} and {file.name} are both of {Cell(trained.design).id}"
             raise MnsweepError(what, "name one of them, or move the other away")
     return found
+
+
+def run_of(accuracies: Accuracies, results_dir: Path) -> Run | None:
+    """The training run that the accuracies are of; None for published ones. Raises `StoreError` where there is none."""
+    source = accuracies.quality_source or ""
+    return run_of_source(results_dir, source) if source.startswith(RUN_PREFIX) else None
+
+
+def networks_of(weights: Path | None, run: Run | None) -> dict[Path, Trained]:
+    """The trained networks that a user names, or else those of the training run whose accuracies are asked for."""
+    if weights is not None:
+        return read_weights(weights)
+    return {path: import_file(path) for path in run.weights} if run else {}
 
 
 def by_design(networks: Iterable[Trained]) -> dict[Design, Trained]:

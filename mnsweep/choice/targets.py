@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from mnsweep.accuracy.published import published
+from mnsweep.accuracy.published import Source, published
 from mnsweep.cell import Cell
 from mnsweep.choice.certainty import Places, Rated, is_side_certain, places
 from mnsweep.choice.frontier import near_frontier
@@ -19,7 +19,7 @@ def settling_targets(
     estimates: Mapping[str, Estimate],
     *,
     rules: Rules,
-    quality_source: str,
+    quality_source: Source,
     max_latency_ms: float | None = None,
 ) -> dict[str, float]:
     """Half width of the confidence interval at which each cell has settled, in % of its latency, by cell id.
@@ -37,7 +37,7 @@ def settling_targets(
     return {cell.id: rules.ci_pct if cell.id in open_ else rules.known_pct for cell in cells}
 
 
-def known_places(cells: Sequence[Cell], estimates: Mapping[str, Estimate], quality_source: str) -> Places:
+def known_places(cells: Sequence[Cell], estimates: Mapping[str, Estimate], quality_source: Source) -> Places:
     """The places on the frontier, among the cells with a published quality."""
     qualities = {cell.id: published(cell, quality_source) for cell in cells}
     return places([Rated(key, q.metric, q.quality_pct, estimates.get(key)) for key, q in qualities.items() if q])
@@ -48,7 +48,7 @@ def _by_distance(
     estimates: Mapping[str, Estimate],
     *,
     ci_pct: float,
-    quality_source: str,
+    quality_source: Source,
     max_latency_ms: float | None,
 ) -> dict[str, float]:
     latencies = [estimates[cell.id].p50_ms if cell.id in estimates else None for cell in cells]

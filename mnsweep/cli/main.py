@@ -28,6 +28,7 @@ from mnsweep.cli import (
     predict,
     profile,
     rebuild,
+    train,
 )
 from mnsweep.cli.stopping import STOPPED, StoppedError, check, listen
 from mnsweep.cli.streams import Answers, guarded
@@ -68,6 +69,7 @@ app.command("count", help=_help(count.count), epilog=count.EXAMPLE)(count.count)
 app.command("export", help=_help(export.export), epilog=export.EXAMPLE)(export.export)
 app.command("import", help=_help(importing.import_), epilog=importing.EXAMPLE)(importing.import_)
 app.command("data", help=_help(data.data), epilog=data.EXAMPLE)(data.data)
+app.command("train", help=_help(train.train), epilog=train.EXAMPLE)(train.train)
 app.command("classify", help=_help(classify.classify), epilog=classify.EXAMPLE)(classify.classify)
 app.command("evaluate", help=_help(evaluate.evaluate), epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("rebuild", help=_help(rebuild.rebuild), epilog=rebuild.EXAMPLE)(rebuild.rebuild)

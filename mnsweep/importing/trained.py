@@ -7,7 +7,7 @@ with quantization. One JSON document in its metadata says which network it is an
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.integers import Integers, check_integers
+from mnsweep.graph.lowering import Range
 from mnsweep.graph.weights import TF_EPSILON, Weights, check, folded_layers
 from mnsweep.pictures.preprocessing import Preprocessing, from_document
 
 KEY, SCHEMA_VERSION = "mnsweep", 1
 SUFFIX = ".safetensors"
 CLASSIFIER = "classifier"
+_RANGE = ".range"  # the end of the names of arrays with a feature map's range
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,18 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A trained network: its design, its arrays, how pictures become its input, and where it comes from."""
+    """A trained network: its design, its arrays, how pictures become its input, and where it comes from.
+
+    `ranges` are those of its feature maps on pictures that it was trained on (`calibrated_on`, in words), with which its float
+    weights are quantized; none for most sources.
+    """
 
     design: Design
     weights: Weights | Integers
     preprocessing: Preprocessing
     provenance: Provenance
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    calibrated_on: str = ""
 
     @property
     def is_quantized(self) -> bool:
@@ -107,6 +115,7 @@ class Trained:
             "license": about.license,
             "assumed": list(about.assumed),
             "ignored": list(about.ignored),
+            "calibrated_on": self.calibrated_on,
         }
 
 
@@ -126,12 +135,15 @@ class _Document(msgspec.Struct, kw_only=True):
     assumed: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    calibrated_on: str = ""
 
 
 def to_bytes(trained: Trained) -> bytes:
     """The file's content; equal networks have equal bytes."""
     document = {"schema_version": SCHEMA_VERSION, **trained.document(), "labels": list(trained.provenance.labels)}
-    arrays = {name: np.asarray(array, order="C") for name, array in sorted(trained.weights.arrays.items())}
+    ranges = {f"{name}{_RANGE}": np.array(ends, np.float32) for name, ends in trained.ranges.items()}
+    named = sorted({**trained.weights.arrays, **ranges}.items())
+    arrays = {name: np.asarray(array, order="C") for name, array in named}
     return bytes(save(arrays, metadata={KEY: json.dumps(document)}))
 
 
@@ -171,6 +183,8 @@ def read_trained(path: Path) -> Trained:
 def _trained(document: _Document, arrays: Mapping[str, NDArray[Any]]) -> Trained:
     if document.schema_version != SCHEMA_VERSION:
         raise MnsweepError(f"has schema version {document.schema_version}, not {SCHEMA_VERSION}", "upgrade mnsweep")
+    ranges = {name.removesuffix(_RANGE): _ends(name, array) for name, array in arrays.items() if name.endswith(_RANGE)}
+    arrays = {name: array for name, array in arrays.items() if not name.endswith(_RANGE)}
     weights: Weights | Integers = Integers(arrays)
     if not document.quantized:
         is_folded = not any(name.endswith(".mean") for name in arrays)
@@ -189,7 +203,16 @@ def _trained(document: _Document, arrays: Mapping[str, NDArray[Any]]) -> Trained
             ignored=document.ignored,
             labels=document.labels,
         ),
+        ranges=ranges,
+        calibrated_on=document.calibrated_on,
     )
+
+
+def _ends(name: str, array: NDArray[Any]) -> Range:
+    """The minimum and the maximum of a feature map. Raises `MnsweepError` for an array that is no range."""
+    if array.shape != (2,) or array.dtype != np.float32 or not np.isfinite(array).all() or array[0] > array[1]:
+        raise MnsweepError(f"{name} is no range of a feature map: (minimum, maximum) in float32")
+    return float(array[0]), float(array[1])
 
 
 def sha256_of(path: Path) -> str:

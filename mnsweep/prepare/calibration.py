@@ -21,10 +21,13 @@ from mnsweep.worker.proxy import CellError, NewWorker
 def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, folder: Path | None = None) -> None:
     """Find the ranges of the int8 designs among `cells`, over the pictures in `folder` or over seeded synthetic images.
 
-    A network that was trained with quantization has its own.
+    A network that was trained with quantization has its own; weights may come with ranges, which `folder` overrides.
     Takes a fraction of a second for each design. A cell that fails is recorded in `prepared.failures`. Raises `MnsweepError`
     if a picture cannot be read.
     """
+    if folder is None:
+        known = {design: trained.ranges for design, trained in prepared.trained.items() if trained.ranges}
+        prepared.ranges |= {design: ranges for design, ranges in known.items() if design not in prepared.ranges}
     wanted = [cell for cell in cells if PRECISIONS[cell.deployment.precision].quantized and cell.design not in prepared.ranges]
     wanted = [cell for cell in wanted if not prepared.obstacle(cell) and not prepared.has_integers(cell.design)]
     if not wanted:

@@ -98,12 +98,18 @@ class Prepared:
             arrays = padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed)
             batch = None if symbolic else cell.deployment.batch
             ranges = self.ranges[cell.design] if int8 and not integers else None
-            calibration = WITHOUT_CALIBRATION if integers else self.calibration
+            calibration = WITHOUT_CALIBRATION if integers else self.calibration_of(cell.design)
             if file_format != TFLITE:
                 return build_onnx(deployed, arrays, batch, ranges, calibration, self.weight_bits, about)
             told = {**about.properties, **metadata(int8, calibration)} if about else {}
             own = tflite_metadata(VERSION, told) if about else None
             return build_tflite(deployed, arrays, batch, ranges, name=cell.design.variant, metadata=own, in_bytes=exported)
+
+    def calibration_of(self, design: Design) -> str:
+        """The images that the ranges of a design come from, in words."""
+        trained = self.trained.get(design)
+        own = trained is not None and bool(trained.ranges) and self.ranges.get(design) is trained.ranges
+        return trained.calibrated_on if trained is not None and own else self.calibration
 
     def has_integers(self, design: Design) -> bool:
         """Whether the design has a network that was trained with quantization."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from mnsweep.accuracy.published import Quality, published
+from mnsweep.accuracy.published import Quality, Source, published
 from mnsweep.arch.channel_padding import Channels, padding, to_text
 from mnsweep.arch.cost import layer_activation_bytes, layer_mult_adds, layer_params
 from mnsweep.arch.expand import expand
@@ -14,7 +14,7 @@ from mnsweep.result import UNPADDED, Result
 PCT_DIGITS = 4  # a hundredth of the last digit that is usually quoted
 
 
-def count_table(cells: Sequence[Cell], quality_source: str, channels: Mapping[str, Channels] | None = None) -> list[Result]:
+def count_table(cells: Sequence[Cell], quality_source: Source, channels: Mapping[str, Channels] | None = None) -> list[Result]:
     """Results with the counts of every cell, and the accuracy that `quality_source` published.
 
     `channels` is the resolved padding by cell id. If `auto` is unresolved for a cell, its unpadded network is counted.
@@ -23,7 +23,7 @@ def count_table(cells: Sequence[Cell], quality_source: str, channels: Mapping[st
 
 
 def count_rows(
-    cells: Iterable[Cell], quality_source: str, channels: Mapping[str, Channels] | None = None
+    cells: Iterable[Cell], quality_source: Source, channels: Mapping[str, Channels] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the known columns of each result of `count_table`; a hundred thousand results take as long again to make."""
     by_id = channels or {}
@@ -56,7 +56,7 @@ def layer_rows(cell: Cell) -> list[dict[str, int | str]]:
     ]
 
 
-def _counted(cell: Cell, quality_source: str, channels: Channels | None) -> dict[str, Any]:
+def _counted(cell: Cell, quality_source: Source, channels: Channels | None) -> dict[str, Any]:
     precision = cell.deployment.precision
     if channels is None and cell.deployment.pad != "auto":
         channels = padding(expand(cell.design), cell.deployment.pad, {})
@@ -82,7 +82,7 @@ def quality_columns(known: tuple[Quality | None, float | None] | None) -> dict[s
     return {
         "quality_metric": quality.metric,
         "quality_pct": round(quality.quality_pct, PCT_DIGITS),
-        "quality_sd_pct": rounded(deviation, PCT_DIGITS),
+        "quality_sd_pct": rounded(quality.deviation_pct if deviation is None else deviation, PCT_DIGITS),
         "quality_source": quality.provenance,
         "top5_pct": quality.top5_pct,
     }

@@ -68,7 +68,7 @@ def read(folder: SweepFolder) -> Knowledge:
 def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
     """The rows of `cells.csv`, one for each cell."""
     sweep = known.sweep
-    table = measured_table(sweep.cells, known.estimates, sweep.quality_source, known.channels)
+    table = measured_table(sweep.cells, known.estimates, sweep.accuracies, known.channels)
     results = with_warnings(with_weights(table, sweep), machine)
     if sweep.prediction is None:
         return results
@@ -79,7 +79,7 @@ def tabulate(known: Knowledge, machine: Machine) -> list[Result]:
         models=known.models,
         channels=known.channels,
         movement=known.movement,
-        quality_source=sweep.quality_source,
+        quality_source=sweep.accuracies,
         extrapolate=sweep.prediction.extrapolate,
     )
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -46,3 +47,20 @@ def naming(path: Path) -> Iterator[None]:
         raise StoreError(
             f"{path}: {error.strerror}", FIXES.get(error.errno or 0, "nothing that was measured is lost")
         ) from None
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace one file with `content` atomically: a reader finds the old one or the new one whole. Raises `StoreError`."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -9,6 +9,8 @@ cells = ["a0.25_r96_t2"]            # single cells, by their ids
 file = "weights.safetensors"
 [scored."a0.25_r128"]               # what its file scored on pictures: from then on the sweep's accuracies are scores
 data = "validation"
+[trained."a0.25_r64_c16"]           # what the networks of a training run scored, where `quality_source` names one
+data = "validation"
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
 prior = "2026-11"                   # fit the latency models with a prior from other machines
@@ -24,7 +26,7 @@ from typing import Any, get_type_hints
 import msgspec
 import tomli_w
 
-from mnsweep.accuracy.published import DEFAULT_SOURCE, sources
+from mnsweep.accuracy.published import DEFAULT_SOURCE, RUN_PREFIX, Quality, RunAccuracies, Source, sources
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
@@ -33,6 +35,8 @@ from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
 SCHEMA_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+OF_95_PCT = 1.96  # standard deviations on each side of a 95 % interval
+TOP1 = "top1"  # the metric of scores
 MOST_MB = 20  # a million cells
 MOST_PARTS, MOST_LETTERS = 16, 1_000  # of a key, of a word or a number; a TOML parser's time grows with their squares
 _PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
@@ -67,7 +71,7 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a cell's own file scored on labelled pictures, in %: `images` pictures of `data`, a name."""
+    """What a cell's own file scored on labelled pictures, in %: `images` pictures of `data`, a name; with a 95 % interval."""
 
     data: str
     images: int
@@ -81,13 +85,19 @@ class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if self.images < 1 or not all(0 <= share <= 100 for share in shares) or list(shares[:3]) != sorted(shares[:3]):
             raise ValueError("a score is no share of pictures, or lies outside of its interval")
 
+    @property
+    def deviation_pct(self) -> float:
+        """The standard deviation that the interval stands for, in points."""
+        return (self.ci_high_pct - self.ci_low_pct) / 2 / OF_95_PCT
+
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """A named set of cells, in order, each once; with a `prediction`, unmeasured cells are predicted.
 
     `weights` are the trained networks of designs, by the id of the design's plain cell. Once cells are `scored` (by their ids),
-    the accuracies of the sweep are those scores.
+    the accuracies of the sweep are those scores. `trained` are the scores of a training run, by cell id, where `quality_source`
+    names one.
     """
 
     name: str
@@ -96,21 +106,45 @@ class Sweep:
     prediction: Prediction | None = None
     weights: Mapping[str, Held] = field(default_factory=dict)
     scored: Mapping[str, Scored] = field(default_factory=dict)
+    trained: Mapping[str, Scored] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not SWEEP_NAME.fullmatch(self.name):
             raise MnsweepError(f"sweep name {self.name!r}: use at most 100 letters, digits, '.', '_' and '-'")
-        if self.quality_source not in sources():
+        if self.quality_source.startswith(RUN_PREFIX) and not self.trained:
+            text = f"`quality_source` {self.quality_source}: names a training run, whose accuracies are not in the file"
+            raise MnsweepError(text, "leave it out of the file and add `quality_source` to the command")
+        if self.quality_source not in sources() and not self.trained:
             text = f"`quality_source` {self.quality_source}: is unknown"
             raise MnsweepError(text, f"choose from {', '.join(sources())}")
         if self.prediction and self.prediction.prior not in ("", *priors()):
             text = f"`prior` {self.prediction.prior!r:.40}: is unknown to this version"
             raise MnsweepError(text, f"choose from {', '.join(priors())}, or drop it")
 
+    @property
+    def accuracies(self) -> Source:
+        """The source of the sweep's accuracies: the name of a publication, or a training run."""
+        if not self.trained:
+            return self.quality_source
+        scores = ((parse_cell(cell), score) for cell, score in self.trained.items())
+        known = ((cell.deployment.precision, cell.design, _quality(score, self.quality_source)) for cell, score in scores)
+        return RunAccuracies(self.quality_source, tuple(known))
+
     def without(self, ids: Collection[str]) -> "Sweep":
         """The sweep less some of its cells."""
         scored = {cell: score for cell, score in self.scored.items() if cell not in ids}
         return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids), scored=scored)
+
+
+def _quality(score: Scored, source: str) -> Quality:
+    return Quality(
+        metric=TOP1,
+        quality_pct=score.top1_pct,
+        top5_pct=score.top5_pct,
+        source=source,
+        reference=f"{score.images} pictures of {score.data}",
+        deviation_pct=score.deviation_pct,
+    )
 
 
 class _Beside(msgspec.Struct, frozen=True):
@@ -124,6 +158,7 @@ class _Beside(msgspec.Struct, frozen=True):
     prediction: Prediction | None = None
     weights: dict[str, Held] | None = None
     scored: dict[str, Scored] | None = None
+    trained: dict[str, Scored] | None = None
 
 
 _SETTINGS: list[tuple[str, Any, Any]] = [
@@ -199,9 +234,17 @@ def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) 
     for cell in (*content.prediction.held_out, *content.prediction.verified) if content.prediction else ():
         parse_cell(cell)
     name = stem if content.name is None else content.name
-    for cell in (*(content.weights or ()), *(content.scored or ())):
+    for cell in (*(content.weights or ()), *(content.scored or ()), *(content.trained or ())):
         parse_cell(cell)
-    return Sweep(name, cells, content.quality_source, content.prediction, content.weights or {}, content.scored or {})
+    return Sweep(
+        name,
+        cells,
+        content.quality_source,
+        content.prediction,
+        content.weights or {},
+        content.scored or {},
+        content.trained or {},
+    )
 
 
 def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], space: Space) -> list[Cell]:
@@ -222,8 +265,9 @@ def write_sweep(sweep: Sweep) -> str:
         content["prediction"] = to_builtins(sweep.prediction)
     if sweep.weights:
         content["weights"] = to_builtins(sweep.weights)
-    if sweep.scored:
-        content["scored"] = {cell: _without_none(to_builtins(score)) for cell, score in sweep.scored.items()}
+    for name, scores in (("scored", sweep.scored), ("trained", sweep.trained)):
+        if scores:
+            content[name] = {cell: _without_none(to_builtins(score)) for cell, score in scores.items()}
     return tomli_w.dumps(content, indent=2)
 
 

@@ -38,7 +38,7 @@ def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
         return sweep
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
     weights = {**kept.weights, **sweep.weights}
-    scored = {**kept.scored, **sweep.scored}
+    scored = {} if sweep.trained else {**kept.scored, **sweep.scored}  # one family of accuracies at a time
     return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction), weights=weights, scored=scored)
 
 

@@ -8,7 +8,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.record import Record, Records, from_line, to_line
 from mnsweep.sweep.consistency import Consistency
-from mnsweep.sweep.disk import end_of_lines, naming, never_through_a_link
+from mnsweep.sweep.disk import end_of_lines, naming, never_through_a_link, replace_file
 
 BLOCKS, MACHINE, SWEEP, CELLS, MODEL = "blocks.jsonl", "machine.json", "sweep.toml", "cells.csv", "model.json"
 SCHEMA_VERSION = 1
@@ -140,20 +139,7 @@ class SweepFolder:
 
     def replace(self, name: str, content: str | bytes) -> None:
         """Replace one derived file with `content` atomically."""
-        data = content.encode() if isinstance(content, str) else content
-        with naming(self.path / name):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self.path, prefix=f".{name}.")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.chmod(temporary, 0o644)
-                os.replace(temporary, self.path / name)
-            except BaseException:
-                os.unlink(temporary)
-                raise
+        replace_file(self.path / name, content.encode() if isinstance(content, str) else content)
 
     def set_aside(self) -> Path | None:
         """Rename the folder, with the time in the new name. Returns the new path, or None if there is no folder."""

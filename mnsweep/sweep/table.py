@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mnsweep.accuracy.published import Source
 from mnsweep.accuracy.surface import quality_of
 from mnsweep.arch.channel_padding import Channels, pad_channels
 from mnsweep.arch.expand import expand
@@ -28,7 +29,7 @@ MS_DIGITS, RATE_DIGITS = 6, 3  # 1e-6 ms is a nanosecond
 def measured_table(
     cells: Sequence[Cell],
     estimates: Mapping[str, Estimate],
-    quality_source: str,
+    quality_source: Source,
     channels: Mapping[str, Channels] | None = None,
 ) -> list[Result]:
     """Results with counts, published accuracies, measured latencies, and the frontier among the measured cells.
@@ -60,7 +61,7 @@ def with_predictions(
     models: Models,
     channels: Mapping[str, Channels],
     movement: Movement,
-    quality_source: str,
+    quality_source: Source,
     extrapolate: bool,
 ) -> list[Result]:
     """The results, with missing latencies and accuracies of `cells` predicted, and the frontier among all results.

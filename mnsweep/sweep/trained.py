@@ -5,19 +5,17 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from mnsweep.accuracy.published import published
+from mnsweep.accuracy.published import Source, published
 from mnsweep.cell import Cell
 from mnsweep.importing.families import FAMILIES
 from mnsweep.names import PRECISIONS
 from mnsweep.result import MEASURED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, quality_columns
-from mnsweep.sweep.file import Held, Scored, Sweep
+from mnsweep.sweep.file import TOP1, Held, Scored, Sweep
 from mnsweep.sweep.table import with_frontier
 from mnsweep.wording import count_of
 
 THESE = "these weights"
-TOP1 = "top1"
-OF_95_PCT = 1.96  # standard deviations on each side of a 95 % interval
 INT8 = next(row for row in PRECISIONS.values() if row.quantized)
 
 
@@ -30,7 +28,7 @@ def with_weights(results: Iterable[Result], sweep: Sweep) -> list[Result]:
     results = list(results)
     if not sweep.weights:
         return results
-    own = [_with(r, sweep.weights.get(design_id(r)), sweep.quality_source) for r in results]
+    own = [_with(r, sweep.weights.get(design_id(r)), sweep.accuracies) for r in results]
     return with_frontier([_scored(r, sweep.scored.get(r.cell)) for r in own] if sweep.scored else own)
 
 
@@ -43,7 +41,7 @@ def _scored(result: Result, score: Scored | None) -> Result:
         bare,
         quality_metric=TOP1,
         quality_pct=round(score.top1_pct, PCT_DIGITS),
-        quality_sd_pct=round((score.ci_high_pct - score.ci_low_pct) / 2 / OF_95_PCT, PCT_DIGITS),
+        quality_sd_pct=round(score.deviation_pct, PCT_DIGITS),
         quality_source=f"{MEASURED}: {score.data}, {count_of(score.images, 'picture')}",
         top5_pct=None if score.top5_pct is None else round(score.top5_pct, PCT_DIGITS),
     )
@@ -54,16 +52,16 @@ def design_id(result: Result) -> str:
     return Cell(result.design).id
 
 
-def _with(result: Result, held: Held | None, quality_source: str) -> Result:
+def _with(result: Result, held: Held | None, source: Source) -> Result:
     if held is None:
         return result
     result = replace(result, weights=PurePosixPath(held.file).name)
     if held.quantized:
         deployment = replace(result.deployment, precision=INT8.name)
-        quality = published(Cell(result.design, deployment), quality_source)
+        quality = published(Cell(result.design, deployment), source)
         result = replace(result, **{**_no_quality(), **quality_columns((quality, None))})
     family, quantized = FAMILIES.get(held.family), PRECISIONS[result.precision].quantized
-    if result.quality_source is None or family is None or family.quality_source != quality_source or quantized > held.quantized:
+    if result.quality_source is None or family is None or family.quality_source != source or quantized > held.quantized:
         return result
     own = THESE if quantized == held.quantized else f"{THESE} as floats"
     return replace(result, quality_source=f"{result.quality_source}, {own}")

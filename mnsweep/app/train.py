@@ -1,0 +1,367 @@
+"""`mnsweep train`: train networks on labelled pictures, score their deployed files, and keep them as a run."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from mnsweep.accuracy.scores import Score, score
+from mnsweep.app.answering import answer
+from mnsweep.app.evaluate import labelled_outputs
+from mnsweep.app.models import Wanted, of_weights
+from mnsweep.app.requests import TrainRequest
+from mnsweep.app.train_plan import Estimate, Training, TrainPlan, check_memory, estimate, plan_train
+from mnsweep.cell import Cell, Deployment, Design, parse_cell
+from mnsweep.errors import MnsweepError
+from mnsweep.graph.lowering import Range
+from mnsweep.graph.torch_net import TorchNet, from_torch
+from mnsweep.graph.weights import Weights
+from mnsweep.importing.trained import SUFFIX, Provenance, Trained, read_trained, to_bytes
+from mnsweep.machine.fingerprint import Machine, read_machine
+from mnsweep.machine.lock import measuring
+from mnsweep.names import PRECISIONS
+from mnsweep.plots.curve import curve_plot
+from mnsweep.plots.figure import drawn
+from mnsweep.sweep.disk import replace_file
+from mnsweep.sweep.file import Scored
+from mnsweep.sweep.runs import TRAINED_HERE, TrainedRecord, read_run
+from mnsweep.training.curve import curve_csv
+from mnsweep.training.dataset import Decoded, decoded
+from mnsweep.training.loop import Epoch, Job, Pictures, Progress, Teacher, use_threads
+from mnsweep.training.loop import train as train_job
+from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
+from mnsweep.training.recipe import Recipe
+from mnsweep.training.start import fresh_net, net_from
+from mnsweep.training.teacher import open_teacher
+from mnsweep.wording import count_of
+from mnsweep.worker.proxy import NewWorker, WorkerProcess
+
+FP32, INT8 = "fp32", "int8"
+FLOATS = ".floats"  # the end of a file with a network as it was before quantization-aware fine-tuning
+CALIBRATED_ON = 512  # pictures: the ranges of feature maps change little with more
+AFTERWARDS, AWARE = "after training", "quantization-aware fine-tuning"
+
+
+class Reports:
+    """What a training tells while it runs; subclasses show it."""
+
+    def decoding(self, total: int, done: int) -> None:
+        """So many of all pictures are decoded."""
+
+    def started(self, training: Training, goes_on: bool, new_head: bool) -> None:
+        """A training starts, or goes on from a checkpoint; with `new_head`, its classifier is new."""
+
+    def epoch(self, training: Training, epoch: Epoch) -> None:
+        """An epoch is done."""
+
+    def note(self, text: str) -> None:
+        """Something that the user wants to know."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOutcome:
+    """A run: its folder, the records of the networks asked for, the reasons of those that failed, and pictures left out."""
+
+    name: str
+    folder: Path
+    records: tuple[TrainedRecord, ...]
+    failures: Mapping[str, str]
+    broken: Mapping[Path, str]
+    classes: tuple[str, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What `--json` says of each file that was scored."""
+        return [
+            {
+                "run": self.name,
+                "weights": str(self.folder / record.weights),
+                "cell": cell,
+                "top1_pct": score.top1_pct,
+                "top1_ci_low_pct": score.ci_low_pct,
+                "top1_ci_high_pct": score.ci_high_pct,
+                "top5_pct": score.top5_pct,
+                "images": score.images,
+                "epochs": record.epochs,
+                "seconds": record.seconds,
+                "images_per_s": record.images_per_s,
+                "busy_share": record.busy_share,
+                "quantization": record.quantization if PRECISIONS[parse_cell(cell).deployment.precision].quantized else "",
+                "recipe": record.recipe,
+            }
+            for record in self.records
+            for cell, score in record.scores.items()
+        ]
+
+
+def estimate_train(request: TrainRequest) -> tuple[TrainPlan, list[Estimate]]:
+    """The plan of a run, and what each of its networks takes; nothing is trained or written."""
+    machine = read_machine()
+    use_threads(machine.usable_threads)
+    plan = plan_train(request, machine)
+    check_memory(plan)
+    return plan, estimate(plan)
+
+
+def train(request: TrainRequest, reports: Reports | None = None, new_worker: NewWorker | None = None) -> TrainOutcome:
+    """Train what is asked for, except what the run has already; one that was stopped goes on from its last epoch.
+
+    Raises `MnsweepError` for what does not fit, and where the only network fails; of several, the others go on.
+    """
+    machine, reports = read_machine(), reports or Reports()
+    plan = plan_train(request, machine)
+    check_memory(plan)
+    use_threads(machine.usable_threads)
+    with measuring(request.turn.wait):
+        _make_room(plan, request)
+        run = _Run(plan, request, machine, reports, new_worker or WorkerProcess)
+        for training in plan.trainings:
+            try:
+                run.train(training)
+            except MnsweepError as error:
+                if len(plan.trainings) == 1:
+                    raise
+                run.failures[training.cell] = str(error)
+    known = read_run(plan.folder.parents[1], request.name).records
+    return TrainOutcome(
+        name=request.name,
+        folder=plan.folder,
+        records=tuple(known[t.cell] for t in plan.trainings if t.cell in known and t.cell not in run.failures),
+        failures=MappingProxyType(run.failures),
+        broken=MappingProxyType(run.broken),
+        classes=plan.split.classes,
+    )
+
+
+def _make_room(plan: TrainPlan, request: TrainRequest) -> None:
+    """Remove what is there with `fresh`. Raises `MnsweepError` where the run holds networks of another training."""
+    wanted = {training.cell: training.key for training in plan.trainings}
+    if request.fresh:
+        for cell in wanted:
+            for end in (".json", SUFFIX, FLOATS, ".csv", ".png", ".svg", ".checkpoint"):
+                (plan.folder / f"{cell}{end}").unlink(missing_ok=True)
+    known = read_run(plan.folder.parents[1], request.name).records
+    for cell, record in known.items():
+        if cell in wanted and record.key != wanted[cell]:
+            what = f"`name` {request.name}: {cell} was trained with other pictures or another recipe, seed or start"
+            raise MnsweepError(what, "choose another `name`, or start over with `fresh`")
+
+
+@dataclass(slots=True)
+class _Run:
+    plan: TrainPlan
+    request: TrainRequest
+    machine: Machine
+    reports: Reports
+    new_worker: NewWorker
+    failures: dict[str, str] = field(default_factory=dict)
+    broken: dict[Path, str] = field(default_factory=dict)
+    kept: tuple[int, Pictures] | None = None  # of the resolution that was decoded last
+
+    def train(self, training: Training) -> None:
+        """Train one network, score its files and write its record, unless all that is there."""
+        known = read_run(self.plan.folder.parents[1], self.request.name).records.get(training.cell)
+        lacking = [p for p in self.plan.precisions if known is None or _cell(training.design, p).id not in known.scores]
+        if known is not None and not lacking and (self.plan.folder / known.weights).is_file():
+            self.reports.note(f"{training.cell}: is trained already; `fresh` starts over")
+            return
+        pictures = self._pictures(training.design.resolution)
+        net, new_head = self._net(training)
+        checkpoint = self.plan.folder / f"{training.cell}.checkpoint"
+        job = Job(
+            name=training.cell,
+            key=training.key,
+            net=net,
+            recipe=training.recipe,
+            seed=self.request.seed,
+            teacher=self._teacher(training),
+        )
+        self.reports.started(training, checkpoint.is_file(), new_head)
+        progress = train_job(job, pictures, checkpoint, lambda epoch: self._epoch(training, epoch))
+        ranges = observed_ranges(net, pictures.train[:CALIBRATED_ON], pictures.preprocessing)
+        trained = floats = self._trained(training, from_torch(net), ranges)
+        scores = {p: self._score(trained, p) for p in self.plan.precisions}
+        how = AFTERWARDS if INT8 in scores else ""
+        if INT8 in scores:
+            whole = scores.get(FP32) or self._score(trained, FP32)
+            if whole.top1_pct - scores[INT8].top1_pct > self.request.max_loss_points:
+                trained, scores, how = self._fine_tuned(training, net, ranges, pictures, (trained, scores))
+        self._write(training, progress, trained, scores, how, None if trained is floats else floats)
+
+    def _net(self, training: Training) -> tuple[TorchNet, bool]:
+        start = self.plan.start
+        if training.parent is not None:
+            path = self.plan.folder / f"{Cell(training.parent).id}{FLOATS}"
+            start = read_trained(path if path.is_file() else path.with_suffix(SUFFIX))
+        if start is None:
+            return fresh_net(training.design, self.request.seed), False
+        if not isinstance(start.weights, Weights) or start.weights.is_folded:
+            raise MnsweepError(f"{start.provenance.file}: was fine-tuned with quantization, and can't be trained on")
+        return net_from(training.design, start.weights, self.request.seed)
+
+    def _teacher(self, training: Training) -> Teacher | None:
+        if self.plan.teacher is None:
+            return None
+        design = training.design
+        return open_teacher(self.plan.teacher, design.classes, design.resolution, self.plan.preprocessing)
+
+    def _pictures(self, resolution: int) -> Pictures:
+        if self.kept is not None and self.kept[0] == resolution:
+            return self.kept[1]
+        self.kept = None  # the memory, before more is taken
+        split, total = self.plan.split, len(self.plan.split.train.paths) + len(self.plan.split.validation.paths)
+        done = 0
+
+        def read(part: str) -> Decoded:
+            found = getattr(split, part)
+            told = decoded(
+                found,
+                resolution,
+                self.plan.preprocessing,
+                self.machine.usable_threads,
+                lambda count: self.reports.decoding(total, done + count),
+            )
+            self.broken.update(told.broken)
+            return told
+
+        train = read("train")
+        done = len(split.train.paths)
+        validation = read("validation")
+        pictures = Pictures(train.pixels, train.labels, validation.pixels, validation.labels, self.plan.preprocessing)
+        self.kept = resolution, pictures
+        return pictures
+
+    def _epoch(self, training: Training, epoch: Epoch) -> None:
+        self.reports.epoch(training, epoch)
+
+    def _trained(self, training: Training, weights: Weights, ranges: Mapping[str, Range]) -> Trained:
+        content = hashlib.sha256()
+        for name, array in sorted(weights.arrays.items()):
+            content.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        about = Provenance(
+            f"{training.cell}{SUFFIX}",
+            content.hexdigest(),
+            TRAINED_HERE,
+            label_offset=0,
+            labels=self.plan.split.classes,
+        )
+        return Trained(
+            design=training.design,
+            weights=weights,
+            preprocessing=self.plan.preprocessing,
+            provenance=about,
+            ranges=ranges,
+            calibrated_on=count_of(min(CALIBRATED_ON, len(self.plan.split.train.paths)), "training picture"),
+        )
+
+    def _score(self, trained: Trained, precision: str) -> Score:
+        """What the deployed file answers to the validation pictures, read from their files."""
+        classifier = of_weights(trained, Wanted(precision=precision), self.machine, self.new_worker)
+        pictures = self.plan.split.validation
+        answered = answer(classifier, pictures.paths, new_worker=self.new_worker, processes=self.machine.usable_threads)
+        labels = np.array([pictures.labels[place] for place in answered.places])
+        return score(labelled_outputs(answered.probabilities, classifier), labels)
+
+    def _fine_tuned(
+        self,
+        training: Training,
+        net: TorchNet,
+        ranges: Mapping[str, Range],
+        pictures: Pictures,
+        before: tuple[Trained, dict[str, Score]],
+    ) -> tuple[Trained, dict[str, Score], str]:
+        """The network after quantization-aware fine-tuning, where its int8 file is better than `before`."""
+        lost = before[1]
+        self.reports.note(f"{training.cell}: int8 has {lost[INT8].top1_pct:.1f} %; fine-tuning it with quantization")
+        folded = folded_net(net)
+        recipe = _brief(training.recipe)
+        rounded = Rounded(folded, ranges, self.machine.int8_weight_bits)
+        key = f"{training.key} {AWARE}"
+        job = Job(name=training.cell, key=key, net=folded, recipe=recipe, seed=self.request.seed, forward=rounded)
+        train_job(job, pictures)
+        trained = self._trained(training, folded_weights(folded), ranges)
+        scores = {p: self._score(trained, p) for p in self.plan.precisions}
+        if scores[INT8].top1_pct <= lost[INT8].top1_pct:
+            self.reports.note(f"{training.cell}: fine-tuning did not help, {scores[INT8].top1_pct:.1f} %; it is not kept")
+            return *before, AFTERWARDS
+        return trained, scores, AWARE
+
+    def _write(
+        self,
+        training: Training,
+        progress: Progress,
+        trained: Trained,
+        scores: Mapping[str, Score],
+        quantization: str,
+        before: Trained | None,
+    ) -> None:
+        folder, last = self.plan.folder, progress.epochs[-1]
+        weights, curve = f"{training.cell}{SUFFIX}", f"{training.cell}.csv"
+        replace_file(folder / weights, to_bytes(trained))
+        if before is not None:
+            replace_file(folder / f"{training.cell}{FLOATS}", to_bytes(before))
+        replace_file(folder / curve, curve_csv(progress.epochs).encode())
+        plot = drawn("curve", lambda: curve_plot(progress.epochs, training.cell, _caption(training, self.plan)))
+        for name, content in plot.items():
+            replace_file(folder / name, content)
+        record = TrainedRecord(
+            cell=training.cell,
+            key=training.key,
+            data=self.plan.data_name,
+            weights=weights,
+            sha256=trained.provenance.sha256,
+            curve=curve,
+            recipe=training.recipe.document(),
+            seed=self.request.seed,
+            epochs=last.epoch,
+            best_epoch=progress.best_epoch,
+            seconds=sum(epoch.seconds for epoch in progress.epochs),
+            images_per_s=sum(e.images_per_s for e in progress.epochs) / len(progress.epochs),
+            busy_share=sum(e.busy_share for e in progress.epochs) / len(progress.epochs),
+            started_from=Cell(training.parent).id if training.parent else self.plan.start_file,
+            teacher=self.plan.teacher.name if self.plan.teacher else "",
+            quantization=quantization,
+            scores={_cell(training.design, p).id: _scored(s, self.plan.data_name) for p, s in scores.items()},
+        )
+        replace_file(folder / f"{training.cell}.json", msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        (folder / f"{training.cell}.checkpoint").unlink(missing_ok=True)
+
+
+def _caption(training: Training, plan: TrainPlan) -> str:
+    pictures = count_of(len(plan.split.train.paths), "picture")
+    recipe = training.recipe
+    words = f"{recipe.optimizer}, rate {recipe.lr:g}, {recipe.schedule}, batches of {recipe.batch}"
+    return f"{pictures} of {plan.data_name} in {count_of(len(plan.split.classes), 'class')}; {words}"
+
+
+def _brief(recipe: Recipe) -> Recipe:
+    """The recipe of quantization-aware fine-tuning: short, at a small rate, without averaging or mixing."""
+    return msgspec.structs.replace(
+        recipe,
+        epochs=recipe.quantized_epochs,
+        lr=recipe.lr * recipe.quantized_lr,
+        warm_up=0.0,
+        ema=0.0,
+        mixup=0.0,
+        patience=0,
+        bf16=False,
+    )
+
+
+def _cell(design: Design, precision: str) -> Cell:
+    return Cell(design, Deployment(PRECISIONS[precision].name))
+
+
+def _scored(score: Score, data: str) -> Scored:
+    return Scored(
+        data=data,
+        images=score.images,
+        top1_pct=score.top1_pct,
+        ci_low_pct=score.top1_ci_low_pct,
+        ci_high_pct=score.top1_ci_high_pct,
+        top5_pct=score.top5_pct,
+    )

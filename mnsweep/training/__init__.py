@@ -1,0 +1,1 @@
+"""Train a design on labelled pictures: recipes, the loop, distillation, and quantization-aware fine-tuning."""

@@ -1,0 +1,257 @@
+"""The training loop: batches, averaged weights, validation after every epoch, checkpoints, and stopping.
+
+Everything that is random in an epoch follows from the seed and the epoch's number, so that a training that was stopped goes on
+as if it had not been: the same curve and, on a CPU with the same number of threads, the same weights bit for bit.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mnsweep.accuracy.scores import Labels
+from mnsweep.errors import MnsweepError
+from mnsweep.graph.torch_net import TorchNet
+from mnsweep.pictures.pixels import Pixels
+from mnsweep.pictures.preprocessing import Preprocessing
+from mnsweep.training.augment import augmented
+from mnsweep.training.checkpoint import State, read_checkpoint, write_checkpoint
+from mnsweep.training.objective import loss_of, mixed, targets
+from mnsweep.training.optimizer import optimizer_of, rate_at, set_rate
+from mnsweep.training.recipe import Recipe
+
+VALIDATION_BATCH = 256
+EMA_START = 10  # steps after which an average of weights forgets the first ones, however slow its decay
+Teacher = Callable[[torch.Tensor], torch.Tensor]  # normalized images (batch, 3, R, R) → logits (batch, classes)
+Forward = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Pixels (n, R, R, 3) and classes (n,) to train on, and to validate on."""
+
+    train: Pixels
+    labels: Labels
+    validation: Pixels
+    validation_labels: Labels
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One line of the curve: loss and rate of the last step of an epoch, validation, speed, and where its time went.
+
+    `busy_share` is the share of the training time in forward, backward and step; validation is not part of it.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_top1_pct: float
+    lr: float
+    seconds: float
+    images_per_s: float
+    busy_share: float
+
+
+@dataclass(slots=True)
+class Progress:
+    """A training so far; `best` is the state of the network with the best validation, after epoch `best_epoch`."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    best_epoch: int = 0
+
+    @property
+    def best_pct(self) -> float:
+        """The best validation so far, in %."""
+        return max((epoch.validation_top1_pct for epoch in self.epochs), default=-1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One network to train: `key` tells trainings apart, and `forward` runs the network where it is not called as it is."""
+
+    name: str
+    key: str
+    net: TorchNet
+    recipe: Recipe
+    seed: int
+    forward: Forward | None = None
+    teacher: Teacher | None = None
+
+
+def use_threads(threads: int) -> None:
+    """Run torch on so many threads, with the algorithms that give the same bits every time."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def train(
+    job: Job, pictures: Pictures, checkpoint: Path | None = None, report: Callable[[Epoch], None] = lambda epoch: None
+) -> Progress:
+    """Train `job.net` in place, from its checkpoint where there is one, and leave the best weights in it.
+
+    Raises `MnsweepError` where the loss is no finite number: the checkpoint of the epoch before it is kept.
+    """
+    loop = _Loop(job, pictures)
+    if checkpoint is not None and (state := read_checkpoint(checkpoint, job.key)) is not None:
+        loop.restore(state)
+    while not loop.is_done:
+        epoch = loop.run_epoch()
+        if checkpoint is not None:
+            write_checkpoint(checkpoint, loop.state())
+        report(epoch)
+    job.net.load_state_dict(loop.progress.best)
+    job.net.eval()
+    return loop.progress
+
+
+class _Loop:
+    def __init__(self, job: Job, pictures: Pictures) -> None:
+        self.job, self.pictures, self.recipe = job, pictures, job.recipe
+        self.net = job.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = optimizer_of(self.net, self.recipe)
+        self.average = {name: value.clone() for name, value in self.net.state_dict().items()} if self.recipe.ema else {}
+        self.progress, self.step = Progress(), 0
+        self.batch = min(self.recipe.batch, len(pictures.labels))
+        self.per_epoch = len(pictures.labels) // self.batch
+        self.pixels = torch.from_numpy(pictures.train)
+        self.labels = torch.from_numpy(pictures.labels)
+        _set_norms(self.net, self.recipe)
+
+    @property
+    def is_done(self) -> bool:
+        done = len(self.progress.epochs)
+        waited = done - self.progress.best_epoch
+        return done >= self.recipe.epochs or (bool(self.recipe.patience) and waited >= self.recipe.patience)
+
+    def run_epoch(self) -> Epoch:
+        number = len(self.progress.epochs) + 1
+        generator = torch.Generator().manual_seed(self.job.seed * 1_000_003 + number)
+        self.net.train()
+        _set_norms(self.net, self.recipe)
+        began, busy_s, total = time.perf_counter(), 0.0, 0.0
+        for images, wanted in self._batches(generator):
+            taught = self.job.teacher(images) if self.job.teacher else None
+            at = time.perf_counter()
+            loss = self._step(images, wanted, taught)
+            busy_s += time.perf_counter() - at
+            if not np.isfinite(loss):
+                self._stop(number)
+            total += loss
+        took = time.perf_counter() - began
+        validation_loss, top1_pct = self._validate()
+        epoch = Epoch(
+            epoch=number,
+            loss=total / self.per_epoch,
+            validation_loss=validation_loss,
+            validation_top1_pct=top1_pct,
+            lr=rate_at(self.step - 1, self.per_epoch, self.recipe),
+            seconds=time.perf_counter() - began,
+            images_per_s=self.per_epoch * self.batch / took,
+            busy_share=busy_s / took,
+        )
+        if top1_pct > self.progress.best_pct:
+            kept = self.average or self.net.state_dict()
+            self.progress.best = {name: value.clone() for name, value in kept.items()}
+            self.progress.best_epoch = number
+        self.progress.epochs.append(epoch)
+        return epoch
+
+    def _batches(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        order = torch.randperm(len(self.labels), generator=generator)[: self.per_epoch * self.batch]
+        for places in torch.split(order, self.batch):
+            pixels = self.pixels[places].permute(0, 3, 1, 2).float()  # channels last in memory
+            images = augmented(pixels, self.recipe, generator)
+            images = normalized(images, self.pictures.preprocessing)
+            yield mixed(images, targets(self.labels[places], self._classes), self.recipe, generator)
+
+    @property
+    def _classes(self) -> int:
+        return int(self.net.layers[-1].out_channels)
+
+    def _step(self, images: torch.Tensor, wanted: torch.Tensor, taught: torch.Tensor | None) -> float:
+        set_rate(self.optimizer, rate_at(self.step, self.per_epoch, self.recipe))
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
+            logits = (self.job.forward or self.net)(images)
+        loss = loss_of(logits.float(), wanted, self.recipe, taught)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.step += 1
+        if self.average:
+            self._update_average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (EMA_START + self.step))
+        state = self.net.state_dict()
+        names = [name for name, value in state.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.average[name] for name in names], [state[name] for name in names], 1 - decay)
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        """Mean cross entropy and top-1 in %, of the averaged weights where there are any."""
+        own = {name: value.clone() for name, value in self.net.state_dict().items()} if self.average else None
+        if own is not None:
+            self.net.load_state_dict(self.average)
+        self.net.eval()
+        right, total = 0, 0.0
+        pixels, labels = self.pictures.validation, torch.from_numpy(self.pictures.validation_labels)
+        for start in range(0, len(labels), VALIDATION_BATCH):
+            part = torch.from_numpy(pixels[start : start + VALIDATION_BATCH]).permute(0, 3, 1, 2).float()
+            logits = (self.job.forward or self.net)(normalized(part, self.pictures.preprocessing))
+            wanted = labels[start : start + VALIDATION_BATCH]
+            total += float(nn.functional.cross_entropy(logits, wanted, reduction="sum"))
+            right += int((logits.argmax(1) == wanted).sum())
+        if own is not None:
+            self.net.load_state_dict(own)
+        return total / len(labels), 100 * right / len(labels)
+
+    def _stop(self, epoch: int) -> None:
+        where = (
+            f"{self.job.name}: the loss is not a finite number in epoch {epoch}, step {self.step} (`set` lr={self.recipe.lr:g})"
+        )
+        raise MnsweepError(where, f"the epochs before it are kept; try a smaller rate: `set` lr={self.recipe.lr / 3:.2g}")
+
+    def state(self) -> State:
+        """All that the next epoch depends on."""
+        return {
+            "job": self.job.key,
+            "net": self.net.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average,
+            "step": self.step,
+            "epochs": [asdict(epoch) for epoch in self.progress.epochs],
+            "best": self.progress.best,
+            "best_epoch": self.progress.best_epoch,
+        }
+
+    def restore(self, state: State) -> None:
+        """Go on from a state."""
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average, self.step = state["average"], state["step"]
+        epochs: list[dict[str, Any]] = state["epochs"]
+        self.progress = Progress([Epoch(**epoch) for epoch in epochs], state["best"], state["best_epoch"])
+
+
+def normalized(pixels: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Pixels from 0 to 255 as the network's input."""
+    return (pixels - preprocessing.mean) / preprocessing.std
+
+
+def _set_norms(net: TorchNet, recipe: Recipe) -> None:
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = recipe.norm_momentum
+            if recipe.frozen_norm:
+                module.eval()
