@@ -152,7 +152,7 @@ class Session:
             cells,
             {**estimates, **of_twins(self.records.same, estimates)},
             rules=rules,
-            quality_source=self.sweep.quality_source,
+            quality_source=self.sweep.accuracies,
             max_latency_ms=self.max_latency_ms,
         )
 

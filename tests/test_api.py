@@ -150,6 +150,7 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
         "plot_roofline": lambda: mnsweep.plot_roofline(profile, axes()),
         "predict": lambda: mnsweep.predict(0.3, 128, sweep="explore"),
         "profile": lambda: mnsweep.profile(0.25, 64),
+        "train": lambda: mnsweep.train("glyphs0", f"run{next(numbers)}", 0.25, 32, set="epochs=1"),
     }
     assert set(calls) == set(NAMES)
     for seed in range(2):

@@ -44,7 +44,7 @@ def curve_plot(epochs: Sequence[Epoch], name: str, caption: str) -> dict[str, by
         _line(accuracy, numbers, [e.validation_top1_pct for e in epochs], _VALIDATED, "")
         _line(rate, numbers, [e.lr for e in epochs], _OTHER, "")
         _line(speed, numbers, [e.images_per_s for e in epochs], _OTHER, "")
-        labels = ("loss (cross entropy)", "validation top-1 (%)", "learning rate at the epoch's end", "pictures per second")
+        labels = ("loss (cross entropy)", "validation top-1 (%)", "learning rate", "pictures per second")
         for ax, label in zip(axes, labels, strict=True):
             ax.set_ylabel(label)
             ax.set_xlabel("epoch")

@@ -103,12 +103,12 @@ def _check_labelled(where: Path, found: LabelledPictures) -> None:
 
 def _check_enough(data: Path, found: LabelledPictures) -> None:
     counts = Counter(found.labels)
+    if lacking := [name for number, name in enumerate(found.classes) if not counts[number]]:
+        raise MnsweepError(f"`data` {data}: the class {lacking[0]!r:.80} has no pictures", "add some, or remove its folder")
     if len(counts) < FEWEST_CLASSES:
         raise MnsweepError(
             f"`data` {data}: has pictures of one class only", "there is nothing to tell apart: add another class"
         )
-    if lacking := [name for number, name in enumerate(found.classes) if not counts[number]]:
-        raise MnsweepError(f"`data` {data}: the class {lacking[0]!r:.80} has no pictures", "add some, or remove its folder")
     number, fewest = min(counts.items(), key=lambda item: item[1])
     if fewest < FEWEST_PICTURES:
         what = f"`data` {data}: the class {found.classes[number]!r:.80} has {count_of(fewest, 'picture')}"
