@@ -24,6 +24,11 @@
     python -m tests.bench.peers       what `pick` takes, over all runtimes, against each runtime's own defaults
     python -m tests.bench.parity      imported Keras files against Keras itself, 16 sizes
     python -m tests.bench.evaluate    evaluating against a plain torch DataLoader, and how busy the session is
+    python -m tests.bench.train       training against a plain loop with DataLoader, and how busy torch is
+    python -m tests.bench.train_crash trainings that are killed and continued, bit for bit
+    python -m tests.bench.distil      a student with and without a teacher (minutes)
+    python -m tests.bench.share       one training for several resolutions against one for each (minutes)
+    python -m tests.bench.finetune    real photographs: fine-tuned against from scratch
     python -m tests.bench.fuzz        damaged results folders and argument lists (long)
     python -m tests.bench.fuzz_import mutated files of trained networks
 
