@@ -243,6 +243,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, stopped_aft
     again = job()
     continued = train(again, made_up(), tmp_path / "c", lambda epoch: seen.append(epoch.epoch))
     assert seen == list(range(stopped_after + 1, 4))
+    assert all((a == b).all() for a, b in zip(continued.last.values(), wanted.last.values(), strict=True))
     assert _numbers(continued.epochs) == _numbers(wanted.epochs)
     assert all((a == b).all() for a, b in zip(arrays(whole).values(), arrays(again).values(), strict=True))
 

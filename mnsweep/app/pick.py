@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from mnsweep.accuracy.published import RUN_PREFIX
 from mnsweep.app.requests import PickRequest
-from mnsweep.app.weights import run_of
 from mnsweep.choice.constraints import Constraints
 from mnsweep.choice.ranking import Choice
 from mnsweep.choice.ranking import pick as choose
@@ -19,6 +19,7 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.runs import run_of_source
 from mnsweep.sweep.store import CELLS, SweepFolder
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _results(request: PickRequest, folder: SweepFolder, results_dir: Path) -> li
     known = read(folder)
     if known.sweep.quality_source == source and not known.sweep.scored:
         return results
-    run = run_of(request.accuracies, results_dir)
+    run = run_of_source(results_dir, source) if source.startswith(RUN_PREFIX) else None
     sweep = replace(known.sweep, quality_source=source, trained=run.scores if run else {}, scored={})
     results = tabulate(replace(known, sweep=sweep), folder.read_machine())
     if all(result.quality_pct is None for result in results):

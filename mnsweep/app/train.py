@@ -36,12 +36,13 @@ from mnsweep.training.loop import Epoch, Job, Pictures, Progress, Teacher, use_t
 from mnsweep.training.loop import train as train_job
 from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
 from mnsweep.training.recipe import Recipe
-from mnsweep.training.start import fresh_net, net_from
+from mnsweep.training.start import fresh_net, net_from, weights_of
 from mnsweep.training.teacher import open_teacher
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 FP32, INT8 = "fp32", "int8"
+LAST = ".last"  # the end of a file with a network as it was after the last epoch, where that was not the best
 FLOATS = ".floats"  # the end of a file with a network as it was before quantization-aware fine-tuning
 CALIBRATED_ON = 512  # pictures: the ranges of feature maps change little with more
 AFTERWARDS, AWARE = "after training", "quantization-aware fine-tuning"
@@ -142,7 +143,7 @@ def _make_room(plan: TrainPlan, request: TrainRequest) -> None:
     wanted = {training.cell: training.key for training in plan.trainings}
     if request.fresh:
         for cell in wanted:
-            for end in (".json", SUFFIX, FLOATS, ".csv", ".png", ".svg", ".checkpoint"):
+            for end in (".json", SUFFIX, FLOATS, LAST, ".csv", ".png", ".svg", ".checkpoint"):
                 (plan.folder / f"{cell}{end}").unlink(missing_ok=True)
     known = read_run(plan.folder.parents[1], request.name).records
     for cell, record in known.items():
@@ -182,6 +183,9 @@ class _Run:
         )
         self.reports.started(training, checkpoint.is_file(), new_head)
         progress = train_job(job, pictures, checkpoint, lambda epoch: self._epoch(training, epoch))
+        last = None
+        if progress.best_epoch != len(progress.epochs):
+            last = self._trained(training, weights_of(net, progress.last), {})
         ranges = observed_ranges(net, pictures.train[:CALIBRATED_ON], pictures.preprocessing)
         trained = floats = self._trained(training, from_torch(net), ranges)
         scores = {p: self._score(trained, p) for p in self.plan.precisions}
@@ -190,7 +194,8 @@ class _Run:
             whole = scores.get(FP32) or self._score(trained, FP32)
             if whole.top1_pct - scores[INT8].top1_pct > self.request.max_loss_points:
                 trained, scores, how = self._fine_tuned(training, net, ranges, pictures, (trained, scores))
-        self._write(training, progress, trained, scores, how, None if trained is floats else floats)
+        others = {FLOATS: None if trained is floats else floats, LAST: last}
+        self._write(training, progress, trained, scores, how, {end: other for end, other in others.items() if other})
 
     def _net(self, training: Training) -> tuple[TorchNet, bool]:
         start = self.plan.start
@@ -297,13 +302,13 @@ class _Run:
         trained: Trained,
         scores: Mapping[str, Score],
         quantization: str,
-        before: Trained | None,
+        others: Mapping[str, Trained],
     ) -> None:
         folder, last = self.plan.folder, progress.epochs[-1]
         weights, curve = f"{training.cell}{SUFFIX}", f"{training.cell}.csv"
         replace_file(folder / weights, to_bytes(trained))
-        if before is not None:
-            replace_file(folder / f"{training.cell}{FLOATS}", to_bytes(before))
+        for end, other in others.items():
+            replace_file(folder / f"{training.cell}{end}", to_bytes(other))
         replace_file(folder / curve, curve_csv(progress.epochs).encode())
         plot = drawn("curve", lambda: curve_plot(progress.epochs, training.cell, _caption(training, self.plan)))
         for name, content in plot.items():

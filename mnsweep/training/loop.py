@@ -61,11 +61,15 @@ class Epoch:
 
 @dataclass(slots=True)
 class Progress:
-    """A training so far; `best` is the state of the network with the best validation, after epoch `best_epoch`."""
+    """A training so far; `best` is the state of the network with the best validation, after epoch `best_epoch`.
+
+    `last` is the state after the last epoch, once it is done.
+    """
 
     epochs: list[Epoch] = field(default_factory=list)
     best: dict[str, torch.Tensor] = field(default_factory=dict)
     best_epoch: int = 0
+    last: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def best_pct(self) -> float:
@@ -107,6 +111,7 @@ def train(
         if checkpoint is not None:
             write_checkpoint(checkpoint, loop.state())
         report(epoch)
+    loop.progress.last = loop.kept()
     job.net.load_state_dict(loop.progress.best)
     job.net.eval()
     return loop.progress
@@ -158,8 +163,7 @@ class _Loop:
             busy_share=busy_s / took,
         )
         if top1_pct > self.progress.best_pct:
-            kept = self.average or self.net.state_dict()
-            self.progress.best = {name: value.clone() for name, value in kept.items()}
+            self.progress.best = self.kept()
             self.progress.best_epoch = number
         self.progress.epochs.append(epoch)
         return epoch
@@ -221,6 +225,10 @@ class _Loop:
             f"{self.job.name}: the loss is not a finite number in epoch {epoch}, step {self.step} (`set` lr={self.recipe.lr:g})"
         )
         raise MnsweepError(where, f"the epochs before it are kept; try a smaller rate: `set` lr={self.recipe.lr / 3:.2g}")
+
+    def kept(self) -> dict[str, torch.Tensor]:
+        """A copy of what is validated and kept: the averaged weights, where there are any."""
+        return {name: value.clone() for name, value in (self.average or self.net.state_dict()).items()}
 
     def state(self) -> State:
         """All that the next epoch depends on."""

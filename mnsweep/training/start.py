@@ -5,7 +5,7 @@ from torch import nn
 
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
-from mnsweep.graph.torch_net import TorchNet, to_torch
+from mnsweep.graph.torch_net import TorchNet, from_torch, to_torch
 from mnsweep.graph.weights import TF_EPSILON, Weights, shapes
 
 
@@ -35,3 +35,12 @@ def net_from(design: Design, weights: Weights, seed: int) -> tuple[TorchNet, boo
         fresh = fresh_net(design, seed).parts[layers[-1].name]
         arrays |= {f"{layers[-1].name}.{name.rpartition('.')[2]}": p.detach().numpy() for name, p in fresh.named_parameters()}
     return to_torch(layers, Weights(arrays, weights.epsilon)).train(), is_new
+
+
+def weights_of(net: TorchNet, state: dict[str, torch.Tensor]) -> Weights:
+    """The arrays of another state of the network, which stays as it is."""
+    own = {name: value.clone() for name, value in net.state_dict().items()}
+    net.load_state_dict(state)
+    weights = from_torch(net)
+    net.load_state_dict(own)
+    return weights
