@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,12 +19,14 @@ from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.trained import read_trained
 from mnsweep.sweep.file import Scored, Sweep, parse_sweep, write_sweep
-from mnsweep.sweep.runs import read_run
+from mnsweep.sweep.runs import TrainedRecord, read_run
 from mnsweep.training.loop import train as train_job
 from mnsweep.training.loop import use_threads
+from tests.fakes import FakeWorker
+from tests.test_api import FAST, worker
 from tests.test_cli import Run, assert_refused, run, run_for_real
 
-__all__ = ["run", "run_for_real"]
+__all__ = ["run", "run_for_real", "worker"]
 
 DATA = ("--data", "data")
 TINY = ("--alpha", "0.25", "--res", "32", *DATA, "--name", "first")
@@ -294,3 +297,30 @@ def test_the_api_gives_a_frame(run_for_real: Run, data: Path) -> None:
     assert list(frame["cell"]) == ["a0.25_r32_c2"] and frame["images"].dtype == "Int64"
     record = json.loads(Path("results/api/training/a0.25_r32_c2.json").read_text())
     assert frame["top1_pct"][0] == record["scores"]["a0.25_r32_c2"]["top1_pct"]
+
+
+def write_run(results: Path, name: str, scores: dict[str, Scored]) -> None:
+    """Records of a run whose weights are elsewhere."""
+    for cell, score in scores.items():
+        record = TrainedRecord(
+            cell=cell, key="k", data="d", weights=f"{cell}.safetensors", sha256="", curve="", recipe={}, seed=0, epochs=1,
+            best_epoch=1, seconds=1.0, images_per_s=1.0, busy_share=1.0, scores={cell: score},
+        )  # fmt: skip
+        path = results / name / "training" / f"{cell}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(msgspec.json.encode(record))
+
+
+def test_a_run_is_explored_with_its_surface(worker: FakeWorker) -> None:
+    write_run(Path("results"), "mine", made_up_run())
+    frame = mnsweep.explore(
+        "0.25:1.0:0.05", "32:96:16", measure=8, verify=1, rules=FAST, quality_source="trained:mine", name="own"
+    ).set_index("cell")
+    assert {cell.endswith("_c16") for cell in frame.index} == {True} and len(frame) == 80
+    own, between = frame.loc["a0.5_r64_c16"], frame.loc["a0.55_r80_c16"]
+    assert own["quality_source"] == "trained: mine" and between["quality_source"] == "predicted: trained:mine"
+    assert frame.loc["a0.5_r96_c16"]["quality_pct"] > between["quality_pct"] > own["quality_pct"]
+    with pytest.raises(MnsweepError, match="outside of"):
+        mnsweep.explore(
+            "0.25:1.0:0.05", "96:160:16", measure=8, verify=1, rules=FAST, quality_source="trained:mine", name="far"
+        )
