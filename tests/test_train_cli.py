@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import mnsweep
@@ -149,6 +151,33 @@ def test_a_student_has_a_teacher_of_its_classes(run_for_real: Run, data: Path) -
     shutil.copytree("data/train/dark", "data/train/grey")
     shutil.copytree("data/val/dark", "data/val/grey")
     assert_refused(run_for_real(*taught[:-2], "--fresh"), "teacher", "has 2 classes, the pictures have 3")
+
+
+def test_any_network_in_onnx_may_teach(run_for_real: Run, data: Path, tmp_path: Path) -> None:
+    """One that answers by brightness, the wrong way round, of another resolution: it runs in a worker process."""
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["image"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "weight"], ["logits"]),
+    ]
+    weight = np.array([[-9, 9]] * 3, np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "contrary",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 24, 24])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 2])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    helper.set_model_props(model, {"preprocessing.mean": "127.5", "preprocessing.std": "127.5"})
+    onnx.save(model, tmp_path / "contrary.onnx")
+    only_the_teacher = (ENOUGH[0], f"{ENOUGH[1]},teacher_weight=1,temperature=1,patience=0")
+    ran = run_for_real("train", *TINY, "--teacher", "contrary.onnx", *only_the_teacher, "--json")
+    assert ran.code == 0, ran.err
+    last = list(csv.DictReader(Path("results/first/training/a0.25_r32_c2.csv").read_text().splitlines()))[-1]
+    assert float(last["validation_top1_pct"]) < 20
+    assert Path("results/first/training/a0.25_r32_c2.last").is_file(), "the last weights are not the best"
 
 
 def test_int8_that_loses_too_much_is_fine_tuned_with_quantization(

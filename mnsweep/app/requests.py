@@ -282,7 +282,7 @@ class TrainRequest:
     recipe: str = option("modern", "modern, paper, finetune, or a TOML file.")
     set: str | None = option(None, "Settings in place of the recipe's: lr=0.01,epochs=5.")
     weights: Path | None = option(None, "Trained weights to start from, with a new classifier for other classes.")
-    teacher: Path | None = option(None, "Network of the same classes to learn from: weights, or TorchScript.")
+    teacher: Path | None = option(None, "Network of the same classes to learn from: weights, ONNX, or TorchScript.")
     share_resolutions: bool = option(False, "Train each α at its largest resolution; fine-tune the others from it.")
     max_loss_points: float = option(
         1.0, "Fine-tune with quantization where int8 loses more than this.", panel=NETWORK, low=0.0, high=100.0

@@ -15,6 +15,7 @@ from mnsweep.app.answering import answer
 from mnsweep.app.evaluate import labelled_outputs
 from mnsweep.app.models import Wanted, of_weights
 from mnsweep.app.requests import TrainRequest
+from mnsweep.app.teaching import teaching
 from mnsweep.app.train_plan import Estimate, Training, TrainPlan, check_memory, estimate, plan_train
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
@@ -32,12 +33,11 @@ from mnsweep.sweep.file import Scored
 from mnsweep.sweep.runs import TRAINED_HERE, TrainedRecord, read_run
 from mnsweep.training.curve import curve_csv
 from mnsweep.training.dataset import Decoded, decoded
-from mnsweep.training.loop import Epoch, Job, Pictures, Progress, Teacher, use_threads
+from mnsweep.training.loop import Epoch, Job, Pictures, Progress, use_threads
 from mnsweep.training.loop import train as train_job
 from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
 from mnsweep.training.recipe import Recipe
 from mnsweep.training.start import fresh_net, net_from, weights_of
-from mnsweep.training.teacher import open_teacher
 from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
@@ -173,16 +173,18 @@ class _Run:
         pictures = self._pictures(training.design.resolution)
         net, new_head = self._net(training)
         checkpoint = self.plan.folder / f"{training.cell}.checkpoint"
-        job = Job(
-            name=training.cell,
-            key=training.key,
-            net=net,
-            recipe=training.recipe,
-            seed=self.request.seed,
-            teacher=self._teacher(training),
-        )
-        self.reports.started(training, checkpoint.is_file(), new_head)
-        progress = train_job(job, pictures, checkpoint, lambda epoch: self._epoch(training, epoch))
+        plan = self.plan
+        with teaching(plan.teacher, training.design, plan.preprocessing, self.machine, self.new_worker) as teacher:
+            job = Job(
+                name=training.cell,
+                key=training.key,
+                net=net,
+                recipe=training.recipe,
+                seed=self.request.seed,
+                teacher=teacher,
+            )
+            self.reports.started(training, checkpoint.is_file(), new_head)
+            progress = train_job(job, pictures, checkpoint, lambda epoch: self.reports.epoch(training, epoch))
         last = None
         if progress.best_epoch != len(progress.epochs):
             last = self._trained(training, weights_of(net, progress.last), {})
@@ -207,12 +209,6 @@ class _Run:
         if not isinstance(start.weights, Weights) or start.weights.is_folded:
             raise MnsweepError(f"{start.provenance.file}: was fine-tuned with quantization, and can't be trained on")
         return net_from(training.design, start.weights, self.request.seed)
-
-    def _teacher(self, training: Training) -> Teacher | None:
-        if self.plan.teacher is None:
-            return None
-        design = training.design
-        return open_teacher(self.plan.teacher, design.classes, design.resolution, self.plan.preprocessing)
 
     def _pictures(self, resolution: int) -> Pictures:
         if self.kept is not None and self.kept[0] == resolution:
@@ -239,9 +235,6 @@ class _Run:
         pictures = Pictures(train.pixels, train.labels, validation.pixels, validation.labels, self.plan.preprocessing)
         self.kept = resolution, pictures
         return pictures
-
-    def _epoch(self, training: Training, epoch: Epoch) -> None:
-        self.reports.epoch(training, epoch)
 
     def _trained(self, training: Training, weights: Weights, ranges: Mapping[str, Range]) -> Trained:
         content = hashlib.sha256()

@@ -1,19 +1,25 @@
 """Teachers: networks whose answers to the very same crops a student learns from (Hinton et al. 2015, arXiv 1503.02531)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch.nn import functional
 
+from mnsweep.accuracy.scores import Probabilities
 from mnsweep.arch.expand import expand
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.integers import Integers, dequantized
 from mnsweep.graph.torch_net import to_torch
 from mnsweep.importing.read import READERS, import_file
 from mnsweep.importing.trained import Trained
+from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.training.loop import Teacher
 from mnsweep.wording import count_of
 
+LEAST_PROBABILITY = 1e-8
 TORCHSCRIPT = (".ts", ".torchscript", ".pt", ".pth")
 
 
@@ -37,6 +43,27 @@ def open_teacher(path: Path, classes: int, resolution: int, own: Preprocessing) 
     def answer(images: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = net(images * factor + offset)
         return logits
+
+    _check(path, answer, classes, resolution)
+    return answer
+
+
+def of_pixels(
+    probabilities: Callable[[Pixels], Probabilities], path: Path, classes: int, resolution: int, own: Preprocessing
+) -> Teacher:
+    """A function of pixels (n, R, R, 3) that gives probabilities (n, classes), as a function of the student's input.
+
+    Crops are rounded to pixels, and scaled to `resolution` where the student's is another. Raises `MnsweepError` where it has
+    other classes.
+    """
+
+    @torch.no_grad()
+    def answer(images: torch.Tensor) -> torch.Tensor:
+        if images.shape[-1] != resolution:
+            images = functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
+        pixels = (images * own.std + own.mean).round().clamp(0, 255).to(torch.uint8)
+        found = probabilities(np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()))
+        return torch.from_numpy(found).clamp_min(LEAST_PROBABILITY).log()  # logits but for a constant
 
     _check(path, answer, classes, resolution)
     return answer
