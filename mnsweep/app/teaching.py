@@ -1,4 +1,4 @@
-"""Teachers for a training: MobileNets and TorchScript run in torch, any other ONNX or TensorFlow Lite file in a worker process."""
+"""Teachers for a training: MobileNets and TorchScript run in torch, other ONNX and TensorFlow Lite files in a worker."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
