@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mnsweep.accuracy.scores import Probabilities
 from mnsweep.app.models import ONNX, TFLITE, Classifier, Wanted, open_classifier
 from mnsweep.cell import Design
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.importing.read import import_file
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.training.loop import Teacher
 from mnsweep.training.teacher import of_pixels, open_teacher
@@ -55,12 +57,9 @@ def _asked(path: Path, classifier: Classifier, design: Design, own: Preprocessin
         except CellError as error:
             raise MnsweepError(f"`teacher` {path}: {classifier.runtime} does not run it: {error}") from None
         offset, softmax = classifier.label_offset or 0, classifier.has_softmax
-        yield of_pixels(
-            lambda pixels: worker.classify(KEY, pixels, classifier.preprocessing, has_softmax=softmax).probabilities[
-                :, offset:
-            ],
-            path,
-            design.classes,
-            classifier.resolution,
-            own,
-        )
+
+        def probabilities(pixels: Pixels) -> Probabilities:
+            told = worker.classify(KEY, pixels, classifier.preprocessing, has_softmax=softmax)
+            return told.probabilities[:, offset:]
+
+        yield of_pixels(probabilities, path, design.classes, classifier.resolution, own)
