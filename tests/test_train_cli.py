@@ -22,8 +22,8 @@ from mnsweep.errors import MnsweepError
 from mnsweep.importing.trained import read_trained
 from mnsweep.sweep.file import Scored, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.runs import TrainedRecord, read_run
+from mnsweep.training.loop import reproducible
 from mnsweep.training.loop import train as train_job
-from mnsweep.training.loop import use_threads
 from tests.fakes import FakeWorker
 from tests.test_api import FAST, worker
 from tests.test_cli import Run, assert_refused, run, run_for_real
@@ -39,7 +39,7 @@ FEW = ("--set", "epochs=2,batch=8,norm_momentum=0.5,ema=0")
 @pytest.fixture(autouse=True)
 def one_thread_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small batches run faster on one thread, and others run tests beside these."""
-    monkeypatch.setattr("mnsweep.app.train.use_threads", lambda threads: use_threads(1))
+    monkeypatch.setattr("mnsweep.app.train.reproducible", lambda threads: reproducible(1))
 
 
 @pytest.fixture

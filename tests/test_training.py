@@ -320,6 +320,15 @@ def test_a_network_starts_from_weights_with_a_new_classifier_where_classes_diffe
     assert net_from(replace(source, resolution=64), weights, 0)[1] is False
 
 
+def test_the_user_s_own_torch_stays_as_it_is() -> None:
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with loops.reproducible(2):
+        fresh_net(TINY, 7)
+        assert torch.get_num_threads() == 2 and torch.are_deterministic_algorithms_enabled()
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before[1:]
+
+
 def test_a_student_follows_its_teacher(tmp_path: Path) -> None:
     """With no weight on the labels, all that is learned comes from the teacher, who tells them the wrong way round."""
 

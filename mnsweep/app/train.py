@@ -33,7 +33,7 @@ from mnsweep.sweep.file import Scored
 from mnsweep.sweep.runs import TRAINED_HERE, TrainedRecord, read_run
 from mnsweep.training.curve import curve_csv
 from mnsweep.training.dataset import Decoded, decoded
-from mnsweep.training.loop import Epoch, Job, Pictures, Progress, use_threads
+from mnsweep.training.loop import Epoch, Job, Pictures, Progress, reproducible
 from mnsweep.training.loop import train as train_job
 from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
 from mnsweep.training.recipe import Recipe
@@ -102,10 +102,10 @@ class TrainOutcome:
 def estimate_train(request: TrainRequest) -> tuple[TrainPlan, list[Estimate]]:
     """The plan of a run, and what each of its networks takes; nothing is trained or written."""
     machine = read_machine()
-    use_threads(machine.usable_threads)
     plan = plan_train(request, machine)
     check_memory(plan)
-    return plan, estimate(plan)
+    with reproducible(machine.usable_threads):
+        return plan, estimate(plan)
 
 
 def train(request: TrainRequest, reports: Reports | None = None, new_worker: NewWorker | None = None) -> TrainOutcome:
@@ -116,8 +116,7 @@ def train(request: TrainRequest, reports: Reports | None = None, new_worker: New
     machine, reports = read_machine(), reports or Reports()
     plan = plan_train(request, machine)
     check_memory(plan)
-    use_threads(machine.usable_threads)
-    with measuring(request.turn.wait):
+    with measuring(request.turn.wait), reproducible(machine.usable_threads):
         _make_room(plan, request)
         run = _Run(plan, request, machine, reports, new_worker or WorkerProcess)
         for training in plan.trainings:

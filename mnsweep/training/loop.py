@@ -6,6 +6,7 @@ as if it had not been: the same curve and, on a CPU with the same number of thre
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,17 @@ class Job:
     teacher: Teacher | None = None
 
 
-def use_threads(threads: int) -> None:
-    """Run torch on so many threads, with the algorithms that give the same bits every time."""
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Run torch on so many threads, with the algorithms that give the same bits every time; afterwards as before."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
 
 
 def train(

@@ -11,14 +11,15 @@ from mnsweep.graph.weights import TF_EPSILON, Weights, shapes
 
 def fresh_net(design: Design, seed: int) -> TorchNet:
     """The network with He-scaled filters, seeded, in training mode."""
-    torch.manual_seed(seed)
-    net = TorchNet(expand(design), TF_EPSILON)
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.01)
-            nn.init.zeros_(module.bias)
+    with torch.random.fork_rng():  # the user's own generator stays as it is
+        torch.manual_seed(seed)
+        net = TorchNet(expand(design), TF_EPSILON)
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.01)
+                nn.init.zeros_(module.bias)
     return net
 
 

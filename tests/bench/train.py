@@ -23,7 +23,7 @@ from mnsweep.pictures.glyphs import LETTERS, write_glyphs
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.training.augment import augmented
 from mnsweep.training.dataset import decoded, find_split
-from mnsweep.training.loop import Job, Pictures, train, use_threads
+from mnsweep.training.loop import Job, Pictures, train
 from mnsweep.training.recipe import Recipe, read_recipe
 from mnsweep.training.start import fresh_net
 from tests.bench.figure import Figures
@@ -74,7 +74,7 @@ def read(folder: Path, count: int, threads: int) -> Pictures:
 def main(count: int = 2_000, turns: int = 3) -> None:
     """See the module."""
     threads = read_machine().usable_threads
-    use_threads(threads)
+    torch.set_num_threads(threads)
     recipe = msgspec.structs.replace(read_recipe("modern"), epochs=1)
     with tempfile.TemporaryDirectory() as folder:
         pictures = read(Path(folder) / "glyphs", count, threads)
