@@ -17,9 +17,12 @@ from PIL import Image
 import mnsweep
 from mnsweep.accuracy.published import RunAccuracies, anchors, published
 from mnsweep.accuracy.surface import quality_of
+from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
-from mnsweep.importing.trained import read_trained
+from mnsweep.graph.weights import random_weights
+from mnsweep.importing.trained import Provenance, Trained, read_trained, to_bytes
+from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.sweep.file import Scored, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.runs import TrainedRecord, read_run
 from mnsweep.training.loop import reproducible
@@ -53,6 +56,15 @@ def data(tmp_path: Path) -> Path:
                 pixels = rng.integers(least, least + 100, (40, 40, 3)).astype(np.uint8)
                 Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{i}.png")
     return tmp_path / "data"
+
+
+def random_network(path: Path) -> Path:
+    """Weights of a network for two classes that has learned nothing."""
+    design = Design.of(0.25, 32, classes=2)
+    about = Provenance(path.name, "0" * 64, "mnsweep", label_offset=0, labels=("bright", "dark"))
+    weights = random_weights(expand(design))
+    path.write_bytes(to_bytes(Trained(design=design, weights=weights, preprocessing=Preprocessing(), provenance=about)))
+    return path
 
 
 def test_a_network_is_trained_scored_measured_picked_and_confirmed(run_for_real: Run, data: Path, tmp_path: Path) -> None:
@@ -129,9 +141,8 @@ def test_several_resolutions_share_one_training(run_for_real: Run, data: Path) -
     assert (large.epochs, small.epochs) == (2, 1) and small.recipe["lr"] == pytest.approx(0.3 * large.recipe["lr"])
 
 
-def test_weights_are_fine_tuned_with_a_new_classifier(run_for_real: Run, data: Path) -> None:
-    assert run_for_real("train", *TINY, *FEW).code == 0
-    start, tuned = "results/first/training/a0.25_r32_c2.safetensors", ("--recipe", "finetune", "--set", "epochs=1")
+def test_weights_are_fine_tuned_with_a_new_classifier(run_for_real: Run, data: Path, tmp_path: Path) -> None:
+    start, tuned = random_network(tmp_path / "start.safetensors"), ("--recipe", "finetune", "--set", "epochs=1")
     for name in ("a", "b", "c"):
         shutil.copytree("data/train/dark", f"three/{name}")
     ran = run_for_real("train", "--weights", start, "--data", "three", "--name", "tuned", *tuned)
@@ -142,12 +153,11 @@ def test_weights_are_fine_tuned_with_a_new_classifier(run_for_real: Run, data: P
     )
 
 
-def test_a_student_has_a_teacher_of_its_classes(run_for_real: Run, data: Path) -> None:
-    assert run_for_real("train", *TINY, *FEW).code == 0
-    teacher = "results/first/training/a0.25_r32_c2.safetensors"
+def test_a_student_has_a_teacher_of_its_classes(run_for_real: Run, data: Path, tmp_path: Path) -> None:
+    teacher = random_network(tmp_path / "teacher.safetensors")
     taught = ("train", "--alpha", "0.25", "--res", "48", *DATA, "--name", "student", "--teacher", teacher, *FEW)
     assert run_for_real(*taught).code == 0
-    assert read_run(Path("results"), "student").records["a0.25_r48_c2"].teacher == Path(teacher).name
+    assert read_run(Path("results"), "student").records["a0.25_r48_c2"].teacher == teacher.name
     shutil.copytree("data/train/dark", "data/train/grey")
     shutil.copytree("data/val/dark", "data/val/grey")
     assert_refused(run_for_real(*taught[:-2], "--fresh"), "teacher", "has 2 classes, the pictures have 3")

@@ -11,7 +11,7 @@ from mnsweep.graph.weights import TF_EPSILON, Weights, shapes
 
 def fresh_net(design: Design, seed: int) -> TorchNet:
     """The network with He-scaled filters, seeded, in training mode."""
-    with torch.random.fork_rng():  # the user's own generator stays as it is
+    with torch.random.fork_rng(devices=[]):  # the user's own generator stays as it is
         torch.manual_seed(seed)
         net = TorchNet(expand(design), TF_EPSILON)
         for module in net.modules():
