@@ -163,6 +163,16 @@ def test_a_student_has_a_teacher_of_its_classes(run_for_real: Run, data: Path, t
     assert_refused(run_for_real(*taught[:-2], "--fresh"), "teacher", "has 2 classes, the pictures have 3")
 
 
+def test_a_precision_is_added_without_training_again(run_for_real: Run, data: Path) -> None:
+    assert run_for_real("train", *TINY, *FEW).code == 0
+    weights = Path("results/first/training/a0.25_r32_c2.safetensors")
+    before = weights.read_bytes()
+    ran = run_for_real("train", *TINY, *FEW, "--precision", "int8", "--max-loss-points", "100", "--json")
+    assert ran.code == 0 and "epoch" not in ran.err, ran.err
+    assert [row["cell"] for row in ran.json["runs"]] == ["a0.25_r32_c2", "a0.25_r32_c2_int8"]
+    assert ran.json["runs"][1]["quantization"] == "after training" and weights.read_bytes() == before
+
+
 def test_any_network_in_onnx_may_teach(run_for_real: Run, data: Path, tmp_path: Path) -> None:
     """One that answers by brightness, the wrong way round, of another resolution: it runs in a worker process."""
     nodes = [
@@ -202,7 +212,7 @@ def test_int8_that_loses_too_much_is_fine_tuned_with_quantization(
     def worse(run: Any, trained: Any, precision: str) -> Any:
         found = score(run, trained, precision)
         scored.append(precision)
-        lost = found.__class__(images=12, top1_pct=1.0, top1_ci_low_pct=0.0, top1_ci_high_pct=30.0, top5_pct=None)
+        lost = Scored(data="data", images=12, top1_pct=1.0, ci_low_pct=0.0, ci_high_pct=30.0, top5_pct=None)
         return lost if scored == ["fp32", "int8"] else found
 
     monkeypatch.setattr(app._Run, "_score", worse)

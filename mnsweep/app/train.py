@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mnsweep.accuracy.scores import Score, score
+from mnsweep.accuracy.scores import score
 from mnsweep.app.answering import answer
 from mnsweep.app.evaluate import labelled_outputs
 from mnsweep.app.models import Wanted, of_weights
@@ -20,12 +20,14 @@ from mnsweep.app.train_plan import Estimate, Training, TrainPlan, check_memory, 
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.lowering import Range
-from mnsweep.graph.torch_net import TorchNet, from_torch
+from mnsweep.graph.torch_net import TorchNet, from_torch, to_torch
 from mnsweep.graph.weights import Weights
 from mnsweep.importing.trained import SUFFIX, Provenance, Trained, read_trained, to_bytes
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
 from mnsweep.names import PRECISIONS
+from mnsweep.pictures.pixels import Pixels
+from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.plots.curve import curve_plot
 from mnsweep.plots.figure import drawn
 from mnsweep.sweep.disk import replace_file
@@ -42,6 +44,7 @@ from mnsweep.wording import count_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 FP32, INT8 = "fp32", "int8"
+CHECKPOINT = ".checkpoint"
 LAST = ".last"  # the end of a file with a network as it was after the last epoch, where that was not the best
 FLOATS = ".floats"  # the end of a file with a network as it was before quantization-aware fine-tuning
 CALIBRATED_ON = 512  # pictures: the ranges of feature maps change little with more
@@ -142,7 +145,7 @@ def _make_room(plan: TrainPlan, request: TrainRequest) -> None:
     wanted = {training.cell: training.key for training in plan.trainings}
     if request.fresh:
         for cell in wanted:
-            for end in (".json", SUFFIX, FLOATS, LAST, ".csv", ".png", ".svg", ".checkpoint"):
+            for end in (".json", SUFFIX, FLOATS, LAST, ".csv", ".png", ".svg", CHECKPOINT):
                 (plan.folder / f"{cell}{end}").unlink(missing_ok=True)
     known = read_run(plan.folder.parents[1], request.name).records
     for cell, record in known.items():
@@ -165,14 +168,20 @@ class _Run:
     def train(self, training: Training) -> None:
         """Train one network, score its files and write its record, unless all that is there."""
         known = read_run(self.plan.folder.parents[1], self.request.name).records.get(training.cell)
+        if known is not None and not (self.plan.folder / known.weights).is_file():
+            known = None
         lacking = [p for p in self.plan.precisions if known is None or _cell(training.design, p).id not in known.scores]
-        if known is not None and not lacking and (self.plan.folder / known.weights).is_file():
+        if not lacking:
             self.reports.note(f"{training.cell}: is trained already; `fresh` starts over")
             return
-        pictures = self._pictures(training.design.resolution)
+        record, trained = (known, read_trained(self.plan.folder / known.weights)) if known else self._fitted(training)
+        self._write(*self._rated(training, record, trained))
+
+    def _fitted(self, training: Training) -> tuple[TrainedRecord, Trained]:
+        """Train it, from its checkpoint where there is one: its record without scores, and its weights."""
+        pictures, plan = self._pictures(training.design.resolution), self.plan
         net, new_head = self._net(training)
-        checkpoint = self.plan.folder / f"{training.cell}.checkpoint"
-        plan = self.plan
+        checkpoint = plan.folder / f"{training.cell}{CHECKPOINT}"
         with teaching(plan.teacher, training.design, plan.preprocessing, self.machine, self.new_worker) as teacher:
             job = Job(
                 name=training.cell,
@@ -184,19 +193,52 @@ class _Run:
             )
             self.reports.started(training, checkpoint.is_file(), new_head)
             progress = train_job(job, pictures, checkpoint, lambda epoch: self.reports.epoch(training, epoch))
-        last = None
+        self._write_curve(training, progress)
         if progress.best_epoch != len(progress.epochs):
             last = self._trained(training, weights_of(net, progress.last), {})
-        ranges = observed_ranges(net, pictures.train[:CALIBRATED_ON], pictures.preprocessing)
-        trained = floats = self._trained(training, from_torch(net), ranges)
-        scores = {p: self._score(trained, p) for p in self.plan.precisions}
-        how = AFTERWARDS if INT8 in scores else ""
-        if INT8 in scores:
-            whole = scores.get(FP32) or self._score(trained, FP32)
-            if whole.top1_pct - scores[INT8].top1_pct > self.request.max_loss_points:
-                trained, scores, how = self._fine_tuned(training, net, ranges, pictures, (trained, scores))
-        others = {FLOATS: None if trained is floats else floats, LAST: last}
-        self._write(training, progress, trained, scores, how, {end: other for end, other in others.items() if other})
+            replace_file(plan.folder / f"{training.cell}{LAST}", to_bytes(last))
+        trained = self._trained(training, from_torch(net), observed_ranges(net, *self._calibration(pictures)))
+        return self._record(training, progress), trained
+
+    def _rated(
+        self, training: Training, record: TrainedRecord, trained: Trained
+    ) -> tuple[TrainedRecord, Trained, Trained | None]:
+        """The record with scores, the weights that have them, and those before fine-tuning where that was needed."""
+        known = {p: record.scores[cell] for p in PRECISIONS if (cell := _cell(training.design, p).id) in record.scores}
+        scores = {p: known.get(p) or self._score(trained, p) for p in self.plan.precisions}
+        if INT8 not in scores or INT8 in known:
+            return _with(record, training, scores, record.quantization, trained), trained, None
+        whole = scores.get(FP32) or self._score(trained, FP32)
+        if whole.top1_pct - scores[INT8].top1_pct <= self.request.max_loss_points:
+            return _with(record, training, scores, AFTERWARDS, trained), trained, None
+        self.reports.note(f"{training.cell}: int8 has {scores[INT8].top1_pct:.1f} %; fine-tuning it with quantization")
+        tuned = self._fine_tuned(training, trained)
+        of_tuned = {p: self._score(tuned, p) for p in {**known, **scores}}
+        if of_tuned[INT8].top1_pct > scores[INT8].top1_pct:
+            return _with(record, training, of_tuned, AWARE, tuned), tuned, trained
+        self.reports.note(f"{training.cell}: fine-tuning did not help, {of_tuned[INT8].top1_pct:.1f} %; it is not kept")
+        return _with(record, training, scores, AFTERWARDS, trained), trained, None
+
+    def _fine_tuned(self, training: Training, trained: Trained) -> Trained:
+        """The network after quantization-aware fine-tuning."""
+        assert isinstance(trained.weights, Weights)  # noqa: S101 - for the type checker
+        folded = folded_net(to_torch(trained.layers(), trained.weights))
+        rounded = Rounded(folded, trained.ranges, self.machine.int8_weight_bits)
+        job = Job(
+            name=training.cell,
+            key=f"{training.key} {AWARE}",
+            net=folded,
+            recipe=_brief(training.recipe),
+            seed=self.request.seed,
+            forward=rounded,
+        )
+        train_job(job, self._pictures(training.design.resolution))
+        return self._trained(training, folded_weights(folded), trained.ranges)
+
+    def _calibration(self, pictures: Pictures) -> tuple[Pixels, Preprocessing]:
+        """Pictures of all classes: they are in the order of their classes."""
+        step = max(1, len(pictures.train) // CALIBRATED_ON)
+        return pictures.train[::step][:CALIBRATED_ON], pictures.preprocessing
 
     def _net(self, training: Training) -> tuple[TorchNet, bool]:
         start = self.plan.start
@@ -255,77 +297,64 @@ class _Run:
             calibrated_on=count_of(min(CALIBRATED_ON, len(self.plan.split.train.paths)), "training picture"),
         )
 
-    def _score(self, trained: Trained, precision: str) -> Score:
+    def _score(self, trained: Trained, precision: str) -> Scored:
         """What the deployed file answers to the validation pictures, read from their files."""
         classifier = of_weights(trained, Wanted(precision=precision), self.machine, self.new_worker)
         pictures = self.plan.split.validation
         answered = answer(classifier, pictures.paths, new_worker=self.new_worker, processes=self.machine.usable_threads)
         labels = np.array([pictures.labels[place] for place in answered.places])
-        return score(labelled_outputs(answered.probabilities, classifier), labels)
+        found = score(labelled_outputs(answered.probabilities, classifier), labels)
+        return Scored(
+            data=self.plan.data_name,
+            images=found.images,
+            top1_pct=found.top1_pct,
+            ci_low_pct=found.top1_ci_low_pct,
+            ci_high_pct=found.top1_ci_high_pct,
+            top5_pct=found.top5_pct,
+        )
 
-    def _fine_tuned(
-        self,
-        training: Training,
-        net: TorchNet,
-        ranges: Mapping[str, Range],
-        pictures: Pictures,
-        before: tuple[Trained, dict[str, Score]],
-    ) -> tuple[Trained, dict[str, Score], str]:
-        """The network after quantization-aware fine-tuning, where its int8 file is better than `before`."""
-        lost = before[1]
-        self.reports.note(f"{training.cell}: int8 has {lost[INT8].top1_pct:.1f} %; fine-tuning it with quantization")
-        folded = folded_net(net)
-        recipe = _brief(training.recipe)
-        rounded = Rounded(folded, ranges, self.machine.int8_weight_bits)
-        key = f"{training.key} {AWARE}"
-        job = Job(name=training.cell, key=key, net=folded, recipe=recipe, seed=self.request.seed, forward=rounded)
-        train_job(job, pictures)
-        trained = self._trained(training, folded_weights(folded), ranges)
-        scores = {p: self._score(trained, p) for p in self.plan.precisions}
-        if scores[INT8].top1_pct <= lost[INT8].top1_pct:
-            self.reports.note(f"{training.cell}: fine-tuning did not help, {scores[INT8].top1_pct:.1f} %; it is not kept")
-            return *before, AFTERWARDS
-        return trained, scores, AWARE
-
-    def _write(
-        self,
-        training: Training,
-        progress: Progress,
-        trained: Trained,
-        scores: Mapping[str, Score],
-        quantization: str,
-        others: Mapping[str, Trained],
-    ) -> None:
-        folder, last = self.plan.folder, progress.epochs[-1]
-        weights, curve = f"{training.cell}{SUFFIX}", f"{training.cell}.csv"
-        replace_file(folder / weights, to_bytes(trained))
-        for end, other in others.items():
-            replace_file(folder / f"{training.cell}{end}", to_bytes(other))
-        replace_file(folder / curve, curve_csv(progress.epochs).encode())
-        plot = drawn("curve", lambda: curve_plot(progress.epochs, training.cell, _caption(training, self.plan)))
-        for name, content in plot.items():
-            replace_file(folder / name, content)
-        record = TrainedRecord(
+    def _record(self, training: Training, progress: Progress) -> TrainedRecord:
+        epochs = progress.epochs
+        return TrainedRecord(
             cell=training.cell,
             key=training.key,
             data=self.plan.data_name,
-            weights=weights,
-            sha256=trained.provenance.sha256,
-            curve=curve,
+            weights=f"{training.cell}{SUFFIX}",
+            sha256="",
+            curve=f"{training.cell}.csv",
             recipe=training.recipe.document(),
             seed=self.request.seed,
-            epochs=last.epoch,
+            epochs=len(epochs),
             best_epoch=progress.best_epoch,
-            seconds=sum(epoch.seconds for epoch in progress.epochs),
-            images_per_s=sum(e.images_per_s for e in progress.epochs) / len(progress.epochs),
-            busy_share=sum(e.busy_share for e in progress.epochs) / len(progress.epochs),
+            seconds=sum(epoch.seconds for epoch in epochs),
+            images_per_s=sum(epoch.images_per_s for epoch in epochs) / len(epochs),
+            busy_share=sum(epoch.busy_share for epoch in epochs) / len(epochs),
             started_from=Cell(training.parent).id if training.parent else self.plan.start_file,
             teacher=self.plan.teacher.name if self.plan.teacher else "",
-            quantization=quantization,
-            scores={_cell(training.design, p).id: _scored(s, self.plan.data_name) for p, s in scores.items()},
         )
-        replace_file(folder / f"{training.cell}.json", msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
-        (folder / f"{training.cell}.checkpoint").unlink(missing_ok=True)
+
+    def _write_curve(self, training: Training, progress: Progress) -> None:
+        plot = drawn("curve", lambda: curve_plot(progress.epochs, training.cell, _caption(training, self.plan)))
+        for name, content in {f"{training.cell}.csv": curve_csv(progress.epochs).encode(), **plot}.items():
+            replace_file(self.plan.folder / name, content)
+
+    def _write(self, record: TrainedRecord, trained: Trained, before: Trained | None) -> None:
+        """Write the weights, and then the record that names them; the checkpoint has done its work."""
+        folder = self.plan.folder
+        if before is not None:
+            replace_file(folder / f"{record.cell}{FLOATS}", to_bytes(before))
+        replace_file(folder / record.weights, to_bytes(trained))
+        replace_file(folder / f"{record.cell}.json", msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n")
+        (folder / f"{record.cell}{CHECKPOINT}").unlink(missing_ok=True)
+
+
+def _with(
+    record: TrainedRecord, training: Training, scores: Mapping[str, Scored], quantization: str, trained: Trained
+) -> TrainedRecord:
+    """The record with these scores, by precision, of these weights."""
+    named = {_cell(training.design, precision).id: found for precision, found in scores.items()}
+    about = {"sha256": trained.provenance.sha256, "quantization": quantization}
+    return msgspec.structs.replace(record, scores={**record.scores, **named}, **about)
 
 
 def _caption(training: Training, plan: TrainPlan) -> str:
@@ -351,14 +380,3 @@ def _brief(recipe: Recipe) -> Recipe:
 
 def _cell(design: Design, precision: str) -> Cell:
     return Cell(design, Deployment(PRECISIONS[precision].name))
-
-
-def _scored(score: Score, data: str) -> Scored:
-    return Scored(
-        data=data,
-        images=score.images,
-        top1_pct=score.top1_pct,
-        ci_low_pct=score.top1_ci_low_pct,
-        ci_high_pct=score.top1_ci_high_pct,
-        top5_pct=score.top5_pct,
-    )
