@@ -14,6 +14,7 @@ from mnsweep.cli.show import console, results_table
 from mnsweep.machine.conditions import find
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.derive import conclude
+from mnsweep.sweep.runs import read_run
 from mnsweep.sweep.store import SweepFolder
 from tests.fuzz import run
 from tests.test_conditions import QUIET
@@ -126,3 +127,25 @@ def test_the_conditions_that_doctor_shows_exist() -> None:
 
 def samples_of(command: str) -> list[list[str]]:
     return [output for shown, output in samples(command.split()[0]) if shown.removeprefix("$ mnsweep ") == command]
+
+
+def test_the_letters_shown_are_those_of_the_reference_run() -> None:
+    (cells,) = (ROOT / "results" / "reference" / "glyphs").glob("*/cells.csv")
+    results = {(r.alpha, r.precision, r.resolution): r for r in from_csv(cells.read_text(), cells)}
+    rows = re.findall(r"^\| α ([0-9.]+), (fp32|int8) \| (.*) \|$", README, re.MULTILINE)
+    assert len(rows) == 8
+    for alpha, precision, shown in rows:
+        for resolution, cell in zip((32, 48, 64, 96), shown.split(" | "), strict=True):
+            found = results[float(alpha), precision, resolution]
+            assert cell == f"{found.quality_pct:.1f} %, {found.latency_p50_ms:.3f} ms"
+            assert found.quality_source == "trained: glyphs"
+
+
+def test_the_scores_of_the_reference_run_are_those_of_its_records() -> None:
+    (cells,) = (ROOT / "results" / "reference" / "glyphs").glob("*/cells.csv")
+    scores = read_run(ROOT / "results" / "reference", "glyphs").scores
+    results = from_csv(cells.read_text(), cells)
+    assert len(results) == len(scores) == 32
+    assert all(r.quality_pct == pytest.approx(scores[r.cell].top1_pct, abs=1e-3) for r in results)
+    losses = [scores[c].top1_pct - scores[f"{c}_int8"].top1_pct for c in scores if not c.endswith("_int8")]
+    assert max(losses) < 0.4, "as the README says"

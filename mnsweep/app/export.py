@@ -42,6 +42,7 @@ QUANTIZED_AFTERWARDS = "{path} has the weights of {source}, quantized after trai
 UNCHECKED = "{path} was not run: LiteRT is not installed here (pip install 'mnsweep[litert]')"
 ROUNDED = "{path} holds {file}: the runtime rounds to {precision} when it loads the file, if it is told to"
 WEIGHT_BITS = "{path} has weights of {bits} bits: {reason}"
+OWN_RANGES = "{path} is calibrated on {pictures}, whose ranges came with the weights"
 SYNTHETIC_IMAGES = "{path} is calibrated on synthetic images, for timing only; for real ones use `calibration` FOLDER"
 
 BITS_KEY, REASON_KEY = "int8_weight_bits", "int8_weight_bits_reason"  # in the metadata of the file
@@ -202,10 +203,12 @@ def write_network(cell: Cell, wanted: FileRequest, machine: Machine, new_worker:
         + [WEIGHT_BITS] * (int8 and not is_own and not tflite)
     )
     notes += [UNCHECKED] * (unchecked and tflite)
-    notes += [SYNTHETIC_IMAGES] * (int8 and wanted.calibration is None and not is_own)
+    if int8 and wanted.calibration is None and not is_own:
+        notes.append(OWN_RANGES if wanted.trained and wanted.trained.ranges else SYNTHETIC_IMAGES)
     about = {"path": path, "bits": machine.int8_weight_bits, "reason": machine.int8_weight_reason}
     about |= {"file": file, "precision": cell.deployment.precision}
     about |= {"source": wanted.trained.provenance.file if wanted.trained else ""}
+    about |= {"pictures": wanted.trained.calibrated_on if wanted.trained else ""}
     return Exported(
         path=path,
         file_format=wanted.file_format,
