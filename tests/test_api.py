@@ -130,6 +130,7 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
     profile = mnsweep.profile(0.25, 64)
     mnsweep.export(0.25, 64, "own.onnx")
     Image.new("RGB", (80, 60)).save("grey.png")
+    mnsweep.data("glyphs", "letters", images=32, validation=16, size=32)
     numbers = itertools.count()
     pixels = {"mean": 127.5, "std": 127.5, "label_offset": 0}
     calls: dict[str, Callable[[], Any]] = {
@@ -150,7 +151,7 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
         "plot_roofline": lambda: mnsweep.plot_roofline(profile, axes()),
         "predict": lambda: mnsweep.predict(0.3, 128, sweep="explore"),
         "profile": lambda: mnsweep.profile(0.25, 64),
-        "train": lambda: mnsweep.train("glyphs0", f"run{next(numbers)}", 0.25, 32, set="epochs=1"),
+        "train": lambda: mnsweep.train("letters", f"run{next(numbers)}", 0.25, 32, set="epochs=1"),
     }
     assert set(calls) == set(NAMES)
     for seed in range(2):
