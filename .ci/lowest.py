@@ -6,6 +6,6 @@ from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["openvino"]]:
-    name, version = re.fullmatch(r"([\w-]+)>=([\d.]+)", requirement).groups()
+    name, version = re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,.*)?", requirement).groups()
     if name != "torch":
         print(f"{name}=={version}")  # noqa: T201 - for pip to read

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mnsweep.api import count, explore, export, grid, pick, predict
     from mnsweep.charts import plot_cliffs, plot_mult_adds, plot_pareto, plot_roofline
     from mnsweep.checks import doctor, paper, profile
+    from mnsweep.comparisons import compare, report, time
     from mnsweep.errors import MnsweepError as MnsweepError
     from mnsweep.errors import StoreError as StoreError
     from mnsweep.errors import UnavailableError as UnavailableError
@@ -32,6 +33,7 @@ __version__ = VERSION
 __all__ = [
     "__version__",
     "classify",
+    "compare",
     "count",
     "data",
     "doctor",
@@ -48,12 +50,15 @@ __all__ = [
     "plot_roofline",
     "predict",
     "profile",
+    "report",
+    "time",
     "train",
 ]
 _ERRORS = ("MnsweepError", "StoreError", "UnavailableError")  # to catch; `__all__` has the functions
 _MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
 _MODULES |= dict.fromkeys(("classify", "data", "evaluate", "import_weights"), "networks")
+_MODULES |= dict.fromkeys(("compare", "report", "time"), "comparisons")
 _MODULES["train"] = "trainings"
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mnsweep.cell import Deployment, parse_cell
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.base import Array, Input, Model, NodeTime, Offer
 from mnsweep.worker.classify import Answers
 from mnsweep.worker.proxy import CellError, WorkerLostError
 from mnsweep.worker.timing import Timing
@@ -70,6 +70,7 @@ class FakeWorker:
     nodes_of: Callable[[bytes], list[NodeTime]] = lambda model: []
     bytes_per_s: float | None = 20e9
     probabilities_of: Callable[[Pixels], NDArray[np.float32]] = lambda pixels: np.zeros((len(pixels), 2), np.float32)
+    inputs_of: Sequence[Input] = (Input("image", "float32", (1, 3, 8, 8)),)
     refuses: Collection[str] = ()
     lost_at: str | None = None
     disturbed: Collection[str] = ()
@@ -115,7 +116,13 @@ class FakeWorker:
         names = [output.name for output in onnx.load_from_string(model).graph.output]
         return dict.fromkeys(["image", *names], (-1.0, 6.0))
 
-    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
+    def inputs(self, path: Path, runtime: str) -> list[Input]:
+        self._hear("inputs", path, runtime)
+        if path.name in self.refuses:
+            raise CellError("not today")
+        return list(self.inputs_of)
+
+    def open(self, key: str, model: Model, deployment: Deployment) -> None:
         if "chain" in key:
             self.asked["chain"] += 1
         else:

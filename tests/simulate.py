@@ -1,6 +1,6 @@
 """A made-up machine for the measuring protocol: known latencies, five kinds of noise, no waiting."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp
 from random import Random
@@ -12,8 +12,11 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, published
 from mnsweep.cell import Deployment
 from mnsweep.choice.frontier import pareto
 from mnsweep.choice.targets import known_places, settling_targets
+from mnsweep.comparing.side import Side
+from mnsweep.comparing.verdicts import compare
 from mnsweep.counting import count
 from mnsweep.estimate.fit import fit
+from mnsweep.estimate.level import quiet_level
 from mnsweep.measure.campaign import Campaign
 from mnsweep.measure.plan import groups
 from mnsweep.measure.rounds import Rules
@@ -102,6 +105,15 @@ class SimulatedWorker(FakeWorker):
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """A simulated sweep: true latencies in ms by cell id, the blocks, and how long it took."""
+
+    truth_ms: dict[str, float]
+    blocks: list[Block]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Swept:
     """One simulated sweep by the whole protocol, stop rule included, against the truth.
 
@@ -116,12 +128,12 @@ class Swept:
     kept_s: float
 
 
-def swept(kind: str, seed: int, rules: Rules = RULES) -> Swept:
-    """Sweep the paper's cells on a machine with this kind of noise, until the stop rule ends it."""
+def measured(kind: str, seed: int, rules: Rules = RULES, truth_ms: Mapping[str, float] | None = None) -> Measured:
+    """A sweep of the paper's cells on a machine with this kind of noise, until the stop rule ends it."""
     rng, clock, records = Random(seed), FakeClock(), Records()
-    truth_ms = {cell.id: ms * exp(rng.gauss(0, 0.1)) for cell, ms in _MS.items()}
+    true_ms = dict(truth_ms or truth(rng))
     noise = NOISES[kind](rng)
-    worker = SimulatedWorker(ms_of=lambda key, _: truth_ms[key], clock=clock, noise=noise, rng=rng, keys=list(truth_ms))
+    worker = SimulatedWorker(ms_of=lambda key, _: true_ms[key], clock=clock, noise=noise, rng=rng, keys=list(true_ms))
     campaign = Campaign(
         records=records,
         rules=rules,
@@ -133,16 +145,42 @@ def swept(kind: str, seed: int, rules: Rules = RULES) -> Swept:
         clock=clock.s,
     )
     campaign.measure(groups(CELLS, CELLS, measured=(), memory_bytes=1e12))
-    found = fit(records.blocks).estimates
+    return Measured(true_ms, records.blocks, clock.now_s)
+
+
+def truth(rng: Random) -> dict[str, float]:
+    """True latencies in ms by cell id: those that mult-adds suggest, moved by some 10 %."""
+    return {cell.id: ms * exp(rng.gauss(0, 0.1)) for cell, ms in _MS.items()}
+
+
+def swept(kind: str, seed: int, rules: Rules = RULES) -> Swept:
+    """Sweep the paper's cells on a machine with this kind of noise, until the stop rule ends it."""
+    done = measured(kind, seed, rules)
+    truth_ms, blocks = done.truth_ms, done.blocks
+    found = fit(blocks).estimates
     certain = known_places(CELLS, found, DEFAULT_SOURCE).certain
     true, seen = (_on_frontier(ms) for ms in (truth_ms, {key: estimate.p50_ms for key, estimate in found.items()}))
     return Swept(
-        inside=_inside(truth_ms, records.blocks),
+        inside=_inside(truth_ms, blocks),
         certain=len(certain),
         wrong=len(certain & (true ^ seen)),
-        seconds=clock.now_s,
-        kept_s=sum(b.first_ns + sum(b.samples_ns) for b in records.blocks) / 1e9,
+        seconds=done.seconds,
+        kept_s=sum(b.first_ns + sum(b.samples_ns) for b in blocks) / 1e9,
     )
+
+
+def verdicts_of_pair(kind: str, seed: int, rules: Rules = RULES, slower: float = 1.0) -> tuple[list[str], str]:
+    """The verdicts of `compare` on each cell, and overall, of two sweeps of one machine, the second so many times slower."""
+    true_ms = truth(Random(seed))
+    changed_ms = {cell: slower * ms for cell, ms in true_ms.items()}
+    runs = [measured(kind, 2 * seed, rules, true_ms), measured(kind, 2 * seed + 1, rules, changed_ms)]
+    sides = []
+    for run in runs:
+        estimates = fit(run.blocks).estimates
+        level = quiet_level(run.blocks, estimates)
+        sides.append(Side(sweep="s", machine="m", title="t", estimates=estimates, networks={}, level=level))
+    found = compare(sides[0], sides[1], same_pct=1.0).verdicts
+    return [ratio.verdict for ratio in found.cells], found.overall.verdict
 
 
 def _on_frontier(ms: dict[str, float]) -> set[str]:
@@ -153,7 +191,7 @@ def _on_frontier(ms: dict[str, float]) -> set[str]:
     return {cell.id for cell, is_on in zip(CELLS, on, strict=True) if is_on}
 
 
-def _inside(truth_ms: dict[str, float], blocks: list[Block]) -> int:
+def _inside(truth_ms: Mapping[str, float], blocks: list[Block]) -> int:
     found = fit(blocks).estimates
     keys = sorted(truth_ms)
     error = np.log([found[k].p50_ms / truth_ms[k] for k in keys])

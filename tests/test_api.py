@@ -42,7 +42,8 @@ def worker(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> FakeWorker:
     made = FakeWorker()
     monkeypatch.chdir(tmp_path)  # type: ignore[arg-type]
     monkeypatch.delenv("MNSWEEP_RESULTS", raising=False)
-    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
+    for module in ("session", "app.time"):
+        monkeypatch.setattr(f"mnsweep.{module}.WorkerProcess", lambda timeout_s, runtimes=(): made)
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     return made
 
@@ -83,10 +84,13 @@ def test_messages_name_settings_as_python_does() -> None:
     assert "`max_designs`" in str(error.value) and "--" not in str(error.value)
 
 
+OF_PRINTING = {"json", "quiet", "verbose", "help", "dry_run", "layers", "csv", "markdown", "open_"}
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_every_setting_of_a_command_is_a_keyword_of_its_function(name: str) -> None:
     """One function a command: neither can drift from the other."""
-    options = {p.name for p in COMMANDS[name].params} - {"json", "quiet", "verbose", "help", "dry_run", "layers", "csv"}
+    options = {p.name for p in COMMANDS[name].params} - OF_PRINTING
     request = getattr(requests, f"{name.capitalize()}Request")
     assert options == {setting.name for setting in settings_of(request)}
     keywords = inspect.signature(getattr(mnsweep, name)).parameters
@@ -97,7 +101,7 @@ def test_every_setting_of_a_command_is_a_keyword_of_its_function(name: str) -> N
 
 
 def test_every_command_but_rebuild_has_a_function() -> None:
-    assert {*COMMANDS} - {"rebuild", "import"} <= {*NAMES}
+    assert {*COMMANDS} - {"rebuild", "import", "guide"} <= {*NAMES}
     assert "import_weights" in NAMES  # `import` is a word of the language
 
 
@@ -116,7 +120,7 @@ def test_every_public_name_is_there_whenever_it_is_asked_for() -> None:
         "    __import__(getattr(mnsweep, name).__module__), __import__('mnsweep.cli.main')\n"
         "    if name.islower() and '_' not in name: __import__('mnsweep.app.' + name)\n"
     )
-    for seed in range(3):
+    for seed in range(2):
         order = Random(seed).sample(NAMES, len(NAMES))
         ran = subprocess.run([sys.executable, "-c", code, *order], capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stderr
@@ -137,6 +141,7 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
         "classify": lambda: mnsweep.classify("own.onnx", "grey.png", **pixels),
         "evaluate": lambda: mnsweep.evaluate("own.onnx", ".", **pixels),
         "import_weights": lambda: mnsweep.import_weights("own.onnx", "w.safetensors"),
+        "compare": lambda: mnsweep.compare("first", "first"),
         "count": lambda: mnsweep.count(0.5, 64),
         "data": lambda: mnsweep.data("glyphs", f"glyphs{next(numbers)}", images=16, validation=16, size=32),
         "doctor": lambda: mnsweep.doctor(timing=False),
@@ -151,6 +156,8 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
         "plot_roofline": lambda: mnsweep.plot_roofline(profile, axes()),
         "predict": lambda: mnsweep.predict(0.3, 128, sweep="explore"),
         "profile": lambda: mnsweep.profile(0.25, 64),
+        "report": lambda: mnsweep.report("first", out="report.html"),
+        "time": lambda: mnsweep.time("own.onnx", name=f"files{next(numbers)}", rules=FAST),
         "train": lambda: mnsweep.train("letters", f"run{next(numbers)}", 0.25, 32, set="epochs=1"),
     }
     assert set(calls) == set(NAMES)

@@ -30,7 +30,10 @@ BASES: dict[str, tuple[str, ...]] = {
     "classify": ("m.onnx", "cat.png"),
     "evaluate": ("m.onnx", "--data", "."),
     "import": ("m.onnx",),
+    "compare": (),
     "data": ("letters", "d"),
+    "report": (),
+    "time": ("m.onnx",),
     "train": ("--data", ".", "--name", "x"),
 }
 AXES = ("alpha", "res", "threads", "batch", "pad")  # numbers among others, so texts to the command line
@@ -49,7 +52,7 @@ def numbers() -> Iterator[tuple[str, str]]:
 def made_up(sweep_folder: SweepFolder, monkeypatch: pytest.MonkeyPatch) -> FakeWorker:
     """A written sweep, and a worker that takes no time, for all commands; nothing is drawn."""
     worker = FakeWorker(ms_of=lambda key, deployment: 1.0)
-    for module in ("session", "app.classify", "app.evaluate", "app.export", "app.profile"):
+    for module in ("session", "app.classify", "app.evaluate", "app.export", "app.interleave", "app.profile", "app.time"):
         monkeypatch.setattr(f"mnsweep.{module}.WorkerProcess", lambda *_, **__: worker if _ else worker())
     monkeypatch.setattr("mnsweep.sweep.derive._plots", lambda *_: {})
     monkeypatch.setattr("mnsweep.app.profile.draw", lambda *_: {})

@@ -16,6 +16,7 @@ from matplotlib.text import Annotation, Text
 
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.plots.cliffs import Cliffs, cliffs_plot, find_cliffs
+from mnsweep.plots.intervals import ABSOLUTE, RELATIVE
 from mnsweep.result import Result
 from tests.conftest import make_result
 from tests.test_report import figure_of, measured, text_of
@@ -142,10 +143,12 @@ def test_the_picture_is_the_same_bytes_twice_and_says_what_it_shows() -> None:
     }
     shown |= {
         "time wasted",
-        "bars: 95 % intervals",
+        "bars: 95 % intervals,",
+        "thick against other cells,",
+        "thin absolute",
         "width multiplier α",
         "latency per image (ms)",
-        "the caption The 95 % intervals include the changes in the machine's speed.",
+        "the caption Thin bars include the changes in the machine's speed, which all cells share; thick ones compare cells.",
     }
     assert shown <= set(texts) and "2.2 × as long as padded," in texts
 
@@ -160,7 +163,7 @@ def test_lines_are_the_latencies_and_the_waste_lies_where_padding_is_faster() ->
     lines = {
         tuple(np.asarray(line.get_ydata())): list(np.asarray(line.get_xdata()))
         for line in axes.lines
-        if line.get_linestyle() == "-"
+        if line.get_linestyle() == "-" and line.get_label() not in (ABSOLUTE, RELATIVE)
     }
     assert lines == {WRITTEN_MS: list(ALPHAS), PADDED_MS: list(ALPHAS)}
     (waste,) = (artist for artist in axes.collections if isinstance(artist, PolyCollection))
@@ -174,9 +177,9 @@ def test_lines_are_the_latencies_and_the_waste_lies_where_padding_is_faster() ->
 
 
 def bars_of(results: list[Result]) -> set[tuple[float, float]]:
-    """Both ends of every error bar."""
-    segments = [c.get_segments() for c in figure_of(cliffs_plot, results).axes[0].collections if hasattr(c, "get_segments")]
-    return {(round(s[0][1], 6), round(s[1][1], 6)) for found in segments for s in found}
+    """Both ends of every thin bar."""
+    bars = [line for line in figure_of(cliffs_plot, results).axes[0].lines if line.get_label() == ABSOLUTE]
+    return {(round(float(low), 6), round(float(high), 6)) for low, high in (np.asarray(bar.get_ydata()) for bar in bars)}
 
 
 def test_bars_are_the_intervals() -> None:

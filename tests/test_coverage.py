@@ -3,7 +3,7 @@
 import pytest
 
 from mnsweep.measure.rounds import Rules, narrow
-from tests.simulate import CELLS, NOISES, RULES, swept
+from tests.simulate import CELLS, NOISES, RULES, swept, verdicts_of_pair
 
 SWEEPS = 12  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
 
@@ -20,3 +20,13 @@ def test_intervals_hold_the_truth_and_certain_places_are_true(kind: str, rules: 
 def test_deciding_takes_less_time_than_narrow_intervals() -> None:
     decided, narrow_ = (sum(swept("steady", seed, rules).seconds for seed in range(4)) for rules in (RULES, narrow(RULES, 1.0)))
     assert decided < 0.8 * narrow_
+
+
+@pytest.mark.parametrize("kind", ["steady", "two-speed"])
+def test_two_sweeps_of_one_machine_are_seldom_called_different_and_a_slower_one_is(kind: str) -> None:
+    """A short version of `tests/bench/compare.py`."""
+    rules = narrow(RULES, 1.0)
+    alike, slower = ([verdicts_of_pair(kind, seed, rules, factor)[0] for seed in range(5)] for factor in (1.0, 1.08))
+    called = [verdict for verdicts in alike for verdict in verdicts if verdict in ("slower", "faster")]
+    assert len(called) <= 0.1 * 5 * len(CELLS)
+    assert sum(verdict == "slower" for verdicts in slower for verdict in verdicts) >= 0.8 * 5 * len(CELLS)

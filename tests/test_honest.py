@@ -82,7 +82,7 @@ def test_a_precision_that_no_file_holds_is_not_exported(run: Run) -> None:
         (("pick", "--min-top1", "10", "--margin-pct", "5"), "--margin-pct 5.0 requires --max-latency-ms"),
         (("pick", "--max-latency-ms", "9", "--calibration", "."), "--calibration . requires --export"),
         (("pick", "--no-verify", "--wait"), "--no-verify and --wait contradict each other"),
-        (("count", "--csv", "--json"), "--csv and --json contradict each other"),
+        (("count", "--csv", "--json"), "--json and --csv contradict each other"),
         (("grid", "--quick", "--ci-pct", "3"), "--quick and --ci-pct contradict each other"),
         (("grid", "--all", "--fresh"), "--all-cells and --fresh contradict each other"),
         (("grid", "-q", "-v"), "--quiet and --verbose contradict each other"),

@@ -38,7 +38,7 @@ from tests.real_files import (
     needs_real_files,
 )
 from tests.test_cli import Run, run, run_for_real
-from tests.test_readme import README
+from tests.test_readme import GUIDE
 
 __all__ = ["run", "run_for_real"]
 
@@ -302,7 +302,7 @@ def test_the_readme_s_onnxruntime_example_names_the_cat(
 ) -> None:
     run_for_real("export", "--weights", "w.safetensors", "--precision", "int8", "--out", "best.onnx")
     Path("cat.bmp").write_bytes(CAT.read_bytes())
-    (block,) = re.findall(r"<!-- onnxruntime example -->\n```python\n(.+?)```", README, re.DOTALL)
+    (block,) = re.findall(r"<!-- onnxruntime example -->\n```python\n(.+?)```", "".join(GUIDE.values()), re.DOTALL)
     capsys.readouterr()
     exec(compile(block, "README.md", "exec"), {})
     assert capsys.readouterr().out == f"{EGYPTIAN_CAT}\n"

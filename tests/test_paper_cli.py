@@ -91,7 +91,7 @@ def test_an_explanation_stands_below_its_table_by_number(run: Run) -> None:
 def test_numbers_and_texts_are_counted_apart_as_the_readme_says(run: Run) -> None:
     out = run("paper", "-q").out
     assert "\n167 numbers: match 68, erratum 8, assumption 16, quoted 75\n66 texts: match 63, erratum 1, quoted 2\n" in out
-    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8").split())
+    readme = " ".join((Path(__file__).parents[1] / "mnsweep" / "guide" / "paper.md").read_text(encoding="utf-8").split())
     assert "Of 167 numbers, 68 match" in readme and "8 are errata, and 16 depend" in readme and "other 75" in readme
     assert "Of 66 texts, the shapes of Table 1, 63 match, 1 is an erratum, and 2 are quoted" in readme
 

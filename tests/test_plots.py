@@ -18,6 +18,7 @@ from matplotlib.path import Path
 
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.plots.deployments import FILLS, Fills, differing, in_words
+from mnsweep.plots.intervals import ABSOLUTE, RELATIVE
 from mnsweep.plots.markers import CROWD, MARKERS
 from mnsweep.plots.pareto import mult_adds_plot, pareto_plot
 from mnsweep.result import Result
@@ -193,7 +194,7 @@ def test_intervals_of_a_crowd_are_those_of_the_frontier(count: int) -> None:
     results = deployed(*deployments(count))
     crowd = len(results) > CROWD
     drawn = figure_of(pareto_plot, results).axes[0].lines
-    ends = {tuple(np.asarray(line.get_xdata())) for line in drawn if line.get_marker() == "|"}
+    ends = {tuple(np.asarray(line.get_xdata())) for line in drawn if line.get_label() == ABSOLUTE}
     assert ends == {(r.latency_ci_low_ms, r.latency_ci_high_ms) for r in results if r.on_frontier or not crowd}
     texts = text_of(pareto_plot(results, "c")["pareto.svg"])
     assert ("(of the frontier)" in " ".join(texts)) is crowd
@@ -204,13 +205,14 @@ ABOUT_INTERVALS = re.compile("interval")
 
 def test_without_intervals_none_is_drawn_and_none_is_spoken_of() -> None:
     some = deployed(Deployment())
-    bare = [replace(r, latency_ci_low_ms=None, latency_ci_high_ms=None) for r in some]
-    assert not [line for line in figure_of(pareto_plot, bare).axes[0].lines if line.get_marker() == "|"]
+    bare = [replace(r, latency_ci_low_ms=None, latency_ci_high_ms=None, relative_ci_pct=None) for r in some]
+    assert not [line for line in figure_of(pareto_plot, bare).axes[0].lines if line.get_label() == ABSOLUTE]
     for draw, results, expected in (
         (pareto_plot, some, True),
         (pareto_plot, [*bare[1:], some[0]], True),
         (pareto_plot, bare, False),
-        (mult_adds_plot, some, False),
+        (mult_adds_plot, some, True),
+        (mult_adds_plot, bare, False),
     ):
         (svg,) = (content for name, content in draw(results, "c").items() if name.endswith("svg"))
         assert bool(ABOUT_INTERVALS.search(" ".join(text_of(svg)))) is expected
@@ -227,7 +229,7 @@ def test_ends_of_intervals_are_within_the_axes(share: float, count: int) -> None
     ]
     axes = figure_of(pareto_plot, wide).axes[0]
     left, right = axes.get_xlim()
-    ends = [x for line in axes.lines if line.get_marker() == "|" for x in np.asarray(line.get_xdata())]
+    ends = [x for line in axes.lines if line.get_label() == ABSOLUTE for x in np.asarray(line.get_xdata())]
     assert len(ends) == 2 * count and left < min(ends) and max(ends) < right
 
 
@@ -249,7 +251,7 @@ def test_mult_adds_and_latency_are_both_per_image(batches: Sequence[int]) -> Non
     axes = figure_of(mult_adds_plot, results).axes[0]
     assert axes.get_ylabel() == "latency per image (ms)"
     assert {at for at, *_ in drawn_paths(axes)} == {(50.0, 2.0)}
-    (line,) = axes.lines
+    (line,) = (line for line in axes.lines if line.get_label() not in (ABSOLUTE, RELATIVE))
     assert np.allclose(np.asarray(line.get_ydata()), 2.0) and "25 G mult-adds/s" in str(line.get_label())
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
+from mnsweep.plots.intervals import ABSOLUTE
 from mnsweep.plots.pareto import pareto_plot
 from mnsweep.plots.predictions import BAND_PCT, prediction_plot
 from mnsweep.prediction.validation import Check
@@ -162,5 +163,5 @@ def test_only_measured_cells_are_named_and_have_intervals() -> None:
         assert f"α {r.alpha}, {r.resolution} px" in said
     assert not [cell for cell, *_ in BELIEVED if f"α {make_result(cell).alpha}, {make_result(cell).resolution} px" in said]
     axes = figure_of(pareto_plot, explored()).axes[0]
-    bars = [line for line in axes.lines if line.get_marker() == "|" and len(np.asarray(line.get_xdata())) == 2]
+    bars = [line for line in axes.lines if line.get_label() == ABSOLUTE]
     assert len(bars) == len(MEASURED_CELLS)

@@ -8,9 +8,15 @@ from mnsweep.choice.constraints import Constraints
 from mnsweep.options import AXES, CONSTRAINTS, MEASURING, NETWORK, OUTPUT, argument, group, option
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
+INTERLEAVED = "Two ways, interleaved"
 SHORTEST_MS, LONGEST_MS = 1e-6, 1e9  # a nanosecond, the resolution of the clock, and 11 days
 LONGEST_WAIT_S = 1e6  # every system can wait for this long
+SAME_PCT = 1.0  # what a user would call no difference
 MOST_MEASURED = 10_000  # of any kind of cell: hours
+OF_NETWORKS = (  # settings of a space that a file has decided
+    *("alpha", "res", "variant", "task", "classes", "width_rule", "conv_padding", "activation"),
+    *("runtime", "batch", "pad", "max_designs"),
+)
 OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # only defaults are predicted
 
 
@@ -328,3 +334,69 @@ class DataRequest:
     validation: int = option(2_000, "Pictures to validate on.", low=16, high=10_000_000)
     size: int = option(128, "Side of a picture in pixels.", low=RESOLUTION_RANGE[0], high=RESOLUTION_RANGE[1])
     seed: int = option(0, "Seed of everything that varies.", low=0, high=2**31 - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """Sweeps to compare with the first of them; or with `interleave` two ways to run cells, measured against each other now."""
+
+    sweeps: list[str] = argument("Two or more sweeps: names, folders, or phones such as pixel3-cpu.", default=())
+    same_pct: float = option(SAME_PCT, "Differences up to this many % count as none.", low=0.0, high=100.0)
+    fail_if_slower: float | None = option(
+        None, "Exit status 1 where a cell is slower beyond doubt, and by more than this many %.", low=0.0, high=1e6
+    )
+    budgets_ms: str | None = option(None, "Latency budgets to pick for: 2,5,10. Default: round numbers.")
+    interleave: bool = option(False, "Measure two ways here and now, in the same rounds.", panel=INTERLEAVED)
+    python_b: Path | None = option(None, "Interpreter of another environment, for B.", panel=INTERLEAVED, requires="interleave")
+    precision_b: str | None = option(None, "Precision of B. Default: A's.", panel=INTERLEAVED, requires="interleave")
+    runtime_b: str | None = option(None, "Runtime of B. Default: A's.", panel=INTERLEAVED, requires="interleave")
+    threads_b: str | None = option(None, "Threads of B. Default: A's.", panel=INTERLEAVED, requires="interleave")
+    pad_b: str | None = option(None, "Channel padding of B. Default: A's.", panel=INTERLEAVED, requires="interleave")
+    name: str = option("interleaved", "Name of the sweep that is measured.", panel=INTERLEAVED)
+    space: Space = group(Space, without=("batch", "max_designs"))
+    measuring: Measuring = group(
+        Measuring,
+        without=("max_latency_ms",),
+        ci_pct=option(
+            None, "Half width to which each time is known, in %. Default: 0.35.", panel=MEASURING, low=0.01, high=1e3
+        ),
+        time_budget_s=option(
+            None, "Stop after this many seconds. Default: 30.", panel=MEASURING, low=0.0, high=1e8, endless=True
+        ),
+    )
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeRequest:
+    """Model files of anyone's to time, and to compare with the first."""
+
+    files: list[Path] = argument("Model files: .onnx, .ort, .tflite, or OpenVINO's .xml.")
+    space: Space = group(Space, without=OF_NETWORKS)
+    runtime: str | None = option(None, "onnxruntime, openvino, litert. Default: by the file's ending.", panel=AXES)
+    shape: str | None = option(None, "Of inputs with open sizes: image=1x3x224x224, or 1x3x224x224.")
+    input: Path | None = option(None, ".npz file with arrays by input. Default: made-up numbers.")
+    name: str = option("time", "Name of the sweep; files add up under one name.")
+    same_pct: float = option(SAME_PCT, "Differences up to this many % count as none.", low=0.0, high=100.0)
+    measuring: Measuring = group(
+        Measuring,
+        without=("max_latency_ms",),
+        ci_pct=option(
+            None, "Half width to which a file's time is known, in %. Default: 0.7.", panel=MEASURING, low=0.01, high=1e3
+        ),
+    )
+    turn: Turn = group(Turn)
+    place: Place = group(Place)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRequest:
+    """Sweeps to show on one page."""
+
+    sweeps: list[str] = argument("Sweeps: names or folders. Default: newest of this machine.", default=())
+    sweep: str | None = option(None, "The same as an option: one sweep.")
+    out: Path | None = option(None, "File to write. Default: report.html in the folder of the first sweep.")
+    same_pct: float = option(SAME_PCT, "Differences up to this many % count as none.", low=0.0, high=100.0)
+    paper: bool = option(False, "Add the paper's tables beside computed numbers.")
+    place: Place = group(Place)

@@ -7,7 +7,8 @@ import typer
 
 from mnsweep.app.requests import CountRequest
 from mnsweep.cli import options as o
-from mnsweep.options import OUTPUT, changed
+from mnsweep.cli import output
+from mnsweep.options import changed
 from mnsweep.wording import count_of
 
 EXAMPLE = "Example: mnsweep count --alpha 0.33 --res 200 --layers"
@@ -18,10 +19,9 @@ ABOUT = {"sweep": None, "machine": None, "results_dir": None}
 def count(
     request: CountRequest,
     layers: Annotated[bool, typer.Option("--layers", help="One design, layer by layer.")] = False,
-    csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV, with the columns of cells.csv.", rich_help_panel=OUTPUT)
-    ] = False,
     json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Count params, mult-adds, file size and activation memory; nothing is built or run.
@@ -34,11 +34,11 @@ def count(
     """
     from mnsweep.app.count import count as count_cells
     from mnsweep.app.count import count_columns
-    from mnsweep.cli.show import advise, cells_of, console, print_json, results_table
+    from mnsweep.cli.show import advise, cells_of, print_json
 
-    o.check_exclusive(csv=csv, json=json)
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     if layers:
-        _print_layers(request, json, csv)
+        _print_layers(request, form)
         return
     if csv:
         from mnsweep.sweep.cells_file import counts_to_csv
@@ -52,7 +52,7 @@ def count(
     if json:
         print_json({**ABOUT, "cells": cells_of(results)})
     else:
-        console().print(results_table(results, measured=False))
+        output.print_results(results, form, measured=False)
         advise(f"next: mnsweep grid {o.as_flags(changed(request.space))}".rstrip(), quiet)
 
 
@@ -74,17 +74,17 @@ def _warn_of_sizes(sizes: dict[str, int]) -> None:
         warn(f"{cell} can't be built: {reason}{more}")
 
 
-def _print_layers(request: CountRequest, json: bool, csv: bool) -> None:
+def _print_layers(request: CountRequest, form: output.Form) -> None:
     from mnsweep.app.count import count_layers
-    from mnsweep.cli.show import cells_of, console, layers_table, print_json
+    from mnsweep.cli.show import cells_of, layers_table, print_json
 
     results, rows = count_layers(request)
     _warn_of_sizes({r.cell: r.onnx_bytes for r in results})
-    if json:
+    if form is output.Form.JSON:
         print_json({**ABOUT, "layers": rows, "cells": cells_of(results)})
-    elif csv:
+    elif form is output.Form.CSV:
         typer.echo(",".join(rows[0]))
         for row in rows:
             typer.echo(",".join(map(str, row.values())))
     else:
-        console().print(layers_table(results[0].cell, rows))
+        output.print_table(layers_table(results[0].cell, rows), form)

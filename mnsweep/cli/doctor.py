@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnsweep.cli import options as o
+from mnsweep.cli import output
 from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim
 def doctor(
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Only look; time nothing.")] = False,
     json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
     quiet: o.Quiet = False,
 ) -> None:
     """Describe this machine, what would disturb timing on it, and how to fix it.
@@ -34,9 +37,10 @@ def doctor(
     from mnsweep.app.doctor import diagnose
     from mnsweep.cli.show import advise
 
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     advise(f"looking at this machine: about {1 if no_timing else 6} s", quiet)
     diagnosis = diagnose(timing=not no_timing)
-    _print_document(diagnosis) if json else _print(diagnosis)
+    _print_document(diagnosis) if json else _print(diagnosis, form, quiet)
     if diagnosis.obstacle:
         raise diagnosis.obstacle
     advise(_next(diagnosis), quiet)
@@ -50,14 +54,16 @@ def _print_document(diagnosis: "Diagnosis") -> None:
     typer.echo(dumps(to_document(diagnosis), indent=2, allow_nan=False))
 
 
-def _print(diagnosis: "Diagnosis") -> None:
-    from mnsweep.cli.show import console
-
-    console().print(_facts_table(diagnosis.machine), _findings_table(diagnosis.findings))
-    if diagnosis.repeatability:
-        console().print(_threads_table(diagnosis.repeatability))
+def _print(diagnosis: "Diagnosis", form: output.Form, quiet: bool) -> None:
+    """Print what was found; in CSV only the conditions, since it holds one table."""
+    findings = _findings_table(diagnosis.findings)
+    tables = [findings] if form is output.Form.CSV else [_facts_table(diagnosis.machine), findings]
+    if diagnosis.repeatability and form is not output.Form.CSV:
+        tables.append(_threads_table(diagnosis.repeatability))
+    for table in tables:
+        output.print_table(table, form)
     for line in _lines(diagnosis.repeatability):
-        typer.echo(line)
+        output.say(line, form, quiet)
 
 
 def _table(title: str, *columns: str) -> "Table":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mnsweep.app.requests import ExploreRequest
-from mnsweep.cli import STARTED
+from mnsweep.cli import STARTED, output
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -25,6 +25,8 @@ def explore(
     request: ExploreRequest,
     dry_run: o.DryRun = False,
     json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
     quiet: o.Quiet = False,
     verbose: o.Verbose = False,
 ) -> None:
@@ -39,6 +41,7 @@ def explore(
     from mnsweep.cli.show import advise_files, warn
 
     o.check_exclusive(quiet=quiet, verbose=verbose)
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     if dry_run:
         _print_plan(request, json)
         return
@@ -47,7 +50,7 @@ def explore(
     if json:
         _print_document(outcome)
     else:
-        _print(outcome.derived, verbose)
+        _print(outcome.derived, form, verbose)
     for cell, reason in outcome.derived.failures.items():
         warn(f"{cell} failed: {reason}")
     outcome.derived.draw()
@@ -108,19 +111,20 @@ def _flat(content: "dict[str, Any]") -> dict[str, Any]:
     return {"designs": content.pop("designs"), **errors, **content}
 
 
-def _print(derived: "Outcome", verbose: bool) -> None:
+def _print(derived: "Outcome", form: output.Form, verbose: bool) -> None:
     from mnsweep.choice.search import representatives
-    from mnsweep.cli.show import console, results_table
+    from mnsweep.cli.first_look import print_frontier
 
     frontier = {r.cell: r.latency_p50_ms or 0.0 for r in derived.results if r.predicted_on_frontier}
     shown = representatives(list(frontier), frontier, len(frontier) if verbose else SHOWN)
     results = sorted((r for r in derived.results if r.cell in shown), key=lambda r: r.latency_p50_ms or 0.0)
-    console().print(results_table(results, measured=True))
+    output.print_results(derived.results if form is output.Form.CSV else results, form, measured=True)
+    print_frontier(derived.results, form)
     if len(frontier) > len(shown):
-        typer.echo(f"{len(shown)} of {len(frontier)} cells of the predicted frontier, evenly spread; -v shows all")
-    typer.echo(f"model        {_words(derived.errors)}, each measured cell predicted from the others")
+        output.say(f"{len(shown)} of {len(frontier)} cells of the predicted frontier, evenly spread; -v shows all", form)
+    output.say(f"model        {_words(derived.errors)}, each measured cell predicted from the others", form)
     for line in (*_prior(derived), *_verification(derived), *_validation(derived)):
-        typer.echo(line)
+        output.say(line, form)
 
 
 def _prior(derived: "Outcome") -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from mnsweep.app.requests import GridRequest
-from mnsweep.cli import STARTED
+from mnsweep.cli import STARTED, output
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -22,7 +22,13 @@ SHOWN = 5  # lines of long lists; -v shows all
 
 @o.takes(GridRequest)
 def grid(
-    request: GridRequest, dry_run: o.DryRun = False, json: o.Json = False, quiet: o.Quiet = False, verbose: o.Verbose = False
+    request: GridRequest,
+    dry_run: o.DryRun = False,
+    json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
+    quiet: o.Quiet = False,
+    verbose: o.Verbose = False,
 ) -> None:
     """Measure a grid of MobileNets on this CPU, and write a table, a Pareto plot and result files.
 
@@ -35,12 +41,13 @@ def grid(
     from mnsweep.cli.progress import GridNarrator
 
     o.check_exclusive(quiet=quiet, verbose=verbose)
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     if dry_run:
         _print_plan(plan_grid(request), json)
         return
     with GridNarrator(quiet) as listener:
         outcome = measure_grid(request, listener, began=STARTED, draw=False)
-    _print(outcome, json)
+    _print(outcome, form)
     outcome.derived.draw()
     _comment(outcome, quiet, verbose)
     if all(r.latency_p50_ms is None for r in outcome.results):
@@ -63,16 +70,18 @@ def _print_plan(planned: "GridPlan", json: bool) -> None:
         typer.echo(cell)
 
 
-def _print(outcome: "GridOutcome", json: bool) -> None:
-    from mnsweep.cli.show import about_sweep, cells_of, console, print_json, results_table
+def _print(outcome: "GridOutcome", form: output.Form) -> None:
+    from mnsweep.cli.first_look import print_frontier
+    from mnsweep.cli.show import about_sweep, cells_of, print_json
 
-    if json:
+    if form is output.Form.JSON:
         shown = {r.cell for r in outcome.results}
         places = {"certain": sorted(outcome.places.certain & shown), "open": _open_places(outcome, shown)}
         about = {**about_sweep(outcome.derived), "skipped": outcome.skipped, "places": places}
         print_json({**about, "cells": cells_of(outcome.results)})
     else:
-        console().print(results_table(outcome.results, measured=True))
+        output.print_results(outcome.results, form, measured=True)
+        print_frontier(outcome.results, form)
 
 
 def _open_places(outcome: "GridOutcome", shown: Collection[str]) -> list[dict[str, object]]:

@@ -15,6 +15,7 @@ import typer
 from mnsweep import __version__
 from mnsweep.cli import (
     classify,
+    compare,
     count,
     data,
     doctor,
@@ -22,12 +23,15 @@ from mnsweep.cli import (
     explore,
     export,
     grid,
+    guide,
     importing,
     paper,
     pick,
     predict,
     profile,
     rebuild,
+    report,
+    timing,
     train,
 )
 from mnsweep.cli.stopping import STOPPED, StoppedError, check, listen
@@ -73,8 +77,12 @@ app.command("train", help=_help(train.train), epilog=train.EXAMPLE)(train.train)
 app.command("classify", help=_help(classify.classify), epilog=classify.EXAMPLE)(classify.classify)
 app.command("evaluate", help=_help(evaluate.evaluate), epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command("rebuild", help=_help(rebuild.rebuild), epilog=rebuild.EXAMPLE)(rebuild.rebuild)
+app.command("report", help=_help(report.report), epilog=report.EXAMPLE)(report.report)
+app.command("time", help=_help(timing.time), epilog=timing.EXAMPLE)(timing.time)
+app.command("compare", help=_help(compare.compare), epilog=compare.EXAMPLE)(compare.compare)
 app.command("profile", help=_help(profile.profile), epilog=profile.EXAMPLE)(profile.profile)
 app.command("paper", help=_help(paper.paper), epilog=paper.EXAMPLE)(paper.paper)
+app.command("guide", help=_help(guide.guide), epilog=guide.EXAMPLE)(guide.guide)
 app.command("doctor", help=_help(doctor.doctor), epilog=doctor.EXAMPLE)(doctor.doctor)
 
 

@@ -9,6 +9,7 @@ import typer
 
 from mnsweep.app.requests import PaperRequest
 from mnsweep.cli import options as o
+from mnsweep.cli import output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,7 +40,13 @@ UNCLAIMED = "quoted: others' qualities, and networks that are not built here; no
 
 
 @o.takes(PaperRequest)
-def paper(request: PaperRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
+def paper(
+    request: PaperRequest,
+    json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
+    quiet: o.Quiet = False,
+) -> None:
     """Check every number of the MobileNet paper that can be computed.
 
     Verdicts are match: equal within one unit of the last printed digit;
@@ -50,12 +57,13 @@ def paper(request: PaperRequest, json: o.Json = False, quiet: o.Quiet = False) -
     from mnsweep.app.paper import check_paper
     from mnsweep.cli.show import advise
 
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     tables = check_paper(request)
     measured = _measured(request, tables, quiet) if request.measure else None
     if json:
         _print_document(tables, measured)
     else:
-        _print(tables, measured)
+        _print(tables, measured, form)
         advise(f"next: {_next(request)}", quiet)
     _exit(tables, measured)
 
@@ -94,20 +102,18 @@ def _table_content(number: int, rows: "Sequence[Row]", measured: "PaperMeasured 
     return {"table": number, "rows": contents, "ratios": [asdict(ratio) for ratio in ratios(rows, times)]}
 
 
-def _print(tables: "Tables", measured: "PaperMeasured | None") -> None:
+def _print(tables: "Tables", measured: "PaperMeasured | None", form: output.Form) -> None:
     from mnsweep.cli.fitting import FittingTable
-    from mnsweep.cli.show import console
 
-    out = console()
     for number, rows in tables.items():
         notes = list(dict.fromkeys(row.reason for row in rows if row.reason and row.verdict != "quoted"))
         times = _by_design(rows, measured)
-        out.print(FittingTable(_rich_table(number, rows, notes, times), ("differs", "note")))
+        output.print_table(FittingTable(_rich_table(number, rows, notes, times), ("differs", "note")), form)
         for line in _below(rows, notes, times):
-            typer.echo(line)
-    typer.echo("\n" + "\n".join(_summary(tables)))
+            output.say(line, form, quiet=True)
+    output.say("\n" + "\n".join(_summary(tables)), form, quiet=True)
     if any(row.verdict == "quoted" for rows in tables.values() for row in rows):
-        typer.echo(UNCLAIMED)
+        output.say(UNCLAIMED, form, quiet=True)
 
 
 def _summary(tables: "Tables") -> Iterator[str]:

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from mnsweep.app.requests import ProfileRequest
 from mnsweep.cli import options as o
+from mnsweep.cli import output
 from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
@@ -23,7 +22,13 @@ MUCH_DISTURBED = 0.25  # share of blocks above which the profile shows the distu
 
 
 @o.takes(ProfileRequest)
-def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
+def profile(
+    request: ProfileRequest,
+    json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
+    quiet: o.Quiet = False,
+) -> None:
     """Show where the time of one MobileNet goes, compared with its work.
 
     Time and work are shown by layer and by kind of layer.
@@ -37,6 +42,7 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
     from mnsweep.cli.show import advise, print_json, with_flags
     from mnsweep.profiling.measure import SECONDS
 
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
     advise(f"profiling {cell_to_profile(request).id}: about {SECONDS} s", quiet)
     outcome = profile_cell(request)
     found, path = outcome.profile, outcome.folder.path
@@ -46,8 +52,8 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
             finding["mend"] = finding["fix"] = finding["fix"] and with_flags(finding["fix"])
         print_json({**document, "results_dir": str(path)})
     else:
-        _print(found)
-        typer.echo(f"files          {path}: {', '.join(outcome.files)}")
+        _print(found, form, quiet)
+        output.say(f"files          {path}: {', '.join(outcome.files)}", form, quiet)
     if found.disturbed_blocks > MUCH_DISTURBED * found.blocks:
         advise(
             f"{found.disturbed_blocks} of {count_of(found.blocks, 'block')} were disturbed: look again when less is running",
@@ -56,15 +62,15 @@ def profile(request: ProfileRequest, json: o.Json = False, quiet: o.Quiet = Fals
     advise(f"next: {_next(found)}", quiet)
 
 
-def _print(found: "Profile") -> None:
+def _print(found: "Profile", form: output.Form, quiet: bool) -> None:
     from mnsweep.cli.fitting import FittingTable
     from mnsweep.cli.show import console
 
-    paper = console()
-    for table in (_kinds_table(found), _layers_table(found, wide=paper.width >= WIDE)):
-        paper.print(FittingTable(table, [str(column.header) for column in reversed(table.columns[3:])]))
+    layers = _layers_table(found, wide=console().width >= WIDE)
+    for table in (_kinds_table(found), layers) if form.is_prose else (layers,):
+        output.print_table(FittingTable(table, [str(column.header) for column in reversed(table.columns[3:])]), form)
     for line in ("", *_time_lines(found), *_rate_lines(found), *_lint_lines(found)):
-        typer.echo(line)
+        output.say(line, form, quiet)
 
 
 def _kinds_table(found: "Profile") -> "Table":

@@ -10,19 +10,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import accumulate
-from pathlib import Path
 from random import Random
-from typing import TypeAlias
+from typing import Generic, TypeAlias
 
-from mnsweep.cell import Cell
 from mnsweep.errors import StoreError
 from mnsweep.estimate.fit import Estimate, fit
-from mnsweep.measure.plan import Group, process_seconds
+from mnsweep.measure.plan import Group, Timed, process_seconds
 from mnsweep.measure.rounds import Rounds, Rules
 from mnsweep.measure.status import Status
 from mnsweep.measure.stop_rule import has_settled, is_done, rounds_left
 from mnsweep.record import Block, Process, Record, Records, difference
-from mnsweep.worker.proxy import NewWorker, Worker, WorkerLostError
+from mnsweep.worker.base import Model
+from mnsweep.worker.proxy import NewTimer, Timer, WorkerLostError
 from mnsweep.worker.relay import Relay
 
 SILENT_S = 5.0  # without a word within a round, at most
@@ -31,7 +30,7 @@ Targets: TypeAlias = Callable[[Mapping[str, Estimate]], Mapping[str, float]]  # 
 
 
 @dataclass(slots=True, kw_only=True)
-class Campaign:
+class Campaign(Generic[Timed]):
     """Measures groups of cells; its state is the records, the settled and failed cells, and the start time.
 
     `append` writes each record to disk before the next block is timed. `model_of` returns the ONNX file of a
@@ -43,11 +42,11 @@ class Campaign:
     records: Records
     rules: Rules
     append: Callable[[Record], None]
-    model_of: Callable[[Cell], bytes | Path]
+    model_of: Callable[[Timed], Model]
     targets: Targets
     on_status: Callable[[Status], None]
-    new_worker: NewWorker
-    prepare: Callable[[Sequence[Cell]], None] = lambda cells: None
+    new_worker: NewTimer
+    prepare: Callable[[Sequence[Timed]], None] = lambda cells: None
     on_process: Callable[[], None] = lambda: None
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
     padding: Mapping[str, str] = field(default_factory=dict)
@@ -67,7 +66,7 @@ class Campaign:
         self.began = self.said_at = self.clock()
         self.blocks_before = len(self.records.blocks)
 
-    def measure(self, groups: Sequence[Group]) -> None:
+    def measure(self, groups: Sequence[Group[Timed]]) -> None:
         """Measure every group, one process after another, until its cells have settled or failed, or time is up.
 
         Raises `StoreError` when earlier processes of the sweep were measured with other settings.
@@ -80,7 +79,7 @@ class Campaign:
                         self._in_one_process(group, relay)
                         self.on_process()
 
-    def _is_open(self, group: Group, groups: Sequence[Group]) -> bool:
+    def _is_open(self, group: Group[Timed], groups: Sequence[Group[Timed]]) -> bool:
         """Whether a group has cells to measure, now that all records are known."""
         if self._out_of_time():
             return False
@@ -88,13 +87,13 @@ class Campaign:
         self._settle(group)
         return bool(self._open_cells(group))
 
-    def _open_cells(self, group: Group) -> set[str]:
+    def _open_cells(self, group: Group[Timed]) -> set[str]:
         return {cell.id for cell in group.cells} - self.done - self.failed
 
     def _out_of_time(self) -> bool:
         return self._left_s() <= 0
 
-    def _in_one_process(self, group: Group, relay: Relay) -> None:
+    def _in_one_process(self, group: Group[Timed], relay: Relay) -> None:
         number = 1 + max((p.number for p in self.records.processes), default=0)
         wanted = self._open_cells(group)
         references = {cell.id for cell in group.references}
@@ -117,7 +116,7 @@ class Campaign:
             except WorkerLostError:
                 pass  # recorded as the failure of that cell; the other cells continue in a new process
 
-    def _needs_another(self, group: Group) -> bool:
+    def _needs_another(self, group: Group[Timed]) -> bool:
         """Whether some cell of the group may not settle in the process that begins now."""
         known = (self.estimates.get(cell.id) for cell in group.cells)
         rounds = min((estimate.rounds if estimate else 0 for estimate in known), default=0)
@@ -126,10 +125,10 @@ class Campaign:
     def _left_s(self) -> float:
         return self.rules.time_budget_s - (self.clock() - self.began)
 
-    def _open_all(self, cells: Sequence[Cell], rounds: Rounds, worker: Worker) -> list[Cell]:
+    def _open_all(self, cells: Sequence[Timed], rounds: Rounds, worker: Timer) -> list[Timed]:
         """Open the cells in order, for a third of the time that is left; return those tried, at least one."""
         until = self.clock() + self._left_s() / 3
-        tried: list[Cell] = []
+        tried: list[Timed] = []
         for cell in cells:
             if tried and self.clock() >= until:
                 break
@@ -137,18 +136,18 @@ class Campaign:
             tried.append(cell)
         return tried
 
-    def _affordable(self, cells: Sequence[Cell], canary: Cell) -> tuple[list[Cell], Cell]:
+    def _affordable(self, cells: Sequence[Timed], canary: Timed) -> tuple[list[Timed], Timed]:
         """The cells that a process has time for, and the canary among them; with a time budget those that take least first."""
         left_s = self._left_s()
         if left_s == float("inf"):
             return list(cells), canary
-        by_cost = sorted(cells, key=lambda cell: process_seconds(cell, self.rules))
+        by_cost: list[Timed] = sorted(cells, key=lambda cell: process_seconds(cell, self.rules))
         spent_s = accumulate(process_seconds(cell, self.rules) for cell in by_cost)
         kept = [cell for cell, until_s in zip(by_cost, spent_s, strict=True) if until_s <= left_s] or by_cost[:1]
         canary = canary if len(kept) == len(cells) else kept[0]
-        return [canary, *(cell for cell in kept if cell != canary)], canary
+        return [canary] + [cell for cell in kept if cell != canary], canary
 
-    def _rounds(self, process: int, worker: Worker, canary: str) -> Rounds:
+    def _rounds(self, process: int, worker: Timer, canary: str) -> Rounds:
         return Rounds(
             process=process,
             time=worker.time,
@@ -161,7 +160,7 @@ class Campaign:
             out_of_time=self._out_of_time,
         )
 
-    def _visits(self, group: Group, opened: Sequence[str], process: int, done: int) -> list[str]:
+    def _visits(self, group: Group[Timed], opened: Sequence[str], process: int, done: int) -> list[str]:
         """Cells to time in the next round, by id: unsettled cells and the references; none when all cells have settled.
 
         Only cells `opened` in this process are included: an earlier settled cell may have become unsettled since.
@@ -176,7 +175,7 @@ class Campaign:
         wanted |= {cell.id for cell in group.references}
         return [key for key in opened if key in wanted]
 
-    def _begin(self, number: int, cells: Sequence[Cell]) -> None:
+    def _begin(self, number: int, cells: Sequence[Timed]) -> None:
         settings = {**self.settings, "sustain_s": self.rules.sustain_s}
         earlier = {name: value for process in self.records.processes for name, value in process.settings.items()}
         if differing := difference(earlier, settings):  # a runtime may join later
@@ -188,10 +187,10 @@ class Campaign:
         padding = {key: text for key in ids if (text := self.padding.get(key))}
         self._write(Process(number=number, started_at=started_at, settings=settings, cells=ids, padding=padding))
 
-    def _open(self, worker: Worker, cell: Cell) -> None:
+    def _open(self, worker: Timer, cell: Timed) -> None:
         worker.open(cell.id, self.model_of(cell), cell.deployment)
 
-    def _sustain(self, worker: Worker, cells: Sequence[Cell], rounds: Rounds) -> None:
+    def _sustain(self, worker: Timer, cells: Sequence[Timed], rounds: Rounds) -> None:
         """Heat up the machine before the first warm-up: run the cell with the most threads for `sustain_s`."""
         awake = [cell for cell in cells if cell.id not in self.failed]
         if self.rules.sustain_s and awake:
@@ -214,7 +213,7 @@ class Campaign:
     def _estimate(self, keys: Set[str]) -> None:
         self.estimates |= fit([b for b in self.records.blocks if b.cell in keys]).estimates
 
-    def _settle(self, group: Group) -> None:
+    def _settle(self, group: Group[Timed]) -> None:
         """Decide which cells of the group have settled, from the latest estimates."""
         targets = self.targets(self.estimates)
         for key in (cell.id for cell in group.cells):

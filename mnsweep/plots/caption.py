@@ -36,7 +36,11 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
 def with_intervals(caption: str, results: Iterable[Result]) -> str:
     """The caption, with a sentence about the 95 % intervals if any of the drawn `results` has one."""
     drawn = any(r.interval_ms for r in results)
-    return f"{caption} The 95 % intervals include the changes in the machine's speed." if drawn else caption
+    return (
+        f"{caption} Thin bars include the changes in the machine's speed, which all cells share; thick ones compare cells."
+        if drawn
+        else caption
+    )
 
 
 def _samples_each(samples: Sequence[int]) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from matplotlib.lines import Line2D
 from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import SETTINGS, differing, in_words
 from mnsweep.plots.figure import blank_figure, files, own_style, say_empty
+from mnsweep.plots.intervals import draw_intervals
 from mnsweep.plots.pareto import latency_label
 from mnsweep.result import Result, ms_text
 
@@ -135,8 +135,8 @@ def _draw(axes: Axes, cliffs: Cliffs) -> None:
     alphas, low, high = [r.alpha for r in written], [_ms(r) for r in padded], [_ms(r) for r in written]
     wasted = [a < b for a, b in zip(low, high, strict=True)]
     paper = "as written:\nthe paper's channels" if _have_paper_widths(written) else "as written"
-    _line(axes, written, fmt="o-", color=_WRITTEN, label=paper)
-    _line(axes, padded, fmt="s-", color=_PADDED, label="zero-padded,\nsame logits")
+    _line(axes, written, marker="o", color=_WRITTEN, label=paper)
+    _line(axes, padded, marker="s", color=_PADDED, label="zero-padded,\nsame logits")
     axes.fill_between(
         alphas, low, high, where=wasted, interpolate=True, label="time wasted", color=_WRITTEN, alpha=0.15, linewidth=0
     )
@@ -149,18 +149,8 @@ def _have_paper_widths(results: Sequence[Result]) -> bool:
 
 
 def _line(axes: Axes, results: Sequence[Result], **look: str) -> None:
-    # a result without an interval has no bar
-    below, above = ([abs(r.interval_ms[which] - _ms(r)) if r.interval_ms else nan for r in results] for which in (0, 1))
-    axes.errorbar(
-        [r.alpha for r in results],
-        [_ms(r) for r in results],
-        (below, above),
-        markersize=4,
-        linewidth=1.3,
-        elinewidth=1.0,
-        capsize=2.0,
-        **look,  # type: ignore[arg-type]
-    )
+    axes.plot([r.alpha for r in results], [_ms(r) for r in results], markersize=4, linewidth=1.3, **look)  # type: ignore[arg-type]
+    draw_intervals(axes, results, lambda r: (r.alpha, _ms(r)), "y", colour=look["color"])
 
 
 def _explain(axes: Axes, cliffs: Cliffs) -> None:
@@ -185,7 +175,9 @@ def _explain(axes: Axes, cliffs: Cliffs) -> None:
 
 
 def _about_bars(cells: Sequence[Result]) -> list[str]:
-    return ["bars: 95 % intervals"] if any(r.interval_ms for r in cells) else []
+    if not any(r.interval_ms for r in cells):
+        return []
+    return ["bars: 95 % intervals,\nthick against other cells,\nthin absolute"]
 
 
 def _about_panels(shown: int, of: int) -> list[str]:

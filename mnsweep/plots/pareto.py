@@ -5,7 +5,7 @@ are pale. The same results give the same bytes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -16,23 +16,27 @@ from mnsweep.accuracy.metrics import metric_of
 from mnsweep.plots.caption import with_intervals
 from mnsweep.plots.deployments import differing, in_words
 from mnsweep.plots.figure import files, log_axis, new_figure, own_style, say_empty
+from mnsweep.plots.intervals import draw_intervals, interval_keys
 from mnsweep.plots.labels import place_labels
 from mnsweep.plots.legend import add_legend, make_room
 from mnsweep.plots.markers import Points, scatter
 from mnsweep.result import PREDICTED, Result
 from mnsweep.wording import count_of
 
-_FRONTIER, _INTERVAL = "#7a7a7a", "#b3202c"
+_FRONTIER = "#7a7a7a"
+NAMED = 6  # cells whose place is open, in the caption
 
 
-def pareto_plot(results: Sequence[Result], caption: str) -> dict[str, bytes]:
+def pareto_plot(results: Sequence[Result], caption: str, uncertain: Collection[str] = ()) -> dict[str, bytes]:
     """`pareto.png` and `pareto.svg`: quality (%) against latency (ms, log), with intervals and a labelled frontier.
 
-    If qualities have several metrics, only the most common one is drawn, and the caption says so.
+    If qualities have several metrics, only the most common one is drawn, and the caption says so. It names the cells whose
+    place on the frontier is `uncertain`, by their ids.
     """
     results, left_out = of_one_metric(results)
     points = Points.of(results, "latency_p50_ms", "quality_pct")
-    caption = "\n".join(filter(None, (with_intervals(caption, _with_bars(_measured(points))), left_out)))
+    told = with_intervals(caption, _with_bars(_measured(points))), left_out, _uncertain(points, uncertain)
+    caption = "\n".join(filter(None, told))
     with own_style():
         figure, axes = new_figure("Which MobileNet is accurate enough and fast enough here?", caption)
         make_room(axes, points)
@@ -68,7 +72,7 @@ def _draw_measured(axes: Axes, points: Points) -> list[Result]:
     frontier = sorted((r for r in points.results if r.on_frontier), key=_latency)
     axes.plot(*zip(*_steps(frontier), strict=True), color=_FRONTIER, linewidth=1.4, zorder=2)
     scatter(axes, points, _place, quiet=[r for r in points.results if not r.on_frontier])
-    _intervals(axes, _with_bars(points))
+    draw_intervals(axes, _with_bars(points), _place, "x", pale=lambda r: not r.on_frontier)
     return frontier
 
 
@@ -94,10 +98,12 @@ def draw_mult_adds(axes: Axes, points: Points) -> None:
         say_empty(axes, "no cell was measured")
         return
     scatter(axes, points, lambda r: (r.mult_adds / 1e6, _per_image(r)))
+    bars = [r for r in points.results if r.interval_ms] if not points.crowded else []
+    draw_intervals(axes, bars, lambda r: (r.mult_adds / 1e6, _per_image(r)), "y", scale=lambda r: 1 / r.batch)
     line = _proportional_line(axes, points.results)
     log_axis(axes, "x", [r.mult_adds / 1e6 for r in points.results])
     log_axis(axes, "y", [_per_image(r) for r in points.results])
-    add_legend(axes, points, others=[line])
+    add_legend(axes, points, others=[line, *interval_keys(bars)])
 
 
 def of_one_metric(results: Sequence[Result]) -> tuple[list[Result], str]:
@@ -165,8 +171,7 @@ def _frontier_key(points: Points, frontier: Sequence[Result]) -> list[Line2D]:
     every = f"frontier: all {in_words(frontier[0], shared)}" if shared and several else "frontier"
     whose = "\n(of the frontier)" if points.crowded else ""
     steps = Line2D([], [], color=_FRONTIER, linewidth=1.4, label=every)
-    bar = Line2D([], [], color=_INTERVAL, linewidth=1.0, marker="|", markersize=5, label=f"95 % interval{whose}")
-    return [steps, bar] if _with_bars(points) else [steps]
+    return [steps, *interval_keys(_with_bars(points), whose)]
 
 
 def _steps(frontier: Sequence[Result]) -> list[tuple[float, float]]:
@@ -183,10 +188,15 @@ def _with_bars(points: Points) -> list[Result]:
     return [r for r in points.results if r.interval_ms and (r.on_frontier or not points.crowded)]
 
 
-def _intervals(axes: Axes, results: Sequence[Result]) -> None:
-    for r in results:
-        alpha, y = 1.0 if r.on_frontier else 0.4, _place(r)[1]
-        axes.plot(r.interval_ms or (0, 0), (y, y), "|-", color=_INTERVAL, markersize=5, linewidth=1.0, alpha=alpha, zorder=3.5)
+def _uncertain(points: Points, cells: Collection[str]) -> str:
+    """A sentence on the cells whose place on the frontier is not certain; empty where all are."""
+    measured = [r for r in points.results if r.cell in cells and r.latency_source != PREDICTED]
+    on, off = ([r for r in measured if bool(r.on_frontier) is is_on] for is_on in (True, False))
+    names = "; ".join(point_name(r, points.fills.differ).replace("\n", ", ") for r in on[:NAMED])
+    more = f"; and {len(on) - NAMED} more" if len(on) > NAMED else ""
+    said = [f"Not certain to be on the frontier: {names}{more}."] if on else []
+    said += [f"{count_of(len(off), 'cell')} off it may be on it."] if off else []
+    return " ".join(said)
 
 
 def _proportional_line(axes: Axes, results: Sequence[Result]) -> Line2D:

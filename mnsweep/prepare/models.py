@@ -88,8 +88,10 @@ class Prepared:
         """
         if reason := self.obstacle(cell):
             raise CellError(reason)
-        logical, weights = self.network(cell)
         int8 = PRECISIONS[cell.deployment.precision].quantized
+        if reason := impossible(onnx_bytes(self.deployed_layers(cell), int8)):  # before weights of that size are made
+            raise CellError(reason)
+        logical, weights = self.network(cell)
         deployed = pad_channels(logical, self.channels[cell.id])
         about = self.about(cell, symbolic=symbolic) if exported else None
         file_format = file_format or runtime_named(cell.deployment.runtime).file_format

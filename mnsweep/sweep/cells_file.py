@@ -29,7 +29,7 @@ def to_csv(results: Iterable[Result]) -> str:
 
 
 def counts_to_csv(rows: Iterable[Mapping[str, object]]) -> str:
-    """What `to_csv` writes of results with these columns alone, none of them true or false."""
+    """What `to_csv` writes of rows with these columns alone, none of them true or false."""
     return _csv(list(map(row.get, COLUMNS)) for row in rows)
 
 
@@ -66,6 +66,8 @@ def _result(header: Sequence[str], row: Sequence[str]) -> Result:
         raise MnsweepError(f"has {len(row)} of {len(header)} values", _REBUILD)
     values = {name: text for name, text in zip(header, row, strict=True) if text}
     _check_version(values.pop(_VERSION, ""))
+    if "alpha" not in values and "cell" in values and "runtime" in values:
+        raise MnsweepError("has timed files, which are no designs to choose from", "compare them: 'mnsweep compare A B'")
     result = _convert(values)
     _check_numbers(result)
     _check_cell(result)

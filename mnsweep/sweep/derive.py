@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mnsweep.choice.targets import known_places
 from mnsweep.choice.verification import Verification
 from mnsweep.errors import StoreError
 from mnsweep.machine.fingerprint import Machine
@@ -15,12 +16,12 @@ from mnsweep.prediction.latency_model import Errors
 from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 from mnsweep.result import PREDICTED, Result
-from mnsweep.sweep.cells_file import to_csv
+from mnsweep.sweep.cells_file import counts_to_csv, to_csv
 from mnsweep.sweep.kept import kept_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.no_gain import with_warnings
 from mnsweep.sweep.store import CELLS, MODEL, SweepFolder
-from mnsweep.sweep.table import measured_table, with_predictions
+from mnsweep.sweep.table import item_rows, measured_table, with_predictions
 from mnsweep.sweep.trained import with_weights
 
 
@@ -99,7 +100,8 @@ def conclude(folder: SweepFolder) -> Outcome:
     checks = check(known.models, known.sweep.cells, known.latency_ms, channels=known.channels, held_out=held_out)
     if known.sweep.prediction:
         folder.replace(MODEL, to_json(known.models))
-    folder.replace(CELLS, to_csv(results))
+    items = item_rows(known.sweep.items, known.estimates)
+    folder.replace(CELLS, counts_to_csv(items) if items else to_csv(results))
     qualities = {r.cell: r.quality_pct for r in results if r.quality_pct is not None}
     return Outcome(
         folder=folder,
@@ -124,8 +126,9 @@ def _plots(outcome: Outcome) -> Iterator[tuple[str, bytes]]:
     known, results = outcome.known, outcome.results
     text = caption(known.sweep.name, results, known.records, machine=outcome.machine, movement=known.movement)
     measured = [r for r in results if r.latency_source != PREDICTED]
+    open_ = known_places(known.sweep.cells, known.estimates, known.sweep.accuracies).open
     plots: dict[str, Callable[[], Mapping[str, bytes]]] = {
-        "pareto": lambda: pareto_plot(results, text),
+        "pareto": lambda: pareto_plot(results, text, open_),
         "latency_mult_adds": lambda: mult_adds_plot(measured, text),
         "cliffs": lambda: cliffs_plot(measured, text),
         "prediction": lambda: prediction_plot(outcome.checks, results, text),

@@ -11,6 +11,8 @@ file = "weights.safetensors"
 data = "validation"
 [trained."a0.25_r64_c16"]           # what the networks of a training run scored, where `quality_source` names one
 data = "validation"
+[items."model-3f2a9c1b"]            # what 'mnsweep time' timed, in place of cells: a file, or one side of a comparison
+what = "model.onnx"
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
 prior = "2026-11"                   # fit the latency models with a prior from other machines
@@ -30,6 +32,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, RUN_PREFIX, Quality, RunA
 from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
+from mnsweep.names import is_choice
 from mnsweep.prediction.prior_table import names as priors
 from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
@@ -70,6 +73,24 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     quantized: bool = False
 
 
+class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is timed without being a cell: a model file by its name, or a cell in one of two environments.
+
+    `precision`, `runtime` and `threads` are as in a deployment; `size_bytes` and `sha256` are those of the file.
+    """
+
+    what: str
+    precision: str
+    runtime: str
+    threads: int
+    size_bytes: int
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not (is_choice("precision", self.precision) and is_choice("runtime", self.runtime) and self.threads > 0):
+            raise ValueError("a deployment that this version of mnsweep does not know")
+
+
 class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a cell's own file scored on labelled pictures, in %: `images` pictures of `data`, a name; with a 95 % interval."""
 
@@ -97,7 +118,7 @@ class Sweep:
 
     `weights` are the trained networks of designs, by the id of the design's plain cell. Once cells are `scored` (by their ids),
     the accuracies of the sweep are those scores. `trained` are the scores of a training run, by cell id, where `quality_source`
-    names one.
+    names one. A sweep of `items` has no cells: they are what was timed, by their ids.
     """
 
     name: str
@@ -107,6 +128,7 @@ class Sweep:
     weights: Mapping[str, Held] = field(default_factory=dict)
     scored: Mapping[str, Scored] = field(default_factory=dict)
     trained: Mapping[str, Scored] = field(default_factory=dict)
+    items: Mapping[str, Listed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not SWEEP_NAME.fullmatch(self.name):
@@ -133,7 +155,8 @@ class Sweep:
     def without(self, ids: Collection[str]) -> "Sweep":
         """The sweep less some of its cells."""
         scored = {cell: score for cell, score in self.scored.items() if cell not in ids}
-        return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids), scored=scored)
+        items = {item: listed for item, listed in self.items.items() if item not in ids}
+        return replace(self, cells=tuple(cell for cell in self.cells if cell.id not in ids), scored=scored, items=items)
 
 
 def _quality(score: Scored, source: str) -> Quality:
@@ -159,6 +182,7 @@ class _Beside(msgspec.Struct, frozen=True):
     weights: dict[str, Held] | None = None
     scored: dict[str, Scored] | None = None
     trained: dict[str, Scored] | None = None
+    items: dict[str, Listed] | None = None
 
 
 _SETTINGS: list[tuple[str, Any, Any]] = [
@@ -224,6 +248,8 @@ def _checked(content: Mapping[str, Any]) -> Any:
 
 
 def _sweep(content: Any, stem: str, max_designs: int, auto_threads: int | None) -> Sweep:
+    if content.items:
+        return Sweep(stem if content.name is None else content.name, (), items=content.items)
     settings = {key: value for key in SPACE_KEYS if (value := getattr(content, key)) is not msgspec.UNSET}
     space = Space(**settings, max_designs=max_designs, auto_threads=auto_threads)
     if () in (content.designs, content.cells):
@@ -255,6 +281,9 @@ def _designs(pairs: tuple[tuple[float, int], ...], settings: Mapping[str, Any], 
 
 def write_sweep(sweep: Sweep) -> str:
     """The resolved sweep as TOML, with every cell listed; `parse_sweep` reads back the same sweep."""
+    if sweep.items:
+        items = {item: to_builtins(listed) for item, listed in sweep.items.items()}
+        return tomli_w.dumps({"schema_version": SCHEMA_VERSION, "name": sweep.name, "items": items}, indent=2)
     content: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "name": sweep.name,

@@ -37,9 +37,13 @@ def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
     if kept is None:
         return sweep
     cells = tuple(dict.fromkeys((*kept.cells, *sweep.cells)))
-    weights = {**kept.weights, **sweep.weights}
+    if bool(kept.items) != bool(sweep.items):
+        what = "files" if kept.items else "networks"
+        raise StoreError(f"sweep {kept.name}: holds timed {what}, and others can't join them", "use another `name`")
+    weights, items = {**kept.weights, **sweep.weights}, {**kept.items, **sweep.items}
     scored = {} if sweep.trained else {**kept.scored, **sweep.scored}  # one family of accuracies at a time
-    return replace(sweep, cells=cells, prediction=_merged(kept.prediction, sweep.prediction), weights=weights, scored=scored)
+    prediction = _merged(kept.prediction, sweep.prediction)
+    return replace(sweep, cells=cells, prediction=prediction, weights=weights, scored=scored, items=items)
 
 
 def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
@@ -54,7 +58,7 @@ def forget(folder: SweepFolder, ids: Collection[str]) -> None:
     Raises `MnsweepError` where the sweep does not hold one of the cells.
     """
     sweep = kept_sweep(folder, folder.read())
-    known = {cell.id for cell in sweep.cells} if sweep else set()
+    known = {cell.id for cell in sweep.cells} | {*sweep.items} if sweep else set()
     if unknown := [cell for cell in ids if cell not in known]:
         raise MnsweepError(f"`forget` {unknown[0]}: no such cell in {folder.path}", "cells.csv lists them")
     if sweep is None:

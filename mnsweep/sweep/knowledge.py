@@ -90,7 +90,7 @@ def understand(sweep: Sweep, records: Records) -> Knowledge:
     channels = deployed_channels(sweep.cells, kept, records.probes)
     fitted = fit(records.blocks)
     fitted = replace(fitted, estimates={**fitted.estimates, **of_twins(records.same, fitted.estimates)})
-    ids = {cell.id for cell in sweep.cells}
+    ids = {*(cell.id for cell in sweep.cells), *sweep.items}
     failed = {**records.failures, **of_twins(records.same, records.failures)}
     failures = {cell: reason for cell, reason in failed.items() if cell in ids}
     latency_ms = {cell: estimate.p50_ms for cell, estimate in fitted.estimates.items()}

@@ -19,8 +19,9 @@ from mnsweep.estimate.fit import Estimate, Movement
 from mnsweep.graph.tflite_lowering import tflite_bytes
 from mnsweep.names import PRECISIONS, runtime_named
 from mnsweep.prediction.deployments import Models, Predicted, predict
-from mnsweep.result import MEASURED, PREDICTED, Result
+from mnsweep.result import COLUMNS, MEASURED, PREDICTED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, count_table, quality_columns, rounded
+from mnsweep.sweep.file import Listed
 
 TFLITE = "tflite"
 MS_DIGITS, RATE_DIGITS = 6, 3  # 1e-6 ms is a nanosecond
@@ -103,6 +104,18 @@ def _frontier(results: Sequence[Result], counted: Sequence[bool]) -> list[bool]:
 
 def _has_both(r: Result) -> bool:
     return r.latency_p50_ms is not None and r.quality_pct is not None
+
+
+def item_rows(items: Mapping[str, Listed], estimates: Mapping[str, Estimate]) -> list[dict[str, Any]]:
+    """Rows of `cells.csv` for what is no cell, with the columns that are known of it."""
+    rows = []
+    for item, listed in items.items():
+        row: dict[str, Any] = {**dict.fromkeys(COLUMNS), "cell": item, "onnx_bytes": listed.size_bytes}
+        row |= {"precision": listed.precision, "runtime": listed.runtime, "threads": listed.threads}
+        if item in estimates:
+            row |= {**_latency(estimates[item], 1), "images_per_s": None}
+        rows.append(row)
+    return rows
 
 
 def _latency(estimate: Estimate, batch: int) -> dict[str, Any]:

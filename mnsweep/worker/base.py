@@ -1,15 +1,16 @@
 """Interfaces of a runtime: what it offers on this machine, and sessions that run models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Feeds: TypeAlias = Mapping[str, NDArray[Any]]  # by the name of an input
 Run = Callable[[], None]
 PROFILED_RUNS = 3  # warm-up runs before profiling, so that averages are over warm runs
 
@@ -48,6 +49,39 @@ class Session(Protocol):
 
     def node_times(self, images: Array, runs: int) -> list[NodeTime]:
         """The time of every operator that ran, averaged over `runs`; requires a session opened with `profiled`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An input of a model: its numpy dtype by name, and its shape, None where a size is open."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """A model file of anyone's, with what it is run on."""
+
+    path: Path
+    feeds: Feeds
+
+
+Model: TypeAlias = bytes | Path | Fed
+
+
+@runtime_checkable
+class FileRuntime(Protocol):
+    """A runtime that also times model files of anyone's, with any inputs."""
+
+    def inputs(self, path: Path) -> list[Input]:
+        """What the model takes. Raises the runtime's exception if it does not accept the file."""
+        ...
+
+    def open_fed(self, fed: Fed, precision: str, threads: int) -> tuple[Run, Callable[[], list[NDArray[Any]]]]:
+        """A callable that runs the model once on its feeds, and one that returns the outputs of a run."""
         ...
 
 

@@ -15,10 +15,10 @@ KEPT_FLAGS = {"-E": "ignore_environment", "-s": "no_user_site"}  # of this inter
 Origin = tuple[str, str]
 
 
-def isolated(module: str) -> tuple[str, ...]:
-    """The command that runs a module of this package as `__main__`, e.g. `mnsweep.worker.process`."""
+def isolated(module: str, python: str = sys.executable) -> tuple[str, ...]:
+    """The command that runs a module of this package as `__main__`, e.g. `mnsweep.worker.process`, in an interpreter."""
     flags = (flag for flag, name in KEPT_FLAGS.items() if getattr(sys.flags, name))
-    return (sys.executable, "-P", *flags, __file__, module)
+    return (python, "-P", *flags, __file__, module)
 
 
 def origin() -> Origin:

@@ -4,14 +4,16 @@ Its default kernels are XNNPACK's; `litert:builtin` runs its own, `litert:refere
 tested against.
 """
 
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
 
-from mnsweep.worker.base import Array, NodeTime, Offer, Run
+from mnsweep.worker.base import Array, Fed, Input, NodeTime, Offer, Run
 
 RESOLVERS = {
     "": OpResolverType.AUTO,
@@ -73,3 +75,31 @@ class LiteRt:
         """An interpreter with `threads` threads. Raises `ValueError` or `RuntimeError` if it does not accept the file."""
         content = {"model_path": str(model)} if isinstance(model, Path) else {"model_content": model}
         return LiteRtSession(Interpreter(**content, num_threads=threads, experimental_op_resolver_type=self.resolver))
+
+    def inputs(self, path: Path) -> list[Input]:
+        """What the model takes."""
+        return [_input(each) for each in self._interpreter(path, 1).get_input_details()]
+
+    def open_fed(self, fed: Fed, precision: str, threads: int) -> tuple[Run, Callable[[], list[NDArray[Any]]]]:
+        """A run of a file on its feeds, which the interpreter copies once, and its outputs."""
+        interpreter = self._interpreter(fed.path, threads)
+        at = {each["name"]: each["index"] for each in interpreter.get_input_details()}
+        for name, array in fed.feeds.items():
+            interpreter.resize_tensor_input(at[name], array.shape)
+        interpreter.allocate_tensors()
+        for name, array in fed.feeds.items():
+            interpreter.set_tensor(at[name], array)
+
+        def outputs() -> list[NDArray[Any]]:
+            interpreter.invoke()
+            return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
+
+        return lambda: interpreter.invoke(), outputs
+
+    def _interpreter(self, path: Path, threads: int) -> Any:
+        return Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=self.resolver)
+
+
+def _input(details: Any) -> Input:
+    sizes = details.get("shape_signature", details["shape"])
+    return Input(details["name"], np.dtype(details["dtype"]).name, tuple(None if n < 0 else int(n) for n in sizes))

@@ -3,12 +3,15 @@
 import json
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
+from numpy.typing import NDArray
 
 from mnsweep.names import RUNTIMES
-from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
+from mnsweep.worker.base import PROFILED_RUNS, Array, Fed, Input, NodeTime, Offer, Run
 
 CPU = "CPUExecutionProvider"
 PACKAGES = {  # by provider; a provider that is not listed requires a custom build
@@ -19,6 +22,7 @@ PACKAGES = {  # by provider; a provider that is not listed requires a custom bui
     "QNNExecutionProvider": "onnxruntime-qnn",
 }
 _KERNEL = "_kernel_time"
+_DTYPES = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}  # the others bear numpy's names
 
 
 class OrtSession:
@@ -61,6 +65,12 @@ class OrtSession:
         ]
 
 
+def _input(found: Any) -> Input:
+    kind = found.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple(size if isinstance(size, int) else None for size in found.shape)
+    return Input(found.name, _DTYPES.get(kind, kind), shape)
+
+
 def _layout(name: str, op: str) -> str:
     return "blocked" if name.endswith("_nchwc") or op.startswith("Reorder") else ""
 
@@ -86,6 +96,23 @@ class OnnxRuntime:
         Raises `ValueError` if the
         execution provider does not accept the model.
         """
+        return OrtSession(self._session(model, threads, profiled))
+
+    def inputs(self, path: Path) -> list[Input]:
+        """What the model takes."""
+        session = ort.InferenceSession(str(path), providers=[CPU])
+        return [_input(each) for each in session.get_inputs()]
+
+    def open_fed(self, fed: Fed, precision: str, threads: int) -> tuple[Run, Callable[[], list[NDArray[Any]]]]:
+        """A run of a file on its feeds, and its outputs; `precision` is that of the file."""
+        session, feeds = self._session(fed.path, threads), dict(fed.feeds)
+
+        def run() -> None:
+            session.run(None, feeds)
+
+        return run, lambda: [output for output in session.run(None, feeds) if hasattr(output, "dtype")]
+
+    def _session(self, model: bytes | Path, threads: int, profiled: bool = False) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
         options.intra_op_num_threads = threads
@@ -102,4 +129,4 @@ class OnnxRuntime:
         session = ort.InferenceSession(str(model) if isinstance(model, Path) else model, options, providers=[self.provider])
         if self.provider not in session.get_providers():
             raise ValueError(f"{self.provider} did not take the model; it would run on {session.get_providers()[0]}")
-        return OrtSession(session)
+        return session

@@ -2,12 +2,15 @@
 
 import sys
 from collections import defaultdict
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from mnsweep.names import RUNTIMES
-from mnsweep.worker.base import PROFILED_RUNS, Array, NodeTime, Offer, Run
+from mnsweep.worker.base import PROFILED_RUNS, Array, Fed, Input, NodeTime, Offer, Run
 
 # The telemetry package would fork a process that sends usage data and inherits the pipes of this process.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
@@ -75,16 +78,41 @@ class OpenVino:
 
     def open(self, model: bytes | Path, precision: str, threads: int, *, profiled: bool = False) -> OvSession:
         """Compile with `threads` threads and one stream; raises `ValueError` if a different precision would run."""
+        read = self.core.read_model(model.read_bytes() if isinstance(model, Path) else model)
+        return OvSession(self._compiled(read, precision, threads, profiled))
+
+    def inputs(self, path: Path) -> list[Input]:
+        """What the model takes."""
+        return [_input(port) for port in self.core.read_model(path).inputs]
+
+    def open_fed(self, fed: Fed, precision: str, threads: int) -> tuple[Run, Callable[[], list[NDArray[Any]]]]:
+        """A run of a file on its feeds, and its outputs."""
+        model = self.core.read_model(fed.path)
+        model.reshape({name: list(array.shape) for name, array in fed.feeds.items()})
+        request = self._compiled(model, precision, threads).create_infer_request()
+        for name, array in fed.feeds.items():
+            request.set_tensor(name, openvino.Tensor(array))
+
+        def outputs() -> list[NDArray[Any]]:
+            request.infer()
+            return [tensor.data.copy() for tensor in request.output_tensors]
+
+        return lambda: request.infer(), outputs
+
+    def _compiled(self, model: Any, precision: str, threads: int, profiled: bool = False) -> Any:
         settings: dict[Any, Any] = {
             **RUNTIMES["openvino"].session,
             hint.inference_precision: TYPES[precision],
             properties.inference_num_threads: threads,
             properties.enable_profiling: profiled,
         }
-        compiled = self.core.compile_model(
-            self.core.read_model(model.read_bytes() if isinstance(model, Path) else model), DEVICE, settings
-        )
+        compiled = self.core.compile_model(model, DEVICE, settings)
         runs = compiled.get_property(hint.inference_precision)
         if runs != TYPES[precision]:
             raise ValueError(f"asked for {precision}, OpenVINO would run {runs.get_type_name()} on this CPU")
-        return OvSession(compiled)
+        return compiled
+
+
+def _input(port: Any) -> Input:
+    shape = tuple(None if size.is_dynamic else size.get_length() for size in port.get_partial_shape())
+    return Input(port.get_any_name(), str(port.get_element_type().to_dtype()), shape)

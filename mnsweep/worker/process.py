@@ -22,6 +22,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from mnsweep.cell import Deployment
 from mnsweep.graph.lowering import Range
 from mnsweep.machine.cycles import CycleCounter
@@ -30,7 +32,7 @@ from mnsweep.machine.telemetry import Telemetry
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.worker.bandwidth import bandwidth
-from mnsweep.worker.base import Array, NodeTime, Offer, Run, random_images, ready
+from mnsweep.worker.base import Array, Fed, FileRuntime, Input, Model, NodeTime, Offer, Run, random_images, ready
 from mnsweep.worker.classify import Answers, Runner, answers, runner
 from mnsweep.worker.isolated import Origin, origin
 from mnsweep.worker.ranges import ranges
@@ -61,9 +63,27 @@ def _receive(requests: IO[bytes], put: Callable[[tuple[Any, ...]], None]) -> Non
         os._exit(0)  # the parent is gone
 
 
-def open_ready(model: bytes | Path, deployment: Deployment) -> Run:
-    """The callable to be timed: runs `model` as `deployment` specifies, on one fixed random batch of images."""
+def open_ready(model: Model, deployment: Deployment) -> Run:
+    """The callable to be timed: runs `model` as `deployment` specifies, on its feeds or one fixed random batch of images."""
+    if isinstance(model, Fed):
+        return fed_ready(file_runtime(deployment.runtime), model, deployment)
     return ready(load(deployment.runtime).open(model, deployment.precision, deployment.threads))
+
+
+def file_runtime(name: str) -> FileRuntime:
+    """The runtime, where it times files of anyone's. Raises `ValueError` where it does not."""
+    runtime = load(name)
+    if not isinstance(runtime, FileRuntime):
+        raise ValueError(f"{name} times only networks that mnsweep builds")
+    return runtime
+
+
+def fed_ready(runtime: FileRuntime, fed: Fed, deployment: Deployment) -> Run:
+    """The callable to be timed. Raises `ValueError` where an output is not a number: special values have special speeds."""
+    run, outputs = runtime.open_fed(fed, deployment.precision, deployment.threads)
+    if any(output.dtype.kind == "f" and np.isnan(output).any() for output in outputs()):
+        raise ValueError("an output is not a number: give an input like the real ones")
+    return run
 
 
 class _Bench:
@@ -85,7 +105,10 @@ class _Bench:
         self.telemetry.close()
         self.telemetry = Telemetry(self.home.cpus, cycles=self.cycles)
 
-    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
+    def inputs(self, path: Path, runtime: str) -> list[Input]:
+        return file_runtime(runtime).inputs(path)
+
+    def open(self, key: str, model: Model, deployment: Deployment) -> None:
         self.runs[key] = open_ready(model, deployment)
         gc.freeze()
 

@@ -17,7 +17,7 @@ from mnsweep.errors import UnavailableError
 from mnsweep.graph.lowering import Range
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.worker.base import Array, NodeTime, Offer
+from mnsweep.worker.base import Array, Fed, Input, Model, NodeTime, Offer
 from mnsweep.worker.classify import Answers
 from mnsweep.worker.isolated import isolated, origin
 from mnsweep.worker.timing import Timing
@@ -39,8 +39,8 @@ class NotStartedError(UnavailableError):
     """The worker process could not start."""
 
 
-class Worker(Protocol):
-    """The requests that a worker answers, within a `with` block. All methods raise `CellError` when a cell fails."""
+class Timer(Protocol):
+    """A worker as far as a campaign needs it, within a `with` block. All methods raise `CellError` when a cell fails."""
 
     def __enter__(self) -> Self: ...
 
@@ -55,12 +55,24 @@ class Worker(Protocol):
         Raises `NotStartedError` if the worker did not start, `UnavailableError` if it runs another mnsweep than this one.
         """
 
+    def open(self, key: str, model: Model, deployment: Deployment) -> None:
+        """Prepare a `model`, or that in a file, under `key`, with the precision, runtime and threads of `deployment`."""
+
+    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
+        """Time one block of `key`: one run that is dropped, then at least `min_runs` runs and `min_ms`."""
+        ...
+
+
+class Worker(Timer, Protocol):
+    """All requests that a worker answers, within a `with` block. All methods raise `CellError` when a cell fails."""
+
     def offer(self, runtime: str) -> Offer:
         """The version of a runtime and the precisions that run on this machine; loads the runtime, which may be slow."""
         ...
 
-    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
-        """Prepare an ONNX `model`, or that in a file, under `key`, with the precision, runtime and threads of `deployment`."""
+    def inputs(self, path: Path, runtime: str) -> list[Input]:
+        """What a model file takes, as the runtime reads it."""
+        ...
 
     def ranges(self, model: bytes, images: Sequence[Array]) -> dict[str, Range]:
         """(minimum, maximum) of every output of `model`, and of `image`, over all `images` (1, 3, R, R) float32."""
@@ -81,11 +93,8 @@ class Worker(Protocol):
         """The probabilities for pictures (n, R, R, 3), which are run one at a time; softmax is applied if the file has none."""
         ...
 
-    def time(self, key: str, min_runs: int, min_ms: float) -> Timing:
-        """Time one block of `key`: one run that is dropped, then at least `min_runs` runs and `min_ms`."""
-        ...
 
-
+NewTimer: TypeAlias = Callable[[], Timer]
 NewWorker: TypeAlias = Callable[[], Worker]
 
 
@@ -171,14 +180,19 @@ class WorkerProcess:
         offer: Offer = self._ask(START_TIMEOUT_S, "offer", runtime)
         return offer
 
-    def open(self, key: str, model: bytes | Path, deployment: Deployment) -> None:
+    def inputs(self, path: Path, runtime: str) -> list[Input]:
+        """See `Worker`."""
+        inputs: list[Input] = self._ask(START_TIMEOUT_S, "inputs", path, runtime)
+        return inputs
+
+    def open(self, key: str, model: Model, deployment: Deployment) -> None:
         """See `Worker`. A file that the worker process may not read is sent to it."""
         try:
             self._ask(self.timeout_s, "open", key, model, deployment)
         except WorkerLostError:
             raise
         except CellError:
-            if isinstance(model, bytes):
+            if isinstance(model, bytes | Fed):
                 raise
             self._ask(self.timeout_s, "open", key, model.read_bytes(), deployment)
 

@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from mnsweep.errors import UnavailableError
-from mnsweep.worker.proxy import NewWorker, Worker
+from mnsweep.worker.proxy import NewTimer, Timer
 
 
 class Relay:
     """One worker at its turn, and at most one that waits; a context manager that ends the latter."""
 
-    def __init__(self, new_worker: NewWorker) -> None:
+    def __init__(self, new_worker: NewTimer) -> None:
         self.new_worker = new_worker
-        self._waiting: Worker | None = None
+        self._waiting: Timer | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -29,7 +29,7 @@ class Relay:
             self._waiting = None
 
     @contextmanager
-    def turn(self) -> Iterator[Worker]:
+    def turn(self) -> Iterator[Timer]:
         """The worker that waits, or a new one; it ends with the body. Raises `NotStartedError`."""
         worker, self._waiting = self._waiting or self.new_worker().__enter__(), None
         try:

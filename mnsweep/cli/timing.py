@@ -1,0 +1,82 @@
+"""`mnsweep time`: time model files of anyone's."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mnsweep.app.requests import TimeRequest
+from mnsweep.cli import options as o
+from mnsweep.cli import output
+
+if TYPE_CHECKING:
+    from mnsweep.app.time import TimeOutcome
+
+EXAMPLE = "Example: mnsweep time before.onnx after.onnx --threads 1"
+PARTIAL, NOTHING = 3, 4
+
+
+@o.takes(TimeRequest)
+def time(
+    request: TimeRequest,
+    json: o.Json = False,
+    csv: output.Csv = False,
+    markdown: output.Markdown = False,
+    quiet: o.Quiet = False,
+) -> None:
+    """Time any model files, interleaved, and compare each with the first.
+
+    The files are timed in random order in many short rounds, in several
+    processes, as the cells of a sweep are. Open sizes need --shape. The results
+    are a sweep: the same command continues, --fresh starts over, and 'mnsweep
+    compare' holds it against a sweep of another day or machine.
+    """
+    from mnsweep.app.compare import cell_rows
+    from mnsweep.app.time import time_files
+    from mnsweep.cli.progress import GridNarrator
+    from mnsweep.cli.show import about_sweep, advise, advise_speed, print_json, warn
+    from mnsweep.sweep.table import item_rows
+
+    form = output.form_of(json=json, csv=csv, markdown=markdown)
+    with GridNarrator(quiet) as listener:
+        outcome = time_files(request, listener)
+    derived = outcome.derived
+    if json:
+        items = {file.item.id: file.listed for file in outcome.files}
+        verdicts = outcome.against_first
+        against = {"against_first": cell_rows(verdicts) if verdicts else []}
+        print_json({**about_sweep(derived), "cells": item_rows(items, derived.known.estimates), **against})
+    else:
+        output.print_rows(_table(outcome), form)
+    for item, reason in outcome.failures.items():
+        warn(f"{item} failed: {reason}")
+    advise_speed(derived, quiet)
+    advise(f"files are in {derived.folder.path}: cells.csv", quiet)
+    if len(outcome.failures) == len(outcome.files):
+        raise typer.Exit(NOTHING)
+    if outcome.failures:
+        raise typer.Exit(PARTIAL)
+
+
+def _table(outcome: "TimeOutcome") -> output.Rows:
+    known = outcome.derived.known.estimates
+    verdicts = {r.cell: r for r in outcome.against_first.cells} if outcome.against_first else {}
+    rows: list[list[output.Value]] = []
+    for file in outcome.files:
+        estimate, ratio = known.get(file.item.id), verdicts.get(file.item.id)
+        timed = [estimate.p50_ms, estimate.ci_low_ms, estimate.ci_high_ms] if estimate else [None] * 3
+        compared = [ratio.ratio, ratio.ci_low, ratio.ci_high, ratio.verdict] if ratio else [None] * 4
+        rows.append([file.item.id, *timed, *compared])
+    return output.Rows(
+        title="",
+        columns=(
+            output.Column("cell", "file"),
+            output.Column("latency_p50_ms", "latency\n(ms)", output.ms),
+            output.Column("latency_ci_low_ms", "95 % interval\nfrom", output.ms),
+            output.Column("latency_ci_high_ms", "\nto", output.ms),
+            output.Column("ratio", "times\nthe first", output.ratio),
+            output.Column("ci_low", "95 % interval\nfrom", output.ratio),
+            output.Column("ci_high", "\nto", output.ratio),
+            output.Column("verdict", "it is"),
+        ),
+        rows=rows,
+    )
