@@ -22,11 +22,13 @@ def test_deciding_takes_less_time_than_narrow_intervals() -> None:
     assert decided < 0.8 * narrow_
 
 
-@pytest.mark.parametrize("kind", ["steady", "two-speed"])
+@pytest.mark.parametrize("kind", ["steady", "drifting"])
 def test_two_sweeps_of_one_machine_are_seldom_called_different_and_a_slower_one_is(kind: str) -> None:
     """A short version of `tests/bench/compare.py`."""
     rules = narrow(RULES, 1.0)
-    alike, slower = ([verdicts_of_pair(kind, seed, rules, factor)[0] for seed in range(5)] for factor in (1.0, 1.08))
+    alike = [verdicts_of_pair(kind, seed, rules)[0] for seed in range(5)]
     called = [verdict for verdicts in alike for verdict in verdicts if verdict in ("slower", "faster")]
     assert len(called) <= 0.1 * 5 * len(CELLS)
-    assert sum(verdict == "slower" for verdicts in slower for verdict in verdicts) >= 0.8 * 5 * len(CELLS)
+    if kind == "steady":
+        slower = [verdicts_of_pair(kind, seed, rules, 1.05)[0] for seed in range(5)]
+        assert sum(verdict == "slower" for verdicts in slower for verdict in verdicts) >= 0.9 * 5 * len(CELLS)

@@ -3,7 +3,8 @@
 Two runs of one sweep differ most by what the machine did meanwhile. Neighbours only ever make it slower, so its quiet speed
 comes back, and its typical speed does not: in 21 runs of one sweep on a shared 2-CPU machine, the level of the medians moved
 by 1.9 % (standard deviation) and that of the quiet quarter of blocks by 1.1 %. The error of a level is that of drawing other
-processes (a cluster bootstrap), and the wander of the quiet speed from run to run, which one run can't show.
+processes (a cluster bootstrap), the wander of the quiet speed from run to run, which one run can't show, and a steady drift
+through the run: the next one may be anywhere on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ QUIET_RUNS, QUIET_BLOCKS = 10, 25  # percentiles: of the runs in a block, and of
 WANDER = 0.007  # standard deviation from run to run, measured as above
 FEWEST_PROCESSES = 3  # to draw from; rounds stand in for fewer
 RESAMPLES = 200
+FEWEST_ROUNDS, BY_CHANCE = 6, 0.7  # to see a drift in; of the variance of rounds, a line explains so much now and then
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +42,23 @@ def quiet_level(blocks: Sequence[Block], estimates: Mapping[str, Estimate]) -> L
     for i, block in enumerate(timed):
         clusters.setdefault((block.process, block.round if by_round else 0), []).append(i)
     drawn = float(np.var(_resampled([off[at] for at in clusters.values()])))
-    total = drawn + WANDER**2
+    total = drawn + _drift(timed, off) + WANDER**2
     freedom = total**2 / (drawn**2 / max(1, len(clusters) - 1)) if drawn > 0 else float("inf")
     return Level(float(np.percentile(off, QUIET_BLOCKS)), total, freedom)
+
+
+def _drift(blocks: Sequence[Block], off: Array) -> float:
+    """The variance of a level that moves steadily through the run; 0 where a line explains little of the rounds' levels."""
+    rounds: dict[tuple[int, int], list[int]] = {}
+    for i, block in enumerate(blocks):
+        rounds.setdefault((block.process, block.round), []).append(i)
+    levels = np.array([np.median(off[at]) for at in rounds.values()])
+    if len(levels) < FEWEST_ROUNDS or np.ptp(levels) == 0:
+        return 0.0
+    slope, _ = np.polyfit(np.arange(len(levels)), levels, 1)
+    share = float(np.corrcoef(np.arange(len(levels)), levels)[0, 1] ** 2)
+    steady = max(0.0, (share - BY_CHANCE) / (1 - BY_CHANCE))
+    return steady * float(slope * len(levels) / 2) ** 2
 
 
 def _log_quiet_ms(block: Block) -> float:
