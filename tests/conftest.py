@@ -21,9 +21,10 @@ from mnsweep.sweep.derive import derive
 from mnsweep.sweep.file import Sweep, write_sweep
 from mnsweep.sweep.store import SWEEP, SweepFolder
 
-# A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples.
+# A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples. EXAMPLES=1000 tries more.
 settings.register_profile(
     "mnsweep",
+    max_examples=int(os.environ.get("EXAMPLES", "30")),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

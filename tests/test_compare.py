@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -192,12 +193,13 @@ def both(a: FakeWorker, b: FakeWorker, tmp_path: Path, **settings: object) -> di
 def test_the_same_way_twice_is_the_same(tmp_path: Path) -> None:
     a, b = FakeWorker(ms_of=ms_of_item(1.0), seed=1), FakeWorker(ms_of=ms_of_item(1.0), seed=2)
     assert both(a, b, tmp_path, alpha="0.25,0.5", res=128) == {"a0.25_r128": "same", "a0.5_r128": "same"}
-    assert set(a.opened) == {"a0.25_r128@a", "a0.5_r128@a"} and set(b.opened) == {"a0.25_r128@b", "a0.5_r128@b"}
+    assert set(a.opened) == {"canary", "a0.25_r128@a", "a0.5_r128@a"} and set(b.opened) == {"a0.25_r128@b", "a0.5_r128@b"}
     assert a.started == b.started > 1, "both start anew in every process"
 
 
 def ms_of_item(factor: float) -> Callable[[str, Deployment], float]:
-    return lambda key, deployment: factor * by_pixels(key.partition("@")[0], deployment)
+    """The milliseconds of an item; the canary is none of the two sides."""
+    return lambda key, deployment: 1.0 if key == "canary" else factor * by_pixels(key.partition("@")[0], deployment)
 
 
 def test_a_slower_way_is_seen_at_once(tmp_path: Path) -> None:
@@ -205,7 +207,9 @@ def test_a_slower_way_is_seen_at_once(tmp_path: Path) -> None:
     assert both(a, b, tmp_path, alpha=0.5, res=128) == {"a0.5_r128": "slower"}
     folder = SweepFolder(next((tmp_path / "interleaved").glob("*")))
     assert folder.read().processes[0].settings["onnxruntime@b"] == "1.0"
-    assert {block.cell for block in folder.read().blocks} == {"a0.5_r128@a", "a0.5_r128@b"}
+    of_sides = Counter(block.cell for block in folder.read().blocks if not block.canary)
+    assert of_sides["a0.5_r128@a"] == of_sides["a0.5_r128@b"] > 0, "both are timed equally often"
+    assert {block.cell for block in folder.read().blocks if block.canary} == {"canary"}
 
 
 def test_both_sides_run_the_same_file_where_only_the_environment_differs(tmp_path: Path) -> None:

@@ -11,14 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from mnsweep import export
 from mnsweep.app.feeding import feeds_of, parse_shapes
+from mnsweep.app.requests import TimeRequest
+from mnsweep.app.time import TimeOutcome, time_files
 from mnsweep.errors import MnsweepError
+from mnsweep.measure.rounds import Rules
+from mnsweep.options import request_from
 from mnsweep.sweep.store import CELLS, SweepFolder
 from mnsweep.worker.base import Input, Offer
 from tests.fakes import FakeWorker
-from tests.test_cli import Run, run, run_for_real
+from tests.test_cli import Run, run
 
-__all__ = ["run", "run_for_real"]
+__all__ = ["run"]
 QUICK = ("--ci-pct", "50", "--time-budget-s", "20", "-q")
 
 
@@ -188,33 +193,38 @@ def test_several_inputs_by_name() -> None:
 
 # With real runtimes.
 
-
-def test_any_file_of_any_runtime_is_timed(run_for_real: Run) -> None:
-    write_model(Path("closed.onnx"), [1, 64])
-    write_model(Path("open.onnx"), ["batch", "n"])
-    write_model(Path("whole.onnx"), [4], TensorProto.INT32)
-    np.savez("in.npz", x=np.ones((1, 64), np.float32))
-    ran = run_for_real(
-        "time", "closed.onnx", "open.onnx", "--input", "in.npz", "--runtime", "onnxruntime,openvino", *QUICK, "--json"
-    )
-    assert ran.code == 0, ran.err
-    assert [cell["runtime"] for cell in ran.json["cells"]] == ["onnxruntime", "openvino"] * 2
-    assert all(cell["latency_p50_ms"] > 0 for cell in ran.json["cells"]) and len(ran.json["against_first"]) == 3
-    whole = run_for_real("time", "whole.onnx", *QUICK, "--json")
-    assert whole.code == 0 and whole.json["cells"][0]["samples"] > 0
+ONCE = Rules(least_rounds=2, most_rounds=2, process_rounds=2, least_processes=1, block_ms=1.0)
 
 
-def test_a_tensorflow_lite_file_is_timed_and_a_damaged_one_is_refused(run_for_real: Run) -> None:
-    assert run_for_real("export", "--alpha", "0.25", "--res", "32", "--out", "m.tflite").code == 0
-    ran = run_for_real("time", "m.tflite", *QUICK, "--json")
-    assert ran.code == 0 and ran.json["cells"][0]["runtime"] == "litert"
-    Path("bad.onnx").write_bytes(b"nothing")
-    bad = run_for_real("time", "bad.onnx")
-    assert bad.code == 2 and "bad.onnx: onnxruntime does not open it" in bad.err and bad.err.count("\n") == 1
+def timed(tmp_path: Path, *files: Path, **settings: Any) -> TimeOutcome:
+    request = request_from(TimeRequest, files=list(files), results_dir=tmp_path / "results", **settings)
+    return time_files(request, rules=ONCE)
 
 
-def test_an_answer_that_is_no_number_fails(run_for_real: Run) -> None:
-    write_model(Path("root.onnx"), [4], op="Sqrt")
-    np.savez("in.npz", x=np.full(4, -1, np.float32))
-    ran = run_for_real("time", "root.onnx", "--input", "in.npz", *QUICK)
-    assert ran.code == 4 and "an output is not a number" in ran.err
+def test_any_file_of_any_runtime_is_timed(tmp_path: Path) -> None:
+    closed, open_ = write_model(tmp_path / "closed.onnx", [1, 64]), write_model(tmp_path / "open.onnx", ["batch", "n"])
+    np.savez(tmp_path / "in.npz", x=np.ones((1, 64), np.float32))
+    done = timed(tmp_path, closed, open_, input=tmp_path / "in.npz", runtime="onnxruntime,openvino")
+    assert [file.listed.runtime for file in done.files] == ["onnxruntime", "openvino"] * 2 and not done.failures
+    assert all(done.derived.known.estimates[file.item.id].p50_ms > 0 for file in done.files)
+    assert done.against_first is not None and len(done.against_first.cells) == 3
+
+
+def test_whole_numbers_are_fed_and_a_tensorflow_lite_file_is_timed(tmp_path: Path, run: Run) -> None:
+    export(0.25, 32, tmp_path / "m.tflite")
+    whole = write_model(tmp_path / "whole.onnx", [4], TensorProto.INT32)
+    done = timed(tmp_path, whole, tmp_path / "m.tflite")
+    assert [file.listed.runtime for file in done.files] == ["onnxruntime", "litert"] and not done.failures
+
+
+def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    with pytest.raises(MnsweepError, match=r"bad\.onnx: onnxruntime does not open it") as caught:
+        timed(tmp_path, tmp_path / "bad.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_that_is_no_number_fails(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", x=np.full(4, -1, np.float32))
+    done = timed(tmp_path, write_model(tmp_path / "root.onnx", [4], op="Sqrt"), input=tmp_path / "in.npz")
+    assert "an output is not a number" in next(iter(done.failures.values()))

@@ -89,6 +89,8 @@ def understand(sweep: Sweep, records: Records) -> Knowledge:
     kept = {cell: from_text(text) for cell, text in padding.items()}
     channels = deployed_channels(sweep.cells, kept, records.probes)
     fitted = fit(records.blocks)
+    if sweep.items:  # a canary of their own is none of them
+        fitted = replace(fitted, estimates={item: e for item, e in fitted.estimates.items() if item in sweep.items})
     fitted = replace(fitted, estimates={**fitted.estimates, **of_twins(records.same, fitted.estimates)})
     ids = {*(cell.id for cell in sweep.cells), *sweep.items}
     failed = {**records.failures, **of_twins(records.same, records.failures)}
