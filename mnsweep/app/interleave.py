@@ -37,13 +37,13 @@ from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Model
 from mnsweep.worker.isolated import isolated
-from mnsweep.worker.pair import SIDE_B, Pair
+from mnsweep.worker.pair import SIDE_A, SIDE_B, SIDES, Pair
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
-SIDE_A = "@a"
 CI_PCT, PATIENCE_S = 0.35, 30.0  # so that a ratio is known to ± 0.5 %
 DEFAULT_ALPHA, DEFAULT_RES = "0.5", "160"
-VISITS = 24  # of all items together, in one process: starting two takes a second
+VISITS = 12  # of all items together, in one process: what is fixed when a process starts is most of the error
+MOST_ROUNDS = 2_000  # time ends it
 
 
 def interleave(
@@ -64,7 +64,8 @@ def interleave(
     timeout_s = request.measuring.cell_timeout_s
     budget_s = PATIENCE_S if request.measuring.time_budget_s is None else request.measuring.time_budget_s
     ci_pct = CI_PCT if request.measuring.ci_pct is None else request.measuring.ci_pct
-    usual = narrow(Rules(cell_timeout_s=timeout_s, process_rounds=max(4, VISITS // (2 * len(cells)))), ci_pct)
+    process_rounds = max(3, VISITS // (2 * len(cells)))
+    usual = narrow(Rules(cell_timeout_s=timeout_s, process_rounds=process_rounds, most_rounds=MOST_ROUNDS), ci_pct)
     starts = new_workers or _workers(request, cells, timeout_s)
     folder = SweepFolder(results_dir_or_default(request.place.results_dir) / request.name / machine.key)
     with measuring(request.turn.wait), ExitStack() as kept:
@@ -142,8 +143,7 @@ def _prepared(
 
 def _items(cells: list[tuple[Cell, Cell]]) -> dict[str, tuple[Cell, int]]:
     """The cell and the side (0 or 1) of each item, by its id."""
-    ends = enumerate((SIDE_A, SIDE_B))
-    return {pair[side].id + end: (pair[side], side) for side, end in ends for pair in cells}
+    return {pair[side].id + end: (pair[side], side) for side, end in enumerate(SIDES) for pair in cells}
 
 
 def _listed(cell: Cell, model: bytes | Path) -> Listed:

@@ -65,13 +65,17 @@ def measure_items(folder: SweepFolder, sweep: Sweep, items: tuple[Item, ...], ma
         began_at=records.processes[0].started_at if records.processes else None,
     )
     bench.listener.planned(plan)
+
+    def model_of(item: Item) -> Model:
+        return bench.model_of(items[0] if item.id == CANARY else item)
+
     if pending:
         with folder.appending() as append:
             Campaign(
                 records=records,
                 rules=rules,
                 append=append,
-                model_of=lambda item: bench.model_of(items[0] if item.id == CANARY else item),
+                model_of=model_of,
                 targets=targets,
                 on_status=bench.listener.status,
                 new_worker=bench.new_worker,
