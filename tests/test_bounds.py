@@ -37,7 +37,7 @@ BASES: dict[str, tuple[str, ...]] = {
     "train": ("--data", ".", "--name", "x"),
 }
 AXES = ("alpha", "res", "threads", "batch", "pad")  # numbers among others, so texts to the command line
-VALUES = ("0", "-0.0", "-1", "1e-300", "1e-9", "0.5", "1000000000", "1e10", "1e300", "1e999", "inf", "-inf", "nan", "9" * 5000)
+VALUES = ("0", "-1", "1e-300", "0.5", "1e10", "1e300", "inf", "nan", "9" * 5000)
 
 
 def numbers() -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ import pytest
 from mnsweep.measure.rounds import Rules, narrow
 from tests.simulate import CELLS, NOISES, RULES, swept, verdicts_of_pair
 
-SWEEPS = 12  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
+SWEEPS = 8  # of 16 cells; one interval in twenty may miss, and misses of one sweep go together
 
 
 @pytest.mark.parametrize("rules", [RULES, narrow(RULES, 1.0)], ids=["until decided", "until narrow"])

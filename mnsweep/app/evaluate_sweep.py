@@ -3,13 +3,10 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-
-from mnsweep.accuracy.scores import score
-from mnsweep.app.answering import answer
-from mnsweep.app.evaluate import labelled_outputs, labelled_pictures
+from mnsweep.app.evaluate import labelled_pictures
 from mnsweep.app.models import Wanted, classifier_of
 from mnsweep.app.requests import EvaluateRequest
+from mnsweep.app.scoring import scored
 from mnsweep.app.weights import measured_weights
 from mnsweep.cell import Cell, Deployment
 from mnsweep.errors import MnsweepError
@@ -103,14 +100,12 @@ def _score(
     def told(done: int) -> None:
         progress(cell.id, len(pictures.paths), done)
 
-    answered = answer(classifier, pictures.paths, new_worker=new_worker, processes=machine.usable_threads, progress=told)
-    labels = np.array([pictures.labels[place] for place in answered.places])
-    counted = score(labelled_outputs(answered.probabilities, classifier), labels)
-    return Scored(
-        data=pictures.name,
-        images=counted.images,
-        top1_pct=counted.top1_pct,
-        ci_low_pct=counted.top1_ci_low_pct,
-        ci_high_pct=counted.top1_ci_high_pct,
-        top5_pct=counted.top5_pct,
+    return scored(
+        classifier,
+        pictures.paths,
+        pictures.labels,
+        pictures.name,
+        new_worker=new_worker,
+        processes=machine.usable_threads,
+        progress=told,
     )

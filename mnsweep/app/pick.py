@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from mnsweep.accuracy.published import RUN_PREFIX
 from mnsweep.app.requests import PickRequest
 from mnsweep.choice.constraints import Constraints
 from mnsweep.choice.ranking import Choice
@@ -19,7 +18,7 @@ from mnsweep.machine.fingerprint import read_machine
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import from_csv
 from mnsweep.sweep.find import find_results, results_dir_or_default
-from mnsweep.sweep.runs import run_of_source
+from mnsweep.sweep.runs import run_named
 from mnsweep.sweep.store import CELLS, SweepFolder
 
 if TYPE_CHECKING:
@@ -65,15 +64,14 @@ def _results(request: PickRequest, folder: SweepFolder, results_dir: Path) -> li
     Raises `MnsweepError` where that source has no accuracy of any cell.
     """
     source = request.accuracies.quality_source
-    results = from_csv(folder.read_text(CELLS), folder.path / CELLS)
     if source is None:
-        return results
+        return from_csv(folder.read_text(CELLS), folder.path / CELLS)
     from mnsweep.sweep.derive import read, tabulate  # loads the estimators, which a choice by the table does not need
 
     known = read(folder)
     if known.sweep.quality_source == source and not known.sweep.scored:
-        return results
-    run = run_of_source(results_dir, source) if source.startswith(RUN_PREFIX) else None
+        return from_csv(folder.read_text(CELLS), folder.path / CELLS)
+    run = run_named(results_dir, source)
     sweep = replace(known.sweep, quality_source=source, trained=run.scores if run else {}, scored={})
     results = tabulate(replace(known, sweep=sweep), folder.read_machine())
     if all(result.quality_pct is None for result in results):

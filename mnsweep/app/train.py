@@ -10,11 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from mnsweep.accuracy.scores import score
-from mnsweep.app.answering import answer
-from mnsweep.app.evaluate import labelled_outputs
 from mnsweep.app.models import Wanted, of_weights
 from mnsweep.app.requests import TrainRequest
+from mnsweep.app.scoring import scored
 from mnsweep.app.teaching import teaching
 from mnsweep.app.train_plan import Estimate, Training, TrainPlan, check_memory, estimate, plan_train
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
@@ -301,16 +299,13 @@ class _Run:
         """What the deployed file answers to the validation pictures, read from their files."""
         classifier = of_weights(trained, Wanted(precision=precision), self.machine, self.new_worker)
         pictures = self.plan.split.validation
-        answered = answer(classifier, pictures.paths, new_worker=self.new_worker, processes=self.machine.usable_threads)
-        labels = np.array([pictures.labels[place] for place in answered.places])
-        found = score(labelled_outputs(answered.probabilities, classifier), labels)
-        return Scored(
-            data=self.plan.data_name,
-            images=found.images,
-            top1_pct=found.top1_pct,
-            ci_low_pct=found.top1_ci_low_pct,
-            ci_high_pct=found.top1_ci_high_pct,
-            top5_pct=found.top5_pct,
+        return scored(
+            classifier,
+            pictures.paths,
+            pictures.labels,
+            self.plan.data_name,
+            new_worker=self.new_worker,
+            processes=self.machine.usable_threads,
         )
 
     def _record(self, training: Training, progress: Progress) -> TrainedRecord:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mnsweep.accuracy.published import RUN_PREFIX
 from mnsweep.app.requests import Accuracies
 from mnsweep.app.writing import check_target
 from mnsweep.arch.expand import expand
@@ -17,7 +16,7 @@ from mnsweep.importing.trained import SUFFIX, Trained, is_ours
 from mnsweep.result import Result
 from mnsweep.space import Space
 from mnsweep.sweep.kept import kept_sweep
-from mnsweep.sweep.runs import Run, run_of_source
+from mnsweep.sweep.runs import Run, run_named
 from mnsweep.sweep.store import SweepFolder
 from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
@@ -52,8 +51,7 @@ def read_weights(path: Path) -> dict[Path, Trained]:
 
 def run_of(accuracies: Accuracies, results_dir: Path) -> Run | None:
     """The training run that the accuracies are of; None for published ones. Raises `StoreError` where there is none."""
-    source = accuracies.quality_source or ""
-    return run_of_source(results_dir, source) if source.startswith(RUN_PREFIX) else None
+    return run_named(results_dir, accuracies.quality_source)
 
 
 def networks_of(weights: Path | None, run: Run | None) -> dict[Path, Trained]:

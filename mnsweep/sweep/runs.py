@@ -16,7 +16,7 @@ from mnsweep.accuracy.published import RUN_PREFIX
 from mnsweep.cell import parse_cell
 from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.sweep.file import SWEEP_NAME, Held, Scored
+from mnsweep.sweep.file import SWEEP_NAME, Scored
 
 TRAINING = "training"  # the folder of a run, beside the folders of machines
 SCHEMA_VERSION = 1
@@ -63,10 +63,9 @@ class Run:
         return {cell: score for record in self.records.values() for cell, score in record.scores.items()}
 
     @property
-    def weights(self) -> dict[Path, TrainedRecord]:
+    def weights(self) -> tuple[Path, ...]:
         """The files of weights that are there."""
-        found = {self.folder / record.weights: record for record in self.records.values()}
-        return {path: record for path, record in found.items() if path.is_file()}
+        return tuple(path for r in self.records.values() if (path := self.folder / r.weights).is_file())
 
 
 def run_folder(results_dir: Path, name: str) -> Path:
@@ -88,10 +87,15 @@ def run_of_source(results_dir: Path, source: str) -> Run:
     name = source.removeprefix(RUN_PREFIX)
     run = read_run(results_dir, name)
     if not run.scores:
-        known = sorted(path.parents[1].name for path in {p.parent / "x" for p in results_dir.glob(f"*/{TRAINING}/*.json")})
+        known = sorted({path.parents[1].name for path in results_dir.glob(f"*/{TRAINING}/*.json")})
         fix = f"known runs: {', '.join(known)}" if known else "train one: 'mnsweep train --data DIR --name NAME'"
         raise StoreError(f"`quality_source` {source}: no such training run in {results_dir}", fix)
     return run
+
+
+def run_named(results_dir: Path, source: str | None) -> Run | None:
+    """The run that a quality source names; None for a published one. Raises `StoreError` where there is no such run."""
+    return run_of_source(results_dir, source) if source and source.startswith(RUN_PREFIX) else None
 
 
 def _record(path: Path) -> TrainedRecord:
@@ -107,8 +111,3 @@ def _record(path: Path) -> TrainedRecord:
     if record.schema_version != SCHEMA_VERSION:
         raise StoreError(f"{path}: has schema version {record.schema_version}, not {SCHEMA_VERSION}", "upgrade mnsweep")
     return record
-
-
-def held(record: TrainedRecord, file: str) -> Held:
-    """The weights of a record for a sweep file; `file` is their path from the sweep's folder."""
-    return Held(file, record.sha256, TRAINED_HERE)
