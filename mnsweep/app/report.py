@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def _known(folder: SweepFolder) -> Knowledge:
 def _comparisons(sides: Sequence[Any], same_pct: float) -> Iterator[Comparison]:
     first, *others = sides
     for other in others:
-        yield compare(first, other, same_pct=same_pct)
+        with suppress(MnsweepError):  # no cell in common: each has a part of its own
+            yield compare(first, other, same_pct=same_pct)
 
 
 def _part(folder: SweepFolder, known: Knowledge, machine: Machine, results: Sequence[Result], results_dir: Path) -> SweepOnPage:
