@@ -62,6 +62,14 @@ def test_a_sweep_against_itself_is_not_called_anything(run: Run, sweep: Callable
     assert found["overall_ratio"] == 1.0 and {cell["verdict"] for cell in found["cells"]} <= {"same", "unsure"}
 
 
+def test_lone_cells_are_compared_by_the_machine_s_level(run: Run, worker: FakeWorker) -> None:
+    for name, factor in (("a", 1.0), ("b", 1.2)):
+        worker.ms_of = lambda key, d, factor=factor: by_pixels(key, d) * factor  # type: ignore[misc]
+        run("grid", "--alpha", "0.5", "--res", "128", "-q", "--name", name)
+    (cell,) = run("compare", "a", "b", "--json").json["cells"]
+    assert cell["verdict"] == "slower" and cell["ci_low"] < 1.2 < cell["ci_high"]
+
+
 def test_ci_fails_only_beyond_the_limit(run: Run, sweep: Callable[..., None]) -> None:
     sweep("a")
     sweep("b", 1.08)

@@ -71,7 +71,6 @@ def measure_oddly(folder: SweepFolder, monkeypatch: pytest.MonkeyPatch, odd: dic
 @pytest.mark.parametrize(
     ("model", "reason"),
     [
-        (b"raises", "RuntimeError: this kernel is not for you"),
         (b"hangs", "no answer within 1 s (`cell_timeout_s`)"),
         (b"dies", "the worker process ended with exit status 11"),
         (b"not a model", "InvalidProtobuf"),

@@ -233,8 +233,8 @@ def test_one_cell_is_drawn(draw: Draw, name: str) -> None:
 
 
 @pytest.mark.parametrize(("draw", "name"), DRAWS)
-def test_hundred_alphas_by_thirty_resolutions_are_drawn(draw: Draw, name: str) -> None:
-    grid = [(i / 50, 32 * k) for i in range(1, 101) for k in range(1, 31)]
+def test_fifty_alphas_by_thirty_resolutions_are_drawn(draw: Draw, name: str) -> None:
+    grid = [(i / 25, 32 * k) for i in range(1, 51) for k in range(1, 31)]
     results = [
         measured(f"a{a}_r{r}", 0.1 + a * a * r / 100, 20 + 20 * a + r / 50 - (a * r) % 7, mult_adds=round(a * r * 1e5))
         for a, r in grid

@@ -11,7 +11,7 @@ from mnsweep.choice.ranking import pick
 from mnsweep.comparing.matching import Matched, match
 from mnsweep.comparing.side import Side
 from mnsweep.estimate.confidence import standard_error
-from mnsweep.estimate.fit import freedom
+from mnsweep.estimate.fit import Estimate, freedom
 from mnsweep.estimate.ratio import SLOWER, Differences, Verdicts, judge
 from mnsweep.result import Result
 
@@ -74,7 +74,7 @@ def compare(a: Side, b: Side, *, same_pct: float, budgets_ms: Sequence[float] = 
 
 def _differences(a: Side, b: Side, matched: Matched) -> Differences:
     ours, theirs = [a.estimates[cell] for cell, _ in matched.pairs], [b.estimates[cell] for _, cell in matched.pairs]
-    errors = [np.array([standard_error(e) for e in side]) for side in (ours, theirs)]
+    errors = [np.array([_own_error(e, side) for e in each]) for side, each in ((a, ours), (b, theirs))]
     each = [freedom(np.array([float(e.rounds) for e in side])) for side in (ours, theirs)]
     own = errors[0] ** 2 + errors[1] ** 2
     spread = sum(error**4 / free for error, free in zip(errors, each, strict=True))
@@ -90,6 +90,12 @@ def _differences(a: Side, b: Side, matched: Matched) -> Differences:
         level=total,
         level_freedom=total**2 / of_levels if of_levels else inf,
     )
+
+
+def _own_error(estimate: Estimate, side: Side) -> float:
+    """The standard error of a cell beside that of the level; a lone cell has none of its own: it is the level."""
+    is_lone = len(side.estimates) == 1 and estimate.ci_low_ms is not None
+    return 0.0 if is_lone else standard_error(estimate)
 
 
 def _swaps(a: Side, b: Side, matched: Matched) -> tuple[Swap, ...]:
