@@ -144,8 +144,8 @@ def test_the_picture_is_the_same_bytes_twice_and_says_what_it_shows() -> None:
     shown |= {
         "time wasted",
         "bars: 95 % intervals,",
-        "thick against other cells,",
-        "thin absolute",
+        "thin: absolute, thick:",
+        "against others",
         "width multiplier α",
         "latency per image (ms)",
         "the caption Thin bars include the changes in the machine's speed, which all cells share; thick ones compare cells.",

@@ -177,7 +177,7 @@ def _explain(axes: Axes, cliffs: Cliffs) -> None:
 def _about_bars(cells: Sequence[Result]) -> list[str]:
     if not any(r.interval_ms for r in cells):
         return []
-    return ["bars: 95 % intervals,\nthick against other cells,\nthin absolute"]
+    return ["bars: 95 % intervals,\nthin: absolute, thick:\nagainst others"]
 
 
 def _about_panels(shown: int, of: int) -> list[str]:
@@ -185,7 +185,7 @@ def _about_panels(shown: int, of: int) -> list[str]:
 
 
 def _legend(figure: Figure, notes: Sequence[str]) -> None:
-    waste, *lines = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
+    *lines, waste = zip(*figure.axes[0].get_legend_handles_labels(), strict=True)
     figure.legend(
         *zip(*lines, waste, *((Line2D([], [], linestyle=""), note) for note in notes), strict=True),
         loc="upper left",

@@ -60,7 +60,7 @@ def interval_keys(results: Iterable[Result], of: str = "") -> list[Line2D]:
     results = list(results)
     keys = []
     if any(relative_ms(r) for r in results):
-        keys.append(Line2D([], [], color=COLOUR, linewidth=THICK, label="95 % against others"))
+        keys.append(Line2D([], [], color=COLOUR, linewidth=THICK, label="against others"))
     if any(r.interval_ms for r in results):
         keys.append(Line2D([], [], color=COLOUR, linewidth=THIN, label=f"95 % interval{of}"))
     return keys
