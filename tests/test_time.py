@@ -90,6 +90,17 @@ def test_the_results_are_a_sweep_that_continues_rebuilds_and_compares(
     assert mixed.code == 2 and "holds timed files, and others can't join them" in mixed.err
 
 
+def test_the_newest_sweep_to_choose_from_is_one_of_networks(
+    run: Run, worker: FakeWorker, files: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = FakeWorker()
+    monkeypatch.setattr("mnsweep.session.WorkerProcess", lambda timeout_s, runtimes=(): made)
+    run("grid", "--quick", "--alpha", "0.25,0.5", "--res", "128", "-q")
+    run("time", *files("a.onnx"), *QUICK)
+    assert run("pick", "--max-latency-ms", "100").code == 0
+    assert Path(run("report", "--json").json["path"]).parent.parent.name == "grid"
+
+
 def test_a_changed_file_is_another_cell(run: Run, worker: FakeWorker, files: Callable[..., list[str]]) -> None:
     files("a.onnx")
     first = run("time", "a.onnx", *QUICK, "--json").json["cells"][0]["cell"]

@@ -38,7 +38,7 @@ from mnsweep.sweep.store import SweepFolder
 from mnsweep.worker.base import Model
 from mnsweep.worker.isolated import isolated
 from mnsweep.worker.pair import SIDE_A, SIDE_B, SIDES, Pair
-from mnsweep.worker.proxy import NewWorker, WorkerProcess
+from mnsweep.worker.proxy import NewWorker, NotStartedError, WorkerProcess
 
 CI_PCT, PATIENCE_S = 0.35, 30.0  # so that a ratio is known to ± 0.5 %
 DEFAULT_ALPHA, DEFAULT_RES = "0.5", "160"
@@ -133,7 +133,10 @@ def _prepared(
     a = Prepared(weight_bits=machine.int8_weight_bits)
     prepare(a, ours, starts[0])
     b = Prepared(weight_bits=machine.int8_weight_bits, probes=dict(a.probes), ranges=dict(a.ranges))
-    prepare(b, theirs, starts[1])
+    try:
+        prepare(b, theirs, starts[1])
+    except NotStartedError as error:
+        raise UnavailableError(f"side B: {error.what}", "its interpreter needs numpy and the runtime") from None
     for side, cells, letter in ((a, ours, "A"), (b, theirs, "B")):
         for cell in cells:
             if reason := side.obstacle(cell):

@@ -67,7 +67,10 @@ def report(request: ReportRequest) -> ReportOutcome:
     if request.out:
         check_target("out", request.out, [folder.path / SWEEP for folder in folders])
     content = text.encode()
-    replace_file(path, content)
+    try:
+        replace_file(path, content)
+    except StoreError as error:
+        raise MnsweepError(error.what, "name a file in a folder that can be written to with `out`") from None
     return ReportOutcome(path=path, size_bytes=len(content), sweeps=tuple(folder.sweep for folder in folders))
 
 

@@ -89,12 +89,15 @@ def _table(comparison: "Comparison") -> output.Rows:
             output.Column("verdict", "B is"),
         ),
         rows=rows,
+        droppable=("B\n(ms)", "A\n(ms)"),
     )
 
 
 def _sentences(comparison: "Comparison", shown: int | None) -> list[str]:
     """The overall verdict, places that change, and the picks that do."""
-    said = [f"{comparison.b.sweep} against {comparison.a.sweep}: {verdict(comparison.verdicts.overall)}"]
+    names = comparison.b.sweep, comparison.a.sweep
+    b, a = names if names[0] != names[1] else ("B", "A")
+    said = [f"{b} against {a}: {verdict(comparison.verdicts.overall)}"]
     certain = [s for s in comparison.swaps if s.certain]
     if certain:
         pairs = ", ".join(f"{s.second} before {s.first}" for s in certain[:shown])

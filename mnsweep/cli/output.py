@@ -84,6 +84,7 @@ class Rows:
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Value]]
+    droppable: Sequence[str] = ()
 
 
 def print_rows(table: Rows, form: Form) -> None:
@@ -154,4 +155,4 @@ def _rich(table: Rows) -> "FittingTable":
         made.add_column(column.header, justify="left" if column.shown is plain else "right", no_wrap=True)
     for row in table.rows:
         made.add_row(*(escape(column.shown(value)) for column, value in zip(table.columns, row, strict=True)))
-    return FittingTable(made, ())
+    return FittingTable(made, table.droppable)

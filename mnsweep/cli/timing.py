@@ -79,4 +79,5 @@ def _table(outcome: "TimeOutcome") -> output.Rows:
             output.Column("verdict", "it is"),
         ),
         rows=rows,
+        droppable=("95 % interval\nfrom", "\nto"),
     )

@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.options import at_home
 from mnsweep.sweep.file import SWEEP_NAME
 from mnsweep.sweep.store import ASIDE, BLOCKS, CELLS, SWEEP, SweepFolder
+
+HEAD_LINES = 8  # of a sweep.toml, in which it says what it holds
 
 
 def results_dir_or_default(results_dir: str | Path | None) -> Path:
@@ -26,13 +29,23 @@ def find_results(results_dir: Path, machine_key: str, name: str | None = None) -
 
 
 def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
-    finished = [path.parent for path in results_dir.glob(f"*/{machine_key}/{CELLS}")]
+    """The newest sweep of networks: timed files have nothing to choose from."""
+    finished = [path.parent for path in results_dir.glob(f"*/{machine_key}/{CELLS}") if not _has_items(path.parent)]
     if finished:
         return SweepFolder(max(finished, key=lambda path: (path / CELLS).stat().st_mtime))
     for blocks in sorted(results_dir.glob(f"*/{machine_key}/{BLOCKS}")):
         raise _unfinished(blocks.parent)
     _check_readable(results_dir, *results_dir.glob("*"), *results_dir.glob(f"*/{machine_key}"))
     raise StoreError(f"no sweep of this machine in {results_dir}", "run 'mnsweep grid' first, or name one with `sweep`")
+
+
+def _has_items(folder: Path) -> bool:
+    """Whether the sweep in the folder has items in place of cells (`sweep/file.py`)."""
+    try:
+        with (folder / SWEEP).open(encoding="utf-8") as file:
+            return any(line.startswith("[items.") for line in islice(file, HEAD_LINES))
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _named(results_dir: Path, machine_key: str, name: str) -> SweepFolder:
