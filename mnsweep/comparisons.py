@@ -72,23 +72,9 @@ def time(
     request = request_from(TimeRequest, files=list(files), wait=wait, **settings)
     with reporting(progress, listener) as reports:
         outcome = time_files(request, reports, rules=rules)
-    folder, known = outcome.derived.folder, outcome.derived.known.estimates
-    verdicts = {r.cell: r for r in outcome.against_first.cells} if outcome.against_first else {}
-    rows = []
-    for file in outcome.files:
-        estimate, ratio = known.get(file.item.id), verdicts.get(file.item.id)
-        rows.append(
-            {
-                "cell": file.item.id,
-                "latency_p50_ms": estimate and estimate.p50_ms,
-                "latency_ci_low_ms": estimate and estimate.ci_low_ms,
-                "latency_ci_high_ms": estimate and estimate.ci_high_ms,
-                "relative_ci_pct": estimate and estimate.relative_ci_pct,
-                **{name: getattr(ratio, name, None) for name in ("ratio", "ci_low", "ci_high", "verdict")},
-            }
-        )
+    folder = outcome.derived.folder
     about = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path), "failures": outcome.failures}
-    return frame_of_rows({"cell": str, **_TIMES, "verdict": str}, rows, about)
+    return frame_of_rows({"cell": str, **_TIMES, "verdict": str}, outcome.rows(), about)
 
 
 def report(*sweeps: PathText, **settings: Any) -> Path:

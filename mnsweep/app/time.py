@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mnsweep.app.feeding import feeds_of, parse_shapes, read_arrays
 from mnsweep.app.items import Bench, measure_items
@@ -31,6 +32,12 @@ READ_BY = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert", "
 ALSO_READS = {".onnx": ("openvino",)}
 PATIENCE_S, CI_PCT = 120.0, 0.7  # the latter so that a ratio is known to ± 1 %
 BYTES_PER_S = 2e9  # weights that a core reads and uses: only for estimates of time
+_LATENCIES = {  # columns, and what an estimate calls them
+    "latency_p50_ms": "p50_ms",
+    "latency_ci_low_ms": "ci_low_ms",
+    "latency_ci_high_ms": "ci_high_ms",
+    "relative_ci_pct": "relative_ci_pct",
+}
 SESSION = 4  # memory of an open session over the size of its file
 
 
@@ -56,6 +63,19 @@ class TimeOutcome:
         """Why files failed, by id."""
         known = self.derived.failures
         return {file.item.id: known[file.item.id] for file in self.files if file.item.id in known}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each file: its latency in ms with intervals, and its ratio to the first; None where unknown."""
+        known = self.derived.known.estimates
+        ratios = {r.cell: r for r in self.against_first.cells} if self.against_first else {}
+        return [
+            {
+                "cell": file.item.id,
+                **{column: getattr(known.get(file.item.id), name, None) for column, name in _LATENCIES.items()},
+                **{name: getattr(ratios.get(file.item.id), name, None) for name in ("ratio", "ci_low", "ci_high", "verdict")},
+            }
+            for file in self.files
+        ]
 
 
 def time_files(

@@ -58,26 +58,15 @@ def time(
 
 
 def _table(outcome: "TimeOutcome") -> output.Rows:
-    known = outcome.derived.known.estimates
-    verdicts = {r.cell: r for r in outcome.against_first.cells} if outcome.against_first else {}
-    rows: list[list[output.Value]] = []
-    for file in outcome.files:
-        estimate, ratio = known.get(file.item.id), verdicts.get(file.item.id)
-        timed = [estimate.p50_ms, estimate.ci_low_ms, estimate.ci_high_ms] if estimate else [None] * 3
-        compared = [ratio.ratio, ratio.ci_low, ratio.ci_high, ratio.verdict] if ratio else [None] * 4
-        rows.append([file.item.id, *timed, *compared])
-    return output.Rows(
-        title="",
-        columns=(
-            output.Column("cell", "file"),
-            output.Column("latency_p50_ms", "latency\n(ms)", output.ms),
-            output.Column("latency_ci_low_ms", "95 % interval\nfrom", output.ms),
-            output.Column("latency_ci_high_ms", "\nto", output.ms),
-            output.Column("ratio", "times\nthe first", output.ratio),
-            output.Column("ci_low", "95 % interval\nfrom", output.ratio),
-            output.Column("ci_high", "\nto", output.ratio),
-            output.Column("verdict", "it is"),
-        ),
-        rows=rows,
-        droppable=("95 % interval\nfrom", "\nto"),
+    columns = (
+        output.Column("cell", "file"),
+        output.Column("latency_p50_ms", "latency\n(ms)", output.ms),
+        output.Column("latency_ci_low_ms", "95 % interval\nfrom", output.ms),
+        output.Column("latency_ci_high_ms", "\nto", output.ms),
+        output.Column("ratio", "times\nthe first", output.ratio),
+        output.Column("ci_low", "95 % interval\nfrom", output.ratio),
+        output.Column("ci_high", "\nto", output.ratio),
+        output.Column("verdict", "it is"),
     )
+    rows = [[row[column.name] for column in columns] for row in outcome.rows()]
+    return output.Rows(title="", columns=columns, rows=rows, droppable=("95 % interval\nfrom", "\nto"))

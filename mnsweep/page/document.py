@@ -189,10 +189,8 @@ def _columns(results: Sequence[Result], metric: str) -> list[Column]:
         _column("α", "alpha", (f"{r.alpha:g}" for r in results)),
         _column("px", "resolution", (str(r.resolution) for r in results)),
     ]
-    for name in ("precision", "runtime"):
-        if len(known := _values(results, name)) > 1:
-            assert known  # noqa: S101
-            columns.append(_column(name, name, (str(getattr(r, name)) for r in results), is_number=False))
+    differ = [name for name in ("precision", "runtime") if len(_values(results, name)) > 1]
+    columns += [_column(name, name, [str(getattr(r, name)) for r in results], is_number=False) for name in differ]
     columns += [
         _column("params (M)", "params", (f"{r.params / 1e6:.2f}" for r in results)),
         _column("mult-adds (M)", "mult_adds", (f"{r.mult_adds / 1e6:.1f}" for r in results)),
