@@ -187,6 +187,11 @@ class Records:
     same: dict[str, str] = field(default_factory=dict)  # the cells that are timed under another name, and that name
     revision: int = 0
 
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """What all processes were measured with; a runtime may have joined later."""
+        return {name: value for process in self.processes for name, value in process.settings.items()}
+
     def add(self, record: Record) -> None:
         """Add a record; a block of a cell that failed earlier removes the failure."""
         self.revision += 1

@@ -83,6 +83,14 @@ class Result:
         return None if low is None or high is None else (low, high)
 
     @property
+    def relative_interval_ms(self) -> tuple[float, float] | None:
+        """Lower and upper end of the 95 % interval against the other cells, in ms; None where there is none."""
+        if self.latency_p50_ms is None or self.relative_ci_pct is None:
+            return None
+        factor = 1 + self.relative_ci_pct / 100
+        return self.latency_p50_ms / factor, self.latency_p50_ms * factor
+
+    @property
     def channels(self) -> Channels | None:
         """Deployed channel counts by logical ones, where they differ; None if `auto` was not resolved."""
         text = self.deployed_channels

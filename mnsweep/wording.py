@@ -1,5 +1,7 @@
 """Words that columns, messages, tables and captions share."""
 
+from math import ceil, floor, log10
+
 STABLE, NOISY, DRIFTING = "stable", "noisy", "drifting"  # in the column `stability`
 
 
@@ -10,6 +12,16 @@ def three_digits(value: float) -> str:
     ('0.123', '12', '1,763')
     """
     return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
+
+
+def round_numbers(low: float, high: float) -> list[float]:
+    """The numbers 1, 2 and 5 times a power of ten from `low`, above 0, to `high`.
+
+    >>> round_numbers(0.3, 10)
+    [0.5, 1.0, 2.0, 5.0, 10.0]
+    """
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    return [value for decade in decades for step in (1, 2, 5) if low <= (value := float(f"{step}e{decade}")) <= high]
 
 
 def count_of(number: float, noun: str) -> str:

@@ -168,6 +168,17 @@ def test_two_sweeps_are_compared_on_the_page(run: Run, sweep: Any) -> None:
     assert f"{verdict['overall_ratio']:.3f} ×" in text
 
 
+def test_the_roofline_of_a_profiled_cell_is_on_the_page(run: Run, sweep: Any) -> None:
+    sweep("a")
+    (folder,) = Path("results/a").glob("*")
+    profile = Path("results/profile") / folder.name
+    profile.mkdir(parents=True)
+    (profile / "a0.5_r128_roofline.svg").write_text("<svg/>")
+    run("report", "a", "--out", "page.html")
+    drawn = [attributes for tag, attributes in Reader(Path("page.html").read_text()).elements if tag == "img"]
+    assert [a["alt"] for a in drawn] == ["Profile of one cell: what limits each layer"]
+
+
 def test_the_paper_s_tables_are_added_when_asked_for(run: Run, sweep: Any) -> None:
     sweep("a")
     run("report", "a", "--paper", "--out", "paper.html")

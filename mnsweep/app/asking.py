@@ -1,7 +1,7 @@
 """From a request to its cells on this machine."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from mnsweep.accuracy.published import DEFAULT_SOURCE, RUN_PREFIX, Source
 from mnsweep.accuracy.surface import quality_of, surface_for
 from mnsweep.app.requests import ExploreRequest, GridRequest
 from mnsweep.app.weights import OF_DESIGN, check_shape, with_designs_of
-from mnsweep.cell import Cell, parse_cell
+from mnsweep.cell import Cell, Deployment, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
@@ -26,7 +26,7 @@ from mnsweep.wording import count_of
 def asked_cells(space: Space, machine: Machine) -> tuple[Cell, ...]:
     """The cells of a space on this machine; raises `MnsweepError` where one needs more threads than this process may use."""
     cells = replace(space, auto_threads=machine.usable_threads).cells()
-    check_threads(cells, machine)
+    check_threads((cell.deployment for cell in cells), machine)
     return cells
 
 
@@ -41,9 +41,9 @@ def the_cell(space: Space, machine: Machine) -> Cell:
     return cells[0]
 
 
-def check_threads(cells: Sequence[Cell], machine: Machine) -> None:
-    """Raise `MnsweepError` where a cell needs more threads than this process may use."""
-    most = max(cell.deployment.threads for cell in cells)
+def check_threads(deployments: Iterable[Deployment], machine: Machine) -> None:
+    """Raise `MnsweepError` where a deployment needs more threads than this process may use."""
+    most = max(deployment.threads for deployment in deployments)
     if most > machine.usable_threads:
         text = f"`threads` {most}: this process may use {count_of(machine.usable_threads, 'CPU')} here"
         raise MnsweepError(text, "'auto' uses all of them")
@@ -72,7 +72,7 @@ def asked_sweep(
         raise MnsweepError(text, "put the value into the file, or drop `sweep`")
     path = find_sweep_file(request.sweep, results_dir)
     sweep = read_sweep(path, request.space.max_designs, machine.usable_threads)
-    check_threads(sweep.cells, machine)
+    check_threads((cell.deployment for cell in sweep.cells), machine)
     sweep = replace(sweep, name=request.name or sweep.name, quality_source=source or sweep.quality_source)
     sweep = with_run(sweep, run, ())
     return with_networks(sweep, networks or {}, (), results_dir, machine)

@@ -94,7 +94,6 @@ def side_of_known(folder: SweepFolder, known: Knowledge, machine: Machine, resul
     if not known.estimates:
         raise StoreError(f"{folder.path}: no cell of it was measured", "measure some first: 'mnsweep grid'")
     records = known.records
-    settings = {name: value for process in records.processes for name, value in process.settings.items()}
     return Side(
         sweep=folder.sweep,
         machine=folder.machine,
@@ -104,7 +103,7 @@ def side_of_known(folder: SweepFolder, known: Knowledge, machine: Machine, resul
         level=quiet_level(known.records.blocks, known.estimates),
         results=tuple(results),
         checked=machine.checked,
-        settings={name: value for name, value in settings.items() if name not in OF_THE_RUN},
+        settings={name: value for name, value in records.settings.items() if name not in OF_THE_RUN},
         padding=records.padding,
         started_at=records.processes[0].started_at if records.processes else None,
     )

@@ -37,9 +37,7 @@ def read_arrays(path: Path | None) -> Feeds:
         content: Any = np.load(path, allow_pickle=False)
         arrays = {name: content[name] for name in content.files} if hasattr(content, "files") else {ONLY: content}
     except OSError as error:
-        raise MnsweepError(
-            f"`input` {path}: {error.strerror or 'is no file of arrays'}", "write one with numpy.savez"
-        ) from None
+        raise MnsweepError(f"`input` {path}: {error.strerror or 'is no file of arrays'}", TO_WRITE) from None
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         said = str(error).splitlines()[0] if str(error) else "is damaged"
         raise MnsweepError(f"`input` {path}: {said}", TO_WRITE) from None

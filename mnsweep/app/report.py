@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnsweep.app.compare import folder_named, side_of_known
+from mnsweep.app.compare import OF_THE_RUN, folder_named, side_of_known
 from mnsweep.app.paper import check_paper
 from mnsweep.app.requests import PaperRequest, ReportRequest
 from mnsweep.app.writing import check_target
 from mnsweep.choice.reasons import budget_to_suggest
+from mnsweep.comparing.side import Side
 from mnsweep.comparing.verdicts import Comparison, compare
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.machine.fingerprint import Machine, read_machine
@@ -28,8 +29,7 @@ from mnsweep.wording import count_of
 
 PAGE = "report.html"
 MOST_FIGURE_BYTES, MOST_FIGURES_BYTES = 90_000, 150_000  # pictures beyond that stay files
-OWN = ("pareto", "latency_mult_adds")  # the page draws these itself
-FIGURES = {  # by the start of a file's name
+FIGURES = {  # by a part of a file's name
     "cliffs": "Cliffs: latency against the width multiplier",
     "prediction": "Predicted against measured latency",
     "figure4": "Figure 4 of the paper, redrawn",
@@ -60,9 +60,9 @@ def report(request: ReportRequest) -> ReportOutcome:
     knowns = [_known(folder) for folder in folders]
     machines = [folder.read_machine() for folder in folders]
     results = [tabulate(known, its) for known, its in zip(knowns, machines, strict=True)]
-    parts = [_part(*each, directory) for each in zip(folders, knowns, machines, results, strict=True)]
     sides = [side_of_known(*each) for each in zip(folders, knowns, machines, results, strict=True)]
-    text = page(parts, list(_comparisons(sides, request.same_pct)), _paper(results) if request.paper else [], VERSION)
+    parts = [_part(*each, directory) for each in zip(folders, knowns, machines, results, strict=True)]
+    text = page(parts, list(_comparisons(sides, request.same_pct)), _paper() if request.paper else [], VERSION)
     path = request.out or folders[0].path / PAGE
     if request.out:
         check_target("out", request.out, [folder.path / SWEEP for folder in folders])
@@ -78,12 +78,10 @@ def _known(folder: SweepFolder) -> Knowledge:
     known = read(folder)
     if known.sweep.items:
         raise MnsweepError(f"{folder.path}: has timed files, not networks", "compare them: 'mnsweep compare A B'")
-    if not known.estimates:
-        raise StoreError(f"{folder.path}: no cell of it was measured", "measure some first: 'mnsweep grid'")
     return known
 
 
-def _comparisons(sides: Sequence[Any], same_pct: float) -> Iterator[Comparison]:
+def _comparisons(sides: Sequence[Side], same_pct: float) -> Iterator[Comparison]:
     first, *others = sides
     for other in others:
         with suppress(MnsweepError):  # no cell in common: each has a part of its own
@@ -111,11 +109,10 @@ def _part(folder: SweepFolder, known: Knowledge, machine: Machine, results: Sequ
 
 def _facts(known: Knowledge, machine: Machine) -> Iterator[tuple[str, str]]:
     records, movement = known.records, known.movement
-    settings = {name: value for process in records.processes for name, value in process.settings.items()}
     for name in ("cpu", "instruction_sets", "logical_cpus", "architecture", "os"):
         if name in machine.checked:
             yield name.replace("_", " "), str(machine.checked[name])
-    yield "software", ", ".join(f"{name} {value}" for name, value in settings.items() if name not in ("seed", "sustain_s"))
+    yield "software", ", ".join(f"{name} {value}" for name, value in records.settings.items() if name not in OF_THE_RUN)
     yield "measured", f"{records.processes[0].started_at} to {records.processes[-1].started_at}"
     yield "protocol", f"{count_of(known.rounds, 'interleaved round')} in {count_of(len(records.processes), 'process')}"
     samples = sum(len(block.samples_ns) for block in records.blocks)
@@ -132,13 +129,13 @@ def _figures(folder: SweepFolder, results_dir: Path) -> Iterator[Figure]:
     left = MOST_FIGURES_BYTES
     paths = [*sorted(folder.path.glob("*.svg")), *sorted((results_dir / "profile" / folder.machine).glob("*.svg"))]
     for path in paths:
-        title = next((title for start, title in FIGURES.items() if path.stem.startswith(start)), None)
-        if title and path.stem not in OWN and (size := path.stat().st_size) <= min(left, MOST_FIGURE_BYTES):
+        title = next((title for part, title in FIGURES.items() if part in path.stem), None)
+        if title and (size := path.stat().st_size) <= min(left, MOST_FIGURE_BYTES):
             left -= size
             yield Figure(title=title, svg=f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}")
 
 
-def _paper(results: Sequence[Sequence[Result]]) -> list[dict[str, Any]]:
+def _paper() -> list[dict[str, Any]]:
     rows = [row for rows in check_paper(PaperRequest()).values() for row in rows if not isinstance(row.paper, str)]
     return [
         {

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mnsweep.app.feeding import feeds_of, parse_shapes, read_arrays
+from mnsweep.app.asking import check_threads
+from mnsweep.app.feeding import ONLY, feeds_of, parse_shapes, read_arrays
 from mnsweep.app.items import Bench, measure_items
 from mnsweep.app.requests import TimeRequest
 from mnsweep.cell import Deployment
@@ -25,7 +26,7 @@ from mnsweep.sweep.derive import Outcome
 from mnsweep.sweep.file import Listed, Sweep
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.store import SweepFolder
-from mnsweep.worker.base import Fed, Input, Offer
+from mnsweep.worker.base import Fed, Offer
 from mnsweep.worker.proxy import CellError, NewWorker, Worker, WorkerProcess
 
 READ_BY = {".onnx": "onnxruntime", ".ort": "onnxruntime", ".tflite": "litert", ".xml": "openvino"}  # by default
@@ -142,10 +143,8 @@ def _asked(request: TimeRequest, machine: Machine) -> list[tuple[Path, Deploymen
             if base not in (READ_BY[ending], *ALSO_READS.get(ending, ())):
                 fix = f"leave `runtime` out, or use {READ_BY[ending]}"
                 raise MnsweepError(f"{path}: {base} does not read {ending} files", fix)
-            if deployment.threads > machine.usable_threads:
-                what = f"`threads` {deployment.threads}: this process may use {machine.usable_threads} here"
-                raise MnsweepError(what, "'auto' uses all of them")
             asked.append((path.absolute(), deployment))
+    check_threads((deployment for _, deployment in asked), machine)
     return asked
 
 
@@ -161,7 +160,7 @@ def _with_inputs(
 ) -> list[TimedFile]:
     """The files with what they are run on. Raises `MnsweepError` for files and inputs that do not go together."""
     arrays, shapes = read_arrays(request.input), parse_shapes(request.shape)
-    seen: dict[str, Input] = {}
+    seen = set[str]()
     files: list[TimedFile] = []
     for path, deployment in asked:
         if deployment.precision not in offers[deployment.runtime].precisions:
@@ -174,8 +173,7 @@ def _with_inputs(
             raise MnsweepError(
                 f"{path.name}: {deployment.runtime} does not open it: {error}", "is it a complete model?"
             ) from None
-        seen |= {each.name: each for each in inputs}
-        seen |= {"": inputs[0]} if len(inputs) == 1 else {}
+        seen |= {each.name for each in inputs} | ({ONLY} if len(inputs) == 1 else set())
         fed = Fed(path, feeds_of(path.name, inputs, arrays, shapes))
         file = _timed(fed, deployment)
         if file.item.id in {other.item.id for other in files}:
@@ -183,7 +181,7 @@ def _with_inputs(
         files.append(file)
     if left := [name for name in (*arrays, *shapes) if name not in seen]:
         setting = "input" if left[0] in arrays else "shape"
-        known = ", ".join(name for name in seen if name)
+        known = ", ".join(sorted(seen - {ONLY}))
         raise MnsweepError(f"`{setting}` {left[0] or 'without a name'}: no file has one input of that name", f"known: {known}")
     return files
 

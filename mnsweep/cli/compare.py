@@ -32,8 +32,8 @@ def compare(
 
     A ratio is B's time over A's. Its 95 % interval holds the noise of both
     sweeps: that of each cell, and how much the machine's own speed moved. Cells
-    are faster or slower beyond --same-pct at a false discovery rate of 5 %. They
-    are the same where the whole interval lies within it. Phones can be compared
+    are the same where the whole interval lies within --same-pct, else faster or
+    slower where the ratio is not 1, at a false discovery rate of 5 %. Phones can be compared
     with by name: pixel3-cpu, pixel3-nnapi, pixel3-gpu, pixel1-v2, pixel1-v3-large.
     """
     from mnsweep.app.compare import compare_sweeps, remarks, to_document
@@ -103,7 +103,7 @@ def _sentences(comparison: "Comparison", shown: int | None) -> list[str]:
         pairs = ", ".join(f"{s.second} before {s.first}" for s in certain[:shown])
         more = f" and {len(certain) - shown} more" if shown and len(certain) > shown else ""
         said.append(f"{count_of(len(certain), 'pair')} of cells change places: in B {pairs}{more}")
-    changed = [p for p in comparison.picks if _design(p.a) != _design(p.b)][:shown]
+    changed = comparison.changed_picks[:shown]
     return said + [f"within {p.max_latency_ms:g} ms: {p.a or 'nothing'} in A, {p.b or 'nothing'} in B" for p in changed]
 
 
@@ -111,7 +111,3 @@ def verdict(ratio: "Ratio") -> str:
     """A verdict as a phrase: slower, 1.052 × (1.031 to 1.073)."""
     interval = "" if ratio.ci_low is None else f" ({ratio.ci_low:.3f} to {ratio.ci_high:.3f})"
     return f"{ratio.verdict}, {ratio.ratio:.3f} ×{interval}"
-
-
-def _design(cell: str | None) -> str | None:
-    return cell and "_".join(cell.split("_")[:2])

@@ -10,7 +10,7 @@ import typer
 from mnsweep.accuracy.metrics import metric_of
 from mnsweep.cli.output import Form
 from mnsweep.result import Result
-from mnsweep.wording import three_digits
+from mnsweep.wording import round_numbers, three_digits
 
 NARROWEST, WIDEST, HEIGHT = 100, 120, 16  # columns and lines
 FEWEST = 4  # points that a plot tells more about than the table does
@@ -55,6 +55,5 @@ def frontier_plot(results: Sequence[Result], width: int) -> str:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Logarithms of round numbers within the range; at least its ends."""
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    inside = [tick for d in decades for step in (1, 2, 5) if low <= (tick := math.log10(step) + d) <= high]
+    inside = [math.log10(value) for value in round_numbers(10**low, 10**high)]
     return inside if len(inside) > 1 else [low, high]

@@ -14,8 +14,8 @@ from mnsweep.estimate.confidence import standard_error
 from mnsweep.estimate.fit import Estimate, freedom
 from mnsweep.estimate.ratio import SLOWER, Differences, Verdicts, judge
 from mnsweep.result import Result
+from mnsweep.wording import round_numbers
 
-STEPS = (1.0, 2.0, 5.0)  # of round numbers in each power of ten
 MOST_BUDGETS = 8
 
 
@@ -48,6 +48,12 @@ class Comparison:
     verdicts: Verdicts
     swaps: tuple[Swap, ...]
     picks: tuple[Picks, ...]
+
+    @property
+    def changed_picks(self) -> list[Picks]:
+        """The picks that are not the cell of B which corresponds to that of A."""
+        corresponding: dict[str | None, str | None] = dict(self.matched.pairs)
+        return [picks for picks in self.picks if corresponding.get(picks.a) != picks.b]
 
     def slower_by_more_than(self, pct: float) -> list[str]:
         """The cells (and "overall") that are slower beyond doubt, by more than `pct` % as far as is known."""
@@ -135,6 +141,5 @@ def _picked(results: Sequence[Result], budget_ms: float) -> str | None:
 def _round_budgets(latencies_ms: Sequence[float]) -> list[float]:
     """Round numbers of milliseconds across the latencies of both sides, such as 1, 2, 5 and 10."""
     low, high = min(latencies_ms), max(latencies_ms)
-    decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    inside = [ms for decade in decades for step in STEPS if low <= (ms := float(f"{step}e{decade}")) <= 2 * high]
-    return inside[:MOST_BUDGETS] if len(inside) <= MOST_BUDGETS else inside[:: -(-len(inside) // MOST_BUDGETS)]
+    inside = round_numbers(low, 2 * high)
+    return inside if len(inside) <= MOST_BUDGETS else inside[:: -(-len(inside) // MOST_BUDGETS)]

@@ -177,8 +177,7 @@ class Campaign(Generic[Timed]):
 
     def _begin(self, number: int, cells: Sequence[Timed]) -> None:
         settings = {**self.settings, "sustain_s": self.rules.sustain_s}
-        earlier = {name: value for process in self.records.processes for name, value in process.settings.items()}
-        if differing := difference(earlier, settings):  # a runtime may join later
+        if differing := difference(self.records.settings, settings):  # a runtime may join later
             name, then, now = differing
             fix = "start over with `fresh`, or use another `name`"
             raise StoreError(f"this sweep was measured with {name} {then}, now it is {now}", fix)

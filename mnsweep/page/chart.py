@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mnsweep.wording import three_digits
+from mnsweep.wording import round_numbers, three_digits
 
 WIDTH, HEIGHT = 720.0, 440.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 12.0, 14.0, 52.0
 MOST_BARS = 200  # more intervals would hide the marks
-MOST_LABELS = 60
-STEPS = (1, 2, 5)
 FEW_DECADES = 12.0  # high over low
+MOST_TICKS = 9  # beyond it only powers of ten
 Interval = tuple[float, float] | None
 
 
@@ -41,29 +40,18 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
-    """A point as it is drawn; bars are (from, to) along the axis of the latency, or None."""
-
-    row: int
-    x: float
-    y: float
-    wide: Interval
-    narrow: Interval
-    kind: int
-    predicted: bool
-    on_frontier: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """A scatter plot. `frontier` are the points of its line; `latency_is_x` tells along which axis intervals lie."""
+    """A scatter plot; `latency_is_x` tells along which axis intervals lie.
+
+    `marks` are its points in the units of the SVG, `frontier` are those of its line.
+    """
 
     title: str
     x_label: str
     y_label: str
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    marks: tuple[Mark, ...]
+    marks: tuple[Point, ...]
     frontier: str
     latency_is_x: bool
     width: float = WIDTH
@@ -84,15 +72,12 @@ def scatter(title: str, x_label: str, y_label: str, points: Sequence[Point], *, 
     y_of, y_ticks = axis([*ys, *(() if latency_is_x else ends)], HEIGHT - BOTTOM, TOP)
     place = x_of if latency_is_x else y_of
     marks = tuple(
-        Mark(
-            row=p.row,
+        replace(
+            p,
             x=x_of(p.x),
             y=y_of(p.y),
             wide=(place(p.wide[0]), place(p.wide[1])) if bars and p.wide else None,
             narrow=(place(p.narrow[0]), place(p.narrow[1])) if bars and p.narrow else None,
-            kind=p.kind,
-            predicted=p.predicted,
-            on_frontier=p.on_frontier,
         )
         for p in points
     )
@@ -119,10 +104,8 @@ def _log_axis(values: Sequence[float], start: float, end: float) -> tuple[Callab
 
     if high / low < FEW_DECADES:  # too short for round numbers of one digit
         return place, tuple(Tick(place(v), _digits(v, step)) for v, step in _round_values(low, high))
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    inside = [v for d in decades for step in range(1, 10) if low <= (v := float(f"{step}e{d}")) <= high]
-    round_ = [v for v in inside if int(f"{v:e}"[0]) in STEPS]
-    shown = round_ if len(round_) <= 9 else [v for v in round_ if f"{v:e}"[0] == "1"]
+    values = round_numbers(low, high)
+    shown = values if len(values) <= MOST_TICKS else [v for v in values if f"{v:e}"[0] == "1"]
     return place, tuple(Tick(place(v), three_digits(v)) for v in shown)
 
 

@@ -12,6 +12,7 @@ from mnsweep.accuracy.metrics import metric_of
 from mnsweep.comparing.verdicts import Comparison
 from mnsweep.names import choices
 from mnsweep.page.chart import Chart, Point, scatter
+from mnsweep.plots.deployments import differing, in_words
 from mnsweep.result import PREDICTED, Result, ms_text
 from mnsweep.wording import three_digits
 
@@ -22,8 +23,6 @@ _NUMBERS = (  # what the page chooses by, in full precision
     *("latency_p50_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "latency_p99_ms", "relative_ci_pct"),
     *("quality_pct", "params", "mult_adds", "onnx_bytes", "peak_activation_bytes"),
 )
-_DEPLOYMENT = ("precision", "runtime", "threads", "batch", "pad")
-_DESIGN = ("variant", "task", "classes", "width_rule", "conv_padding", "activation")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,13 +95,14 @@ def _for_script(content: object) -> str:
 
 
 def _shown(number: int, sweep: SweepOnPage) -> dict[str, Any]:
-    results, kinds = sweep.results, _kinds(sweep.results)
-    metric = metric_of(results)
+    results, words, metric = sweep.results, _kinds(sweep.results), metric_of(sweep.results)
+    kinds = list(dict.fromkeys(words))
+    kind_of = [kinds.index(kind) for kind in words]
     return {
         "id": f"s{number}",
         "sweep": sweep,
-        "kinds": list(kinds),
-        "charts": _charts(results, kinds, metric.label),
+        "kinds": kinds,
+        "charts": _charts(results, kind_of, metric.label),
         "columns": _columns(results, metric.short),
         "rows": len(results),
         "names_itself": len(results) <= MOST_TITLES,
@@ -113,7 +113,7 @@ def _shown(number: int, sweep: SweepOnPage) -> dict[str, Any]:
         "has_quality": any(r.quality_pct is not None and r.latency_p50_ms for r in results),
         "metric": metric.short,
         "csv": base64.b64encode(gzip.compress(sweep.csv.encode(), 9, mtime=0)).decode(),
-        "data": _data(results, kinds, sweep.default_budget_ms),
+        "data": _data(results, kind_of, sweep.default_budget_ms),
     }
 
 
@@ -121,23 +121,13 @@ def _values(results: Sequence[Result], name: str) -> list[str]:
     return list(dict.fromkeys(str(getattr(r, name)) for r in results))
 
 
-def _kinds(results: Sequence[Result]) -> dict[str, list[int]]:
-    """The rows of each way that cells are deployed or networks differ, apart from α and resolution, in words."""
-    differ = [name for name in (*_DESIGN, *_DEPLOYMENT) if len({getattr(r, name) for r in results}) > 1]
-    rows: dict[str, list[int]] = {}
-    for row, result in enumerate(results):
-        words = ", ".join(_in_words(name, getattr(result, name)) for name in differ)
-        rows.setdefault(words or "all cells", []).append(row)
-    return rows
+def _kinds(results: Sequence[Result]) -> list[str]:
+    """For each result how it is deployed or its network differs, apart from α and resolution, in words."""
+    settings = differing(results)
+    return [in_words(result, settings) or "all cells" for result in results]
 
 
-def _in_words(name: str, value: object) -> str:
-    form = {"threads": "{} threads", "batch": "batch {}", "pad": "pad {}", "classes": "{} classes"}.get(name, "{}")
-    return form.format(value) if value != 1 or name != "threads" else "1 thread"
-
-
-def _charts(results: Sequence[Result], kinds: Mapping[str, list[int]], axis: str) -> list[Chart]:
-    kind_of = {row: kind for kind, rows in enumerate(kinds.values()) for row in rows}
+def _charts(results: Sequence[Result], kind_of: Sequence[int], axis: str) -> list[Chart]:
     timed = [(row, r, r.latency_p50_ms) for row, r in enumerate(results) if r.latency_p50_ms]
     rated = [_point(row, r, x=ms, y=r.quality_pct, kind=kind_of[row]) for row, r, ms in timed if r.quality_pct is not None]
     worked = [_point(row, r, x=r.mult_adds / 1e6, y=ms, kind=kind_of[row], frontier=False) for row, r, ms in timed]
@@ -152,30 +142,28 @@ def _charts(results: Sequence[Result], kinds: Mapping[str, list[int]], axis: str
 
 
 def _point(row: int, result: Result, *, x: float, y: float, kind: int, frontier: bool = True) -> Point:
-    ms, width = result.latency_p50_ms or 0.0, result.relative_ci_pct
     return Point(
         row=row,
         x=x,
         y=y,
         wide=result.interval_ms,
-        narrow=None if width is None else (ms / (1 + width / 100), ms * (1 + width / 100)),
+        narrow=result.relative_interval_ms,
         kind=kind % KINDS,
         predicted=result.latency_source == PREDICTED,
         on_frontier=frontier and bool(result.on_frontier or result.predicted_on_frontier),
     )
 
 
-def _data(results: Sequence[Result], kinds: Mapping[str, list[int]], budget_ms: float | None) -> dict[str, Any]:
+def _data(results: Sequence[Result], kind_of: Sequence[int], budget_ms: float | None) -> dict[str, Any]:
     """What the script chooses, sorts and filters by: columns of numbers, and names by index."""
     words = {name: _values(results, name) for name in ("precision", "runtime", "task", "quality_metric", "quality_source")}
     at = {name: {word: i for i, word in enumerate(known)} for name, known in words.items()}
-    kind_of = {row: kind for kind, rows in enumerate(kinds.values()) for row in rows}
     return {
         "cell": [r.cell for r in results],
         **{name: [getattr(r, name) for r in results] for name in ("alpha", "resolution", *_NUMBERS)},
         "words": words,
         **{name: [at[name][str(getattr(r, name))] for r in results] for name in words},
-        "kind": [kind_of[row] for row in range(len(results))],
+        "kind": list(kind_of),
         "predicted": [int(r.latency_source == PREDICTED) for r in results],
         "frontier": [int(bool(r.on_frontier or r.predicted_on_frontier)) for r in results],
         "budget_ms": budget_ms,
@@ -245,7 +233,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "b": b,
         "rows": rows,
         "overall": overall,
-        "picks": [p for p in comparison.picks if p.a != p.b],
+        "picks": comparison.changed_picks,
         "budget": three_digits,
         "same_pct": comparison.same_pct,
     }

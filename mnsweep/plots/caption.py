@@ -17,7 +17,7 @@ def caption(sweep: str, results: Sequence[Result], records: Records, machine: Ma
 
     The line on the machine's speed is left out if nothing was measured.
     """
-    settings = {name: value for process in records.processes for name, value in process.settings.items()}
+    settings = records.settings
     samples = sorted(r.samples for r in results if r.samples)
     sources = sorted({r.quality_source for r in results if r.quality_source})
     sustained = f", after {settings['sustain_s']:g} s of load" if settings.get("sustain_s") else ""

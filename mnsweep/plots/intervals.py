@@ -19,14 +19,6 @@ ABOVE_MARKERS = 3.5
 Place = Callable[[Result], tuple[float, float]]
 
 
-def relative_ms(result: Result) -> tuple[float, float] | None:
-    """Lower and upper end of the 95 % interval against the other cells, in ms; None where there is none."""
-    if result.latency_p50_ms is None or result.relative_ci_pct is None:
-        return None
-    factor = 1 + result.relative_ci_pct / 100
-    return result.latency_p50_ms / factor, result.latency_p50_ms * factor
-
-
 def draw_intervals(
     axes: Axes,
     results: Iterable[Result],
@@ -39,7 +31,7 @@ def draw_intervals(
 ) -> None:
     """Draw both bars of each result that has them, at its `place`; `scale` turns milliseconds into the units of the axis."""
     for r in results:
-        for ends, width, name in ((r.interval_ms, THIN, ABSOLUTE), (relative_ms(r), THICK, RELATIVE)):
+        for ends, width, name in ((r.interval_ms, THIN, ABSOLUTE), (r.relative_interval_ms, THICK, RELATIVE)):
             if ends is None:
                 continue
             shown, at = [end * scale(r) for end in ends], place(r)
@@ -59,7 +51,7 @@ def interval_keys(results: Iterable[Result], of: str = "") -> list[Line2D]:
     """Legend entries for the bars that are drawn; `of` says which cells have them, where not all do."""
     results = list(results)
     keys = []
-    if any(relative_ms(r) for r in results):
+    if any(r.relative_interval_ms for r in results):
         keys.append(Line2D([], [], color=COLOUR, linewidth=THICK, label="against others"))
     if any(r.interval_ms for r in results):
         keys.append(Line2D([], [], color=COLOUR, linewidth=THIN, label=f"95 % interval{of}"))

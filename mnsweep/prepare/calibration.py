@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Design
-from mnsweep.graph.file_size import SYNTHETIC, impossible, onnx_bytes
+from mnsweep.graph.file_size import SYNTHETIC
 from mnsweep.graph.integers import Integers
 from mnsweep.graph.onnx_file import build_open_onnx
 from mnsweep.names import PRECISIONS
@@ -53,10 +53,8 @@ def calibrate(prepared: Prepared, cells: Sequence[Cell], new_worker: NewWorker, 
 
 
 def _open_model(prepared: Prepared, cell: Cell) -> bytes:
-    if reason := impossible(onnx_bytes(expand(cell.design))):  # of floats, before weights of that size are made
-        raise CellError(reason)
-    layers, weights = prepared.network(cell)
-    if isinstance(weights, Integers):
-        raise CellError("its weights are integers, which need no calibration")
-    with building(layers):
+    with building(expand(cell.design)):  # of floats; before weights of that size are made
+        layers, weights = prepared.network(cell)
+        if isinstance(weights, Integers):
+            raise CellError("its weights are integers, which need no calibration")
         return build_open_onnx(layers, weights)

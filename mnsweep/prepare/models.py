@@ -89,12 +89,11 @@ class Prepared:
         if reason := self.obstacle(cell):
             raise CellError(reason)
         int8 = PRECISIONS[cell.deployment.precision].quantized
-        self.check_size(cell)
-        logical, weights = self.network(cell)
-        deployed = pad_channels(logical, self.channels[cell.id])
         about = self.about(cell, symbolic=symbolic) if exported else None
         file_format = file_format or runtime_named(cell.deployment.runtime).file_format
-        with building(deployed, int8):
+        with building(self.deployed_layers(cell), int8):  # before weights of that size are made
+            logical, weights = self.network(cell)
+            deployed = pad_channels(logical, self.channels[cell.id])
             integers = isinstance(weights, Integers)
             arrays = padded_integers(weights, deployed) if isinstance(weights, Integers) else padded(weights, deployed)
             batch = None if symbolic else cell.deployment.batch
@@ -105,12 +104,6 @@ class Prepared:
             told = {**about.properties, **metadata(int8, calibration)} if about else {}
             own = tflite_metadata(VERSION, told) if about else None
             return build_tflite(deployed, arrays, batch, ranges, name=cell.design.variant, metadata=own, in_bytes=exported)
-
-    def check_size(self, cell: Cell) -> None:
-        """Raise `CellError` where no file can hold the network, before weights of that size are made."""
-        layers = pad_channels(expand(cell.design), self.channels.get(cell.id, {}))
-        if reason := impossible(onnx_bytes(layers, PRECISIONS[cell.deployment.precision].quantized)):
-            raise CellError(reason)
 
     def calibration_of(self, design: Design) -> str:
         """The images that the ranges of a design come from, in words."""
