@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mnsweep.errors import MnsweepError as MnsweepError
     from mnsweep.errors import StoreError as StoreError
     from mnsweep.errors import UnavailableError as UnavailableError
+    from mnsweep.fleets import fleet_status
     from mnsweep.networks import classify, data, evaluate, import_weights
     from mnsweep.trainings import train
 
@@ -40,6 +41,7 @@ __all__ = [
     "evaluate",
     "explore",
     "export",
+    "fleet_status",
     "grid",
     "import_weights",
     "paper",
@@ -59,7 +61,7 @@ _MODULES = dict.fromkeys(_ERRORS, "errors")
 _MODULES |= dict.fromkeys(("doctor", "paper", "profile"), "checks")
 _MODULES |= dict.fromkeys(("classify", "data", "evaluate", "import_weights"), "networks")
 _MODULES |= dict.fromkeys(("compare", "report", "time"), "comparisons")
-_MODULES["train"] = "trainings"
+_MODULES |= {"train": "trainings", "fleet_status": "fleets"}
 _MODULES |= {name: "charts" for name in __all__ if name.startswith("plot_")}
 
 

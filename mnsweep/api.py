@@ -15,9 +15,12 @@ from typing import Any, SupportsFloat, SupportsIndex
 import pandas as pd
 
 from mnsweep.app.count import count as count_cells
+from mnsweep.app.elsewhere import explore_on, grid_on, pick_on
+from mnsweep.app.explore import ExploreOutcome
 from mnsweep.app.explore import explore as explore_space
 from mnsweep.app.export import export as export_network
 from mnsweep.app.export import export_choice
+from mnsweep.app.grid import GridOutcome
 from mnsweep.app.grid import grid as measure_grid
 from mnsweep.app.pick import pick as pick_cell
 from mnsweep.app.predict import predict as predict_cells
@@ -32,7 +35,8 @@ from mnsweep.app.requests import (
 from mnsweep.app.verify import verified
 from mnsweep.choice.constraints import WORDS, Constraints
 from mnsweep.choice.ranking import Choice
-from mnsweep.frames import NOWHERE, frame_of
+from mnsweep.errors import MnsweepError
+from mnsweep.frames import NOWHERE, frame_of, stacked
 from mnsweep.listener import Listener
 from mnsweep.measure.rounds import Rules
 from mnsweep.options import plain, request_from
@@ -72,11 +76,23 @@ def grid(
     `rules` sets measuring time and interval widths in detail. The frame's `attrs` hold `sweep`, `machine`, `results_dir`, and
     `failures`, `skipped` and `unsettled` (each: reason by cell id). Raises `MnsweepError` on a bad value, `UnavailableError`
     where no cell runs here.
+
+    With `on` (hosts) or `fleet` (the address of a Dask scheduler), other machines measure: the frame has the rows of all, with
+    the column `host` in front, and `attrs` have `machines` (those above, by host) and `troubles` (by host). Raises
+    `MnsweepError` where all hosts are in trouble.
     """
     asked = {"alpha": alpha, "res": res, "wait": wait, "time_budget_s": time_budget_s, "ci_pct": ci_pct}
     request = request_from(GridRequest, **asked, **settings)
+    if request.elsewhere.is_asked:
+        measured = grid_on(request).checked()
+        for outcome in measured.outcomes.values():
+            outcome.derived.draw()
+        return stacked({host: _grid_frame(outcome) for host, outcome in measured.outcomes.items()}, measured.troubles)
     with reporting(progress, listener) as reports:
-        outcome = measure_grid(request, reports, rules=rules)
+        return _grid_frame(measure_grid(request, reports, rules=rules))
+
+
+def _grid_frame(outcome: GridOutcome) -> pd.DataFrame:
     about = {**_about(outcome.derived, outcome.skipped), "unsettled": dict(outcome.unsettled)}
     return frame_of(outcome.results, about)
 
@@ -104,8 +120,16 @@ def explore(
     """
     asked = {"alpha": alpha, "res": res, "wait": wait, "time_budget_s": time_budget_s, "ci_pct": ci_pct}
     request = request_from(ExploreRequest, **asked, **settings)
+    if request.elsewhere.is_asked:
+        explored = explore_on(request).checked()
+        for outcome in explored.outcomes.values():
+            outcome.derived.draw()
+        return stacked({host: _explored_frame(outcome) for host, outcome in explored.outcomes.items()}, explored.troubles)
     with reporting(progress, listener) as reports:
-        outcome = explore_space(request, reports, rules=rules)
+        return _explored_frame(explore_space(request, reports, rules=rules))
+
+
+def _explored_frame(outcome: ExploreOutcome) -> pd.DataFrame:
     derived = outcome.derived
     about = {
         **_about(derived, outcome.skipped),
@@ -146,6 +170,11 @@ def pick(
     words = {name: settings[name] for name in WORDS if isinstance(settings.get(name), Iterable)}
     listed = {name: names if isinstance(names, str) else ",".join(map(str, names)) for name, names in words.items()}
     request = request_from(PickRequest, **{"sweep": sweep, "wait": wait, "no_verify": not verify, **settings, **listed})
+    if request.elsewhere.is_asked:
+        picked = pick_on(request).checked().outcomes
+        if len(picked) > 1:
+            raise MnsweepError(f"`on` names {len(picked)} machines, and a choice is of one", "name one, or use `all_machines`")
+        return next(iter(picked.values())).choice
 
     def verify_choice(results: Sequence[Result], constraints: Constraints, folder: SweepFolder) -> Choice:
         with reporting(progress, listener) as reports:

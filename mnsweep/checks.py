@@ -9,15 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from mnsweep.app.doctor import diagnose
+from mnsweep.app.doctor import diagnose, findings_of
 from mnsweep.app.doctor import to_document as diagnosis_document
+from mnsweep.app.elsewhere import doctor_on
 from mnsweep.app.paper import check_paper
 from mnsweep.app.paper_times import PaperMeasured, measure_paper
 from mnsweep.app.profile import profile as profile_cell
 from mnsweep.app.profile import to_document as profile_document
 from mnsweep.app.requests import PaperRequest, ProfileRequest
 from mnsweep.cell import Cell, Design
-from mnsweep.frames import NOWHERE, frame_of_rows
+from mnsweep.frames import NOWHERE, frame_of_rows, stacked
 from mnsweep.listener import Listener
 from mnsweep.options import request_from
 from mnsweep.progress import reporting
@@ -87,18 +88,26 @@ def profile(alpha: AxisLike | None = None, res: AxisLike | None = None, *, wait:
     return frame_of_rows(_LAYERS, layers, {**about, **where})
 
 
-def doctor(timing: bool = True) -> pd.DataFrame:
+def doctor(timing: bool = True, *, on: str | None = None) -> pd.DataFrame:
     """What may disturb timing on this machine, and how to fix it; one row per condition.
 
     `timing` also times small networks for a few seconds. `attrs` hold all else that `mnsweep doctor --json` prints:
     `repeatability` and `threads` (None without timing), what is known of the machine (`checked`, `informative`); and
-    `obstacle`, why nothing can be timed here, or None.
+    `obstacle`, why nothing can be timed here, or None. With `on`, other hosts look at themselves: the frame has the rows of
+    all, with the column `host` in front.
     """
+    if on is not None:
+        found = doctor_on(on, no_timing=not timing).checked()
+        return stacked({host: _findings_frame(document) for host, document in found.outcomes.items()}, found.troubles)
     diagnosis = diagnose(timing=bool(timing))
     about = diagnosis_document(diagnosis)
     findings = about.pop("findings")
     obstacle = diagnosis.obstacle and str(diagnosis.obstacle)
     return frame_of_rows(_FINDINGS, findings, {**NOWHERE, **about, "obstacle": obstacle})
+
+
+def _findings_frame(document: Mapping[str, Any]) -> pd.DataFrame:
+    return frame_of_rows(_FINDINGS, [asdict(finding) for finding in findings_of(document)], NOWHERE)
 
 
 def _place(measured: PaperMeasured | None) -> dict[str, Any]:

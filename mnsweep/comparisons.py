@@ -11,11 +11,12 @@ from typing import Any
 import pandas as pd
 
 from mnsweep.app.compare import cell_rows, compare_sweeps, outcome_of, to_document
+from mnsweep.app.elsewhere import time_on
 from mnsweep.app.interleave import interleave as measure_both
 from mnsweep.app.report import report as write_report
 from mnsweep.app.requests import CompareRequest, ReportRequest, TimeRequest
-from mnsweep.app.time import time_files
-from mnsweep.frames import NOWHERE, frame_of_rows
+from mnsweep.app.time import TimeOutcome, time_files
+from mnsweep.frames import NOWHERE, frame_of_rows, stacked
 from mnsweep.listener import Listener
 from mnsweep.measure.rounds import Rules
 from mnsweep.options import request_from
@@ -70,8 +71,14 @@ def time(
     file that no runtime reads, and `UnavailableError` where a runtime is not installed.
     """
     request = request_from(TimeRequest, files=list(files), wait=wait, **settings)
+    if request.elsewhere.is_asked:
+        timed = time_on(request).checked()
+        return stacked({host: _times_frame(outcome) for host, outcome in timed.outcomes.items()}, timed.troubles)
     with reporting(progress, listener) as reports:
-        outcome = time_files(request, reports, rules=rules)
+        return _times_frame(time_files(request, reports, rules=rules))
+
+
+def _times_frame(outcome: TimeOutcome) -> pd.DataFrame:
     folder = outcome.derived.folder
     about = {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path), "failures": outcome.failures}
     return frame_of_rows({"cell": str, **_TIMES, "verdict": str}, outcome.rows(), about)

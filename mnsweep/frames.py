@@ -30,6 +30,18 @@ def frame_of(results: Iterable[Result], about: Mapping[str, Any]) -> pd.DataFram
     return frame_of_rows(_columns(), rows, about)
 
 
+def stacked(frames: Mapping[str, pd.DataFrame], troubles: Mapping[str, Exception]) -> pd.DataFrame:
+    """The rows of several hosts, with the column `host` in front; by host, `attrs` hold those of each frame, and `troubles`."""
+    parts = [frame.assign(host=pd.Series([host] * len(frame), dtype="string")) for host, frame in frames.items()]
+    for part in parts:
+        part.attrs = {}
+    rows = pd.concat(parts, ignore_index=True)
+    rows = rows[["host", *(name for name in rows.columns if name != "host")]]
+    rows.attrs.update({"machines": {host: dict(frame.attrs) for host, frame in frames.items()}})
+    rows.attrs["troubles"] = {host: str(error) for host, error in troubles.items()}
+    return rows
+
+
 def results_of(frame: pd.DataFrame) -> list[Result]:
     """The results of a frame made by `frame_of`, or of some of its rows. Raises `MnsweepError` for any other frame."""
     if not isinstance(frame, pd.DataFrame):

@@ -17,6 +17,7 @@ from mnsweep.app.evaluate import evaluate as evaluate_file
 from mnsweep.app.evaluate_sweep import evaluate_sweep
 from mnsweep.app.importing import import_weights as import_file
 from mnsweep.app.requests import ClassifyRequest, DataRequest, EvaluateRequest, ImportRequest
+from mnsweep.app.shards import evaluate_elsewhere
 from mnsweep.frames import NOWHERE, frame_of, frame_of_rows
 from mnsweep.options import request_from
 
@@ -74,7 +75,8 @@ def evaluate(model: PathText | None, data: PathText, **settings: Any) -> pd.Data
         scored = evaluate_sweep(request_from(EvaluateRequest, model=model, data=data, **settings))
         folder = scored.derived.folder
         return frame_of(scored.scored, {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)})
-    done = evaluate_file(request_from(EvaluateRequest, model=model, data=data, **settings))
+    request = request_from(EvaluateRequest, model=model, data=data, **settings)
+    done = evaluate_elsewhere(request) if request.elsewhere.is_asked else evaluate_file(request)
     known = {
         name: getattr(part, name) for part in (done.score, done.comparison, done) for name in _SCORES if hasattr(part, name)
     }

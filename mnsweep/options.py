@@ -12,7 +12,7 @@ The command line offers this setting as --max-latency-ms, the Python API as a ke
 from either. A new setting is one line.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import lru_cache
 from numbers import Integral, Rational, Real
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mnsweep.errors import MnsweepError
+from mnsweep.wording import typed
 
 T = TypeVar("T")
-AXES, MEASURING, NETWORK, CONSTRAINTS, OUTPUT = (
-    "Axes", "Measuring", "Network and deployment", "Constraints (any combination)", "Output",
+AXES, MEASURING, NETWORK, CONSTRAINTS, ELSEWHERE, OUTPUT = (
+    "Axes", "Measuring", "Network and deployment", "Constraints (any combination)", "On other machines", "Output",
 )  # fmt: skip
 _OPTION, _GROUP = "option", "group"
 
@@ -71,6 +72,11 @@ class _Group:
     kind: type
     without: Collection[str]
     changes: Mapping[str, Field[Any]]
+
+
+def flag(name: str) -> str:
+    """The flag of a setting: `max_designs` becomes --max-designs."""
+    return f"--{name.replace('_', '-')}"
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
@@ -251,6 +257,24 @@ def changed(request: object) -> dict[str, Any]:
     """The settings of a request that are required or differ from their defaults, by name, in the order of declaration."""
     values = _values(request)
     return {s.name: values[s.name] for s in settings_of(type(request)) if s.is_required or values[s.name] != s.default}
+
+
+def as_words(request: object, values: Mapping[str, Any], without: Collection[str]) -> Iterator[str | Path]:
+    """`values` of settings of a request, by name, as words of a command line; each path is a word of its own."""
+    for setting in settings_of(type(request)):
+        if setting.name not in values or setting.name in without:
+            continue
+        value, name = values[setting.name], setting.option.flag or flag(setting.name)
+        if isinstance(value, bool):
+            yield name
+            continue
+        listed = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+        if not any(isinstance(item, Path) for item in listed):
+            yield f"{name}={','.join(map(typed, listed))}"
+            continue
+        if not setting.option.is_positional:
+            yield name
+        yield from listed
 
 
 def _values(request: Any) -> dict[str, Any]:

@@ -56,8 +56,8 @@ class Session:
     `asked` are the cells requested now; `sweep` also has those already in the folder. `max_latency_ms` is the latency budget of
     the later choice. Designs that are `trained` run with those weights. `new_worker` starts a worker process. `skipped` gives,
     by cell id, the reason why a cell is unavailable here; such cells are removed from `sweep` and `asked` unless they were
-    measured before. Raises `StoreError` if the folder is damaged or belongs to another machine. Writes nothing before `measure`
-    or `note`.
+    measured before. Raises `StoreError` if the folder is damaged or belongs to another machine. Nothing is written before
+    `measure`, `keep` or `note`.
     """
 
     sweep: Sweep
@@ -127,8 +127,7 @@ class Session:
         asked for runs here.
         """
         plan = self.plan(cells, beside=beside, rules=rules)
-        self.folder.write_machine(self.machine)
-        self._write(self.sweep)
+        self.keep()
         self.listener.planned(plan)
         if not plan.pending:
             return
@@ -141,6 +140,11 @@ class Session:
         left = sum(not self.known().was_tried(cell) for cell in cells)
         if why and plan.seconds and left:
             self.listener.stage(f"the time ended before {left} of them were measured")
+
+    def keep(self) -> None:
+        """Write which machine and which sweep the folder is of."""
+        self.folder.write_machine(self.machine)
+        self._write(self.sweep)
 
     def note(self, **cells: tuple[str, ...]) -> None:
         """Record which cell ids are `held_out` or `verified`, before those cells are measured."""

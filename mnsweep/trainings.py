@@ -7,6 +7,7 @@ import pandas as pd
 
 from mnsweep.app.requests import TrainRequest
 from mnsweep.app.train import train as train_run
+from mnsweep.app.train_elsewhere import train_elsewhere
 from mnsweep.frames import frame_of_rows
 from mnsweep.options import request_from
 from mnsweep.space import AxisLike
@@ -28,7 +29,8 @@ def train(
     changes the recipe (`"lr=0.01,epochs=5"`). The frame's `attrs` have the folder of the run, the reasons of those that failed
     by cell (`failures`), and of pictures that can't be read by path (`broken`). Raises `MnsweepError` for what does not fit.
     """
-    done = train_run(request_from(TrainRequest, data=data, name=name, alpha=alpha, res=res, **settings))
+    request = request_from(TrainRequest, data=data, name=name, alpha=alpha, res=res, **settings)
+    done = train_elsewhere(request) if request.elsewhere.is_asked else train_run(request)
     about = {
         "sweep": done.name,
         "machine": None,

@@ -8,9 +8,8 @@ import pytest
 from mnsweep.app.exploration import RULES
 from mnsweep.app.requests import ExploreRequest, GridRequest
 from mnsweep.cli.main import app
-from mnsweep.cli.options import flag
 from mnsweep.errors import MnsweepError
-from mnsweep.options import build, settings_of
+from mnsweep.options import build, flag, settings_of
 from mnsweep.sweep.store import SweepFolder
 from tests.fakes import FakeWorker
 from tests.fuzz import STATUSES

@@ -216,8 +216,8 @@ def test_any_file_of_any_runtime_is_timed(tmp_path: Path) -> None:
     closed, open_ = write_model(tmp_path / "closed.onnx", [1, 64]), write_model(tmp_path / "open.onnx", ["batch", "n"])
     np.savez(tmp_path / "in.npz", x=np.ones((1, 64), np.float32))
     done = timed(tmp_path, closed, open_, input=tmp_path / "in.npz", runtime="onnxruntime,openvino")
-    assert [file.listed.runtime for file in done.files] == ["onnxruntime", "openvino"] * 2 and not done.failures
-    assert all(done.derived.known.estimates[file.item.id].p50_ms > 0 for file in done.files)
+    assert [listed.runtime for listed in done.files.values()] == ["onnxruntime", "openvino"] * 2 and not done.failures
+    assert all(done.derived.known.estimates[item].p50_ms > 0 for item in done.files)
     assert done.against_first is not None and len(done.against_first.cells) == 3
 
 
@@ -225,7 +225,7 @@ def test_whole_numbers_are_fed_and_a_tensorflow_lite_file_is_timed(tmp_path: Pat
     export(0.25, 32, tmp_path / "m.tflite")
     whole = write_model(tmp_path / "whole.onnx", [4], TensorProto.INT32)
     done = timed(tmp_path, whole, tmp_path / "m.tflite")
-    assert [file.listed.runtime for file in done.files] == ["onnxruntime", "litert"] and not done.failures
+    assert [listed.runtime for listed in done.files.values()] == ["onnxruntime", "litert"] and not done.failures
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

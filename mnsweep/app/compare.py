@@ -1,7 +1,7 @@
 """`mnsweep compare`: sweeps against the first of them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,19 @@ from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.options import at_home, changed
 from mnsweep.result import Result
 from mnsweep.sweep.derive import read, tabulate
-from mnsweep.sweep.find import find_results, is_directory, results_dir_or_default
+from mnsweep.sweep.find import find_results, is_directory, on_all_machines, results_dir_or_default
 from mnsweep.sweep.knowledge import Knowledge
 from mnsweep.sweep.store import BLOCKS, SweepFolder
 
 OF_THE_RUN = ("seed", "sustain_s")  # settings that are no versions
-OF_SWEEPS = ("sweeps", "same_pct", "fail_if_slower", "budgets_ms", "results_dir")  # what comparing stored sweeps takes
+OF_SWEEPS = (
+    "sweeps",
+    "all_machines",
+    "same_pct",
+    "fail_if_slower",
+    "budgets_ms",
+    "results_dir",
+)  # what comparing stored sweeps takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +45,28 @@ def compare_sweeps(request: CompareRequest) -> CompareOutcome:
     """Compare sweeps, or published latencies of phones, with the first. Raises `MnsweepError` where no two cells correspond."""
     if idle := [name for name in changed(request) if name not in OF_SWEEPS]:
         raise MnsweepError(f"`{idle[0]}` requires `interleave`", "add it, or leave both out")
-    if len(request.sweeps) < 2:
+    if len(request.sweeps) < 2 and not request.all_machines:
         given = "only one is named" if request.sweeps else "none is named"
         raise MnsweepError(f"a comparison needs two sweeps, {given}", "name two sweeps or folders: mnsweep compare A B")
     budgets_ms = _budgets(request.budgets_ms)
     directory, key = results_dir_or_default(request.place.results_dir), read_machine().key
-    first, *others = (side_of(name, directory, key) for name in request.sweeps)
+    first, *others = _sides(request, directory, key)
     comparisons = tuple(compare(first, other, same_pct=request.same_pct, budgets_ms=budgets_ms) for other in others)
     return outcome_of(comparisons, request.fail_if_slower)
+
+
+def _sides(request: CompareRequest, directory: Path, key: str) -> Iterator[Side]:
+    if not request.all_machines:
+        for name in request.sweeps:
+            yield side_of(name, directory, key)
+        return
+    if len(request.sweeps) != 1:
+        raise MnsweepError(f"`all_machines` takes one sweep, not {len(request.sweeps)}", "name the sweep that they all have")
+    folders = on_all_machines(directory, request.sweeps[0], key)
+    if len(folders) < 2:
+        raise StoreError(f"sweep {request.sweeps[0]}: was measured on {folders[0].machine} only", "measure it on others: `on`")
+    for folder in folders:
+        yield side_of(str(folder.path), directory, key)
 
 
 def outcome_of(comparisons: tuple[Comparison, ...], limit: float | None) -> CompareOutcome:
@@ -152,6 +173,7 @@ def _document(comparison: Comparison) -> dict[str, Any]:
         "overall_ci_low": overall.ci_low,
         "overall_ci_high": overall.ci_high,
         "overall_verdict": overall.verdict,
+        "rank_correlation": comparison.rank_correlation,
         "cells": cell_rows(comparison.verdicts),
         "swaps": [{"first": s.first, "second": s.second, "certain": s.certain} for s in comparison.swaps],
         "picks": [{"max_latency_ms": p.max_latency_ms, "a": p.a, "b": p.b} for p in comparison.picks],

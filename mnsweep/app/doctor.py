@@ -1,13 +1,14 @@
 """`mnsweep doctor`: what this machine is, what may disturb timing on it, and how repeatable a sweep would be."""
 
 import subprocess
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Design
+from mnsweep.decoding import from_builtins
 from mnsweep.errors import UnavailableError
 from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.weights import random_weights
@@ -110,6 +111,13 @@ def to_document(diagnosis: Diagnosis) -> dict[str, Any]:
         "repeatability": timed and _repeatability(timed),
         "threads": timed and {"recommended": timed.recommended_threads, "timed": list(map(_threads, timed.by_threads))},
     }
+
+
+def findings_of(document: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """The findings in what `doctor --json` printed on another machine. Raises `DamagedError` for what is none."""
+    names = [f.name for f in fields(Finding)]
+    rows = from_builtins(document.get("findings"), list[dict[str, str | None]])
+    return tuple(Finding(**{name: row.get(name) or "" for name in names}) for row in rows)  # type: ignore[arg-type]
 
 
 def _repeatability(timed: Repeatability) -> dict[str, Any]:

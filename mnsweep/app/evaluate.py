@@ -19,6 +19,7 @@ from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 MOST_CONFUSIONS = 20
 Progress = Callable[[str, int, int], None]  # what is run, pictures in all, pictures done
+Ask = Callable[[Path, Classifier, Sequence[Path]], Answered]  # a file, what it is, and pictures for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,9 +47,15 @@ class Evaluation:
 
 
 def evaluate(
-    request: EvaluateRequest, progress: Progress = lambda what, of, done: None, new_worker: NewWorker | None = None
+    request: EvaluateRequest,
+    progress: Progress = lambda what, of, done: None,
+    new_worker: NewWorker | None = None,
+    elsewhere: Ask | None = None,
 ) -> Evaluation:
-    """Score a file on pictures, and compare it with another one. Raises `MnsweepError` for what does not fit."""
+    """Score a file on pictures, and compare it with another one. Raises `MnsweepError` for what does not fit.
+
+    The answers are those of this machine, or of what `elsewhere` asks.
+    """
     machine, worker = read_machine(), new_worker or WorkerProcess
     if request.model is None:
         raise MnsweepError("`model` names the file to evaluate", "or `sweep` the sweep whose cells are scored")
@@ -59,17 +66,18 @@ def evaluate(
     classifiers = [first, *([other] if other else [])]
     if first.outputs:  # else it is known after the first picture
         _check_labels(pictures, first, first.outputs)
-    answered = [
-        answer(
-            classifier,
-            pictures.paths,
-            new_worker=worker,
-            processes=machine.usable_threads,
-            progress=partial(progress, classifier.name, len(pictures.paths)),
-        )
-        for classifier in classifiers
-    ]
+    ask = elsewhere or partial(_answered_here, worker=worker, processes=machine.usable_threads, progress=progress)
+    files = [path for path in (request.model, request.against) if path is not None]
+    answered = [ask(*each, pictures.paths) for each in zip(files, classifiers, strict=True)]
     return _evaluation(pictures, classifiers, answered)
+
+
+def _answered_here(
+    path: Path, classifier: Classifier, pictures: Sequence[Path], *, worker: NewWorker, processes: int, progress: Progress
+) -> Answered:
+    del path
+    told = partial(progress, classifier.name, len(pictures))
+    return answer(classifier, pictures, new_worker=worker, processes=processes, progress=told)
 
 
 def labelled_pictures(request: EvaluateRequest, classifier: Classifier) -> LabelledPictures:

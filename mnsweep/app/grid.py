@@ -10,8 +10,9 @@ from mnsweep.app.weights import by_design, networks_of, run_of
 from mnsweep.cell import Cell
 from mnsweep.choice.certainty import Places
 from mnsweep.choice.targets import known_places, settling_targets, unsettled
+from mnsweep.errors import UnavailableError
 from mnsweep.listener import SILENT, Listener
-from mnsweep.machine.fingerprint import read_machine
+from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.measure.plan import Plan, seconds
 from mnsweep.measure.rounds import Rules, narrow, quick
 from mnsweep.result import Result
@@ -117,6 +118,28 @@ def grid(
     if draw:
         derived.draw()
     return _outcome(request, session, derived)
+
+
+def outcome_of(request: GridRequest, folder: SweepFolder, machine: Machine, skipped: Mapping[str, str]) -> GridOutcome:
+    """What was measured in a folder for a request, by this or another machine; no cell of those `skipped` runs there.
+
+    Writes which sweep the folder is of, and the table. Raises `UnavailableError` where no cell runs there.
+    """
+    directory = folder.path.parents[1]
+    run = run_of(request.accuracies, directory)
+    sweep = asked_sweep(request, directory, machine, networks_of(request.trained.weights, run), run).without(skipped)
+    if not sweep.cells:
+        raise UnavailableError(next(iter(skipped.values())))
+    session = Session(
+        sweep=sweep,
+        folder=folder,
+        machine=machine,
+        rules=_rules(request, None, len(sweep.cells)),
+        max_latency_ms=request.measuring.max_latency_ms,
+    )
+    session.keep()
+    session.skipped |= skipped
+    return _outcome(request, session, conclude(folder))
 
 
 def _rules(request: GridRequest, rules: Rules | None, cells: int) -> Rules:

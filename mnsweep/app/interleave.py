@@ -184,6 +184,7 @@ def _comparison(
         verdicts=judge_pairs(pairs, known, request.same_pct, [a.id for a, _ in measured]),
         swaps=(),
         picks=(),
+        rank_correlation=None,
     )
 
 

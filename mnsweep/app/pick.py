@@ -4,22 +4,24 @@ The caller passes the functions that measure and write a model, so a choice amon
 nor a plotting library.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from mnsweep.app.requests import PickRequest
 from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.everywhere import slowest
 from mnsweep.choice.ranking import Choice
 from mnsweep.choice.ranking import pick as choose
-from mnsweep.errors import MnsweepError
+from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import from_csv
-from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.find import find_results, on_all_machines, results_dir_or_default
 from mnsweep.sweep.runs import run_named
 from mnsweep.sweep.store import CELLS, SweepFolder
+from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
     from mnsweep.app.export import Exported
@@ -31,11 +33,15 @@ Write: TypeAlias = Callable[[Result, SweepFolder], "Exported"]  # the chosen net
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PickOutcome:
-    """The choice, the sweep folder that it comes from, and the exported file, if any."""
+    """The choice, the sweep folder that it comes from, and the exported file, if any.
+
+    Where it is one for all `machines`, these are its results by the key of each; None where nothing was chosen.
+    """
 
     choice: Choice
     folder: SweepFolder
     exported: "Exported | None" = None
+    machines: Mapping[str, Result | None] = field(default_factory=dict)
 
 
 def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
@@ -44,6 +50,8 @@ def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
     Raises `StoreError` where there are no results.
     """
     directory = results_dir_or_default(request.place.results_dir)
+    if request.all_machines:
+        return _for_all(request, directory)
     folder = find_results(directory, read_machine().key, request.sweep)
     results = _results(request, folder, directory)
     if request.deliverable:
@@ -56,6 +64,26 @@ def pick(request: PickRequest, verify: Verify, write: Write) -> PickOutcome:
         choice = verify(results, request.constraints, folder)
     written = write(choice.choice, folder) if request.export and choice.choice else None
     return PickOutcome(choice=choice, folder=folder, exported=written)
+
+
+def _for_all(request: PickRequest, directory: Path) -> PickOutcome:
+    """One choice for every machine that measured the sweep; predicted cells do not count."""
+    key = read_machine().key
+    name = request.sweep or find_results(directory, key).sweep
+    folders = {folder.machine: folder for folder in on_all_machines(directory, name, key) if folder.has(CELLS)}
+    if len(folders) < 2:
+        text = f"sweep {name}: was measured on {count_of(len(folders), 'machine')}"
+        raise StoreError(text, "measure it on others: `on`")
+    tables = {machine: _results(request, folder, directory) for machine, folder in folders.items()}
+    if request.deliverable:
+        tables = {machine: [r for r in results if r.weights] for machine, results in tables.items()}
+    results, where = slowest(tables, request.constraints)
+    choice = choose(results, request.constraints)
+    if (best := choice.choice) is None:
+        return PickOutcome(choice=choice, folder=next(iter(folders.values())), machines=dict.fromkeys(folders))
+    reason = f"{choice.reason}; it is slowest on {where[best.cell]}, of {count_of(len(folders), 'machine')}"
+    each = {machine: next(r for r in results if r.cell == best.cell) for machine, results in tables.items()}
+    return PickOutcome(choice=replace(choice, reason=reason), folder=folders[where[best.cell]], machines=each)
 
 
 def _results(request: PickRequest, folder: SweepFolder, results_dir: Path) -> list[Result]:

@@ -21,7 +21,7 @@ from mnsweep.result import Result
 from mnsweep.sweep.cells_file import to_csv
 from mnsweep.sweep.derive import read, tabulate
 from mnsweep.sweep.disk import replace_file
-from mnsweep.sweep.find import find_results, results_dir_or_default
+from mnsweep.sweep.find import find_results, on_all_machines, results_dir_or_default
 from mnsweep.sweep.knowledge import Knowledge
 from mnsweep.sweep.store import SWEEP, SweepFolder
 from mnsweep.version import VERSION
@@ -54,7 +54,7 @@ def report(request: ReportRequest) -> ReportOutcome:
     """
     directory, machine = results_dir_or_default(request.place.results_dir), read_machine()
     names = [*request.sweeps, *([request.sweep] if request.sweep else [])]
-    folders = [folder_named(n, directory, machine.key) for n in names] or [find_results(directory, machine.key)]
+    folders = list(_folders(names, directory, machine.key, request.all_machines))
     if twice := [f.path for f in folders if folders.count(f) > 1]:
         raise MnsweepError(f"{twice[0]}: is named twice", "leave one out")
     knowns = [_known(folder) for folder in folders]
@@ -72,6 +72,15 @@ def report(request: ReportRequest) -> ReportOutcome:
     except StoreError as error:
         raise MnsweepError(error.what, "name a file in a folder that can be written to with `out`") from None
     return ReportOutcome(path=path, size_bytes=len(content), sweeps=tuple(folder.sweep for folder in folders))
+
+
+def _folders(names: Sequence[str], directory: Path, key: str, all_machines: bool) -> Iterator[SweepFolder]:
+    newest = find_results(directory, key) if not names else None
+    for name in [newest.sweep if all_machines else str(newest.path)] if newest else names:
+        if all_machines:
+            yield from on_all_machines(directory, name, key)
+        else:
+            yield folder_named(name, directory, key)
 
 
 def _known(folder: SweepFolder) -> Knowledge:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mnsweep.cell import RESOLUTION_RANGE
 from mnsweep.choice.constraints import Constraints
-from mnsweep.options import AXES, CONSTRAINTS, MEASURING, NETWORK, OUTPUT, argument, group, option
+from mnsweep.options import AXES, CONSTRAINTS, ELSEWHERE, MEASURING, NETWORK, OUTPUT, argument, group, option
 from mnsweep.space import FINE_ALPHAS, FINE_RESOLUTIONS, Space
 
 INTERLEAVED = "Two ways, interleaved"
@@ -17,6 +17,7 @@ OF_NETWORKS = (  # settings of a space that a file has decided
     *("alpha", "res", "variant", "task", "classes", "width_rule", "conv_padding", "activation"),
     *("runtime", "batch", "pad", "max_designs"),
 )
+TRAINERS = option(None, "Address of a Dask scheduler: every worker with TRAIN=1.", panel=ELSEWHERE)
 OF_EXPLORED_DESIGNS = ("variant", "task", "classes", "conv_padding", "activation")  # only defaults are predicted
 
 
@@ -93,6 +94,24 @@ class Measuring:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """Machines to run on, in place of this one."""
+
+    on: str | None = option(
+        None, "Run there: hosts of OpenSSH, names of fleet.toml, command prefixes; with commas.", panel=ELSEWHERE
+    )
+    fleet: str | None = option(
+        None, "Address of a Dask scheduler: every machine with MEASURE=1.", panel=ELSEWHERE, excludes="on"
+    )
+    insecure: bool = option(False, "Talk to a scheduler on the network without TLS.", panel=ELSEWHERE, requires="fleet")
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether other machines are asked for."""
+        return self.on is not None or self.fleet is not None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CountRequest:
     """A grid to count."""
 
@@ -130,6 +149,7 @@ class GridRequest:
     )
     accuracies: Accuracies = group(Accuracies)
     trained: Trained = group(Trained)
+    elsewhere: Elsewhere = group(Elsewhere)
     place: Place = group(Place)
 
 
@@ -160,6 +180,7 @@ class ExploreRequest:
     turn: Turn = group(Turn)
     accuracies: Accuracies = group(Accuracies)
     trained: Trained = group(Trained)
+    elsewhere: Elsewhere = group(Elsewhere, without=("fleet", "insecure"))
     place: Place = group(Place)
 
 
@@ -188,6 +209,9 @@ class PickRequest:
             None, "Accuracies to pick by: slim-2018-08, paper, trained:NAME. Default: the sweep's.", panel=CONSTRAINTS
         ),
     )
+    all_machines: bool = option(
+        False, "One cell for every machine that has this sweep: fast enough on each.", panel=CONSTRAINTS, excludes="export"
+    )
     deliverable: bool = option(False, "Only cells that were measured with trained weights.", panel=CONSTRAINTS)
     export: Path | None = option(None, "Also write the choice as an ONNX file.")
     calibration: Path | None = option(
@@ -197,6 +221,7 @@ class PickRequest:
         None, "Weights to export with, or a folder of them. Default: those that were measured.", requires="export"
     )
     turn: Turn = group(Turn)
+    elsewhere: Elsewhere = group(Elsewhere, without=("fleet", "insecure"))
     place: Place = group(Place)
 
 
@@ -269,6 +294,7 @@ class EvaluateRequest:
     )
     pixels: Pixels = group(Pixels)
     turn: Turn = group(Turn)
+    elsewhere: Elsewhere = group(Elsewhere, without=("on",), fleet=TRAINERS)
     place: Place = group(Place)
 
 
@@ -295,7 +321,9 @@ class TrainRequest:
     )
     seed: int = option(0, "Seed of everything random.", low=0, high=2**31 - 1)
     fresh: bool = option(False, "Remove earlier networks of this run and start over.")
+    beside: bool = option(False, "Train beside other trainings with this option; sweeps wait for all of them.", panel=MEASURING)
     turn: Turn = group(Turn)
+    elsewhere: Elsewhere = group(Elsewhere, without=("on",), fleet=TRAINERS)
     place: Place = group(Place)
 
 
@@ -345,6 +373,7 @@ class CompareRequest:
     fail_if_slower: float | None = option(
         None, "Exit status 1 where a cell is slower beyond doubt, and by more than this many %.", low=0.0, high=1e6
     )
+    all_machines: bool = option(False, "Every machine that has the first sweep, against this one or the first of them.")
     budgets_ms: str | None = option(None, "Latency budgets to pick for: 2,5,10. Default: round numbers.")
     interleave: bool = option(False, "Measure two ways here and now, in the same rounds.", panel=INTERLEAVED)
     python_b: Path | None = option(None, "Interpreter of another environment, for B.", panel=INTERLEAVED, requires="interleave")
@@ -387,6 +416,7 @@ class TimeRequest:
         ),
     )
     turn: Turn = group(Turn)
+    elsewhere: Elsewhere = group(Elsewhere, without=("fleet", "insecure"))
     place: Place = group(Place)
 
 
@@ -396,6 +426,7 @@ class ReportRequest:
 
     sweeps: list[str] = argument("Sweeps: names or folders. Default: newest of this machine.", default=())
     sweep: str | None = option(None, "The same as an option: one sweep.")
+    all_machines: bool = option(False, "Every machine that has each sweep.")
     out: Path | None = option(None, "File to write. Default: report.html in the folder of the first sweep.")
     same_pct: float = option(SAME_PCT, "Differences up to this many % count as none.", low=0.0, high=100.0)
     paper: bool = option(False, "Add the paper's tables beside computed numbers.")

@@ -53,17 +53,17 @@ class TimedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeOutcome:
-    """The files in order, their sweep, and the verdicts on all that were timed but the first (None where there are none)."""
+    """The files in order, by id, their sweep, and the verdicts on all timed ones but the first (None where there are none)."""
 
     derived: Outcome
-    files: tuple[TimedFile, ...]
+    files: Mapping[str, Listed]
     against_first: Verdicts | None
 
     @property
     def failures(self) -> dict[str, str]:
         """Why files failed, by id."""
         known = self.derived.failures
-        return {file.item.id: known[file.item.id] for file in self.files if file.item.id in known}
+        return {item: known[item] for item in self.files if item in known}
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each file: its latency in ms with intervals, and its ratio to the first; None where unknown."""
@@ -71,11 +71,11 @@ class TimeOutcome:
         ratios = {r.cell: r for r in self.against_first.cells} if self.against_first else {}
         return [
             {
-                "cell": file.item.id,
-                **{column: getattr(known.get(file.item.id), name, None) for column, name in _LATENCIES.items()},
-                **{name: getattr(ratios.get(file.item.id), name, None) for name in ("ratio", "ci_low", "ci_high", "verdict")},
+                "cell": item,
+                **{column: getattr(known.get(item), name, None) for column, name in _LATENCIES.items()},
+                **{name: getattr(ratios.get(item), name, None) for name in ("ratio", "ci_low", "ci_high", "verdict")},
             }
-            for file in self.files
+            for item in self.files
         ]
 
 
@@ -113,11 +113,17 @@ def time_files(
         )
         sweep = Sweep(request.name, (), items={file.item.id: file.listed for file in files})
         derived = measure_items(folder, sweep, tuple(file.item for file in files), machine, bench)
-    return TimeOutcome(derived=derived, files=tuple(files), against_first=_against_first(files, derived, request.same_pct))
+    return outcome_of(derived, [file.item.id for file in files], request.same_pct)
 
 
-def _against_first(files: Sequence[TimedFile], derived: Outcome, same_pct: float) -> Verdicts | None:
-    first, *others = [file.item.id for file in files]
+def outcome_of(derived: Outcome, ids: Sequence[str], same_pct: float) -> TimeOutcome:
+    """What is known of the files with these ids."""
+    files = {item: derived.known.sweep.items[item] for item in ids}
+    return TimeOutcome(derived=derived, files=files, against_first=_against_first(ids, derived, same_pct))
+
+
+def _against_first(ids: Sequence[str], derived: Outcome, same_pct: float) -> Verdicts | None:
+    first, *others = ids
     known = derived.known.estimates
     pairs = [(first, other) for other in others if first in known and other in known]
     return judge_pairs(pairs, known, same_pct) if pairs else None

@@ -117,7 +117,7 @@ def train(request: TrainRequest, reports: Reports | None = None, new_worker: New
     machine, reports = read_machine(), reports or Reports()
     plan = plan_train(request, machine)
     check_memory(plan)
-    with measuring(request.turn.wait), reproducible(machine.usable_threads):
+    with measuring(request.turn.wait, shared=request.beside), reproducible(machine.usable_threads):
         _make_room(plan, request)
         run = _Run(plan, request, machine, reports, new_worker or WorkerProcess)
         for training in plan.trainings:

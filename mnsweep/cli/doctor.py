@@ -1,11 +1,11 @@
 """`mnsweep doctor`: describe this machine and check how well timing works on it."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from mnsweep.cli import elsewhere, output
 from mnsweep.cli import options as o
-from mnsweep.cli import output
 from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "bold red", "unknown": "dim
 
 def doctor(
     no_timing: Annotated[bool, typer.Option("--no-timing", help="Only look; time nothing.")] = False,
+    on: Annotated[
+        Optional[str],
+        typer.Option(help="Look there: hosts of OpenSSH, names of fleet.toml, command prefixes; with commas."),
+    ] = None,
     json: o.Json = False,
     csv: output.Csv = False,
     markdown: output.Markdown = False,
@@ -38,12 +42,26 @@ def doctor(
     from mnsweep.cli.show import advise
 
     form = output.form_of(json=json, csv=csv, markdown=markdown)
+    if on is not None:
+        _doctor_on(on, no_timing, form, quiet)
+        return
     advise(f"looking at this machine: about {1 if no_timing else 6} s", quiet)
     diagnosis = diagnose(timing=not no_timing)
     _print_document(diagnosis) if json else _print(diagnosis, form, quiet)
     if diagnosis.obstacle:
         raise diagnosis.obstacle
     advise(_next(diagnosis), quiet)
+
+
+def _doctor_on(on: str, no_timing: bool, form: output.Form, quiet: bool) -> None:
+    from mnsweep.app.doctor import findings_of
+    from mnsweep.app.elsewhere import doctor_on
+    from mnsweep.app.requests import Elsewhere
+
+    elsewhere.is_asked(Elsewhere(on=on), form)
+    with elsewhere.FleetNarrator(quiet) as watcher:
+        measured = doctor_on(on, no_timing=no_timing, watcher=watcher)
+    elsewhere.show(measured, form, dict, lambda found: output.print_table(_findings_table(findings_of(found)), form))
 
 
 def _print_document(diagnosis: "Diagnosis") -> None:

@@ -6,6 +6,7 @@ import typer
 
 from mnsweep.app.requests import EvaluateRequest
 from mnsweep.cli import options as o
+from mnsweep.errors import MnsweepError
 from mnsweep.wording import count_of
 
 if TYPE_CHECKING:
@@ -29,11 +30,16 @@ def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = Fa
     from mnsweep.cli.progress import counting
     from mnsweep.cli.show import advise, print_json, warn
 
+    if request.sweep is not None and request.elsewhere.fleet is not None:
+        raise MnsweepError("`sweep` and `fleet` contradict each other", "name a file, or leave `fleet` out")
     if request.sweep is not None:
         _evaluate_sweep(request, json, quiet)
         return
-    with counting(quiet) as progress:
-        done = evaluate_file(request, progress)
+    if request.elsewhere.fleet is None:
+        with counting(quiet) as progress:
+            done = evaluate_file(request, progress)
+    else:
+        done = _evaluated_elsewhere(request, quiet)
     if json:
         print_json(_document(done))
     else:
@@ -43,8 +49,17 @@ def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = Fa
         warn(reason)
     if len(broken) > SHOWN_BROKEN:
         warn(f"{len(broken)} pictures can't be read and do not count; --json lists them")
-    busy = f"the network was running for {100 * done.busy_share:.0f} % of the time, the rest is decoding"
-    advise(f"{count_of(done.images, 'picture')} in {done.seconds:.1f} s, {done.images_per_s:.0f} a second; {busy}", quiet)
+    busy = f"; the network was running for {100 * done.busy_share:.0f} % of the time, the rest is decoding"
+    speed = f"{count_of(done.images, 'picture')} in {done.seconds:.1f} s, {done.images_per_s:.0f} a second"
+    advise(speed + busy * (request.elsewhere.fleet is None), quiet)
+
+
+def _evaluated_elsewhere(request: EvaluateRequest, quiet: bool) -> "Evaluation":
+    from mnsweep.app.shards import evaluate_elsewhere
+    from mnsweep.cli.elsewhere import FleetNarrator
+
+    with FleetNarrator(quiet) as watcher:
+        return evaluate_elsewhere(request, watcher)
 
 
 def _document(done: "Evaluation") -> dict[str, object]:

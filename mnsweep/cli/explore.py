@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mnsweep.app.requests import ExploreRequest
-from mnsweep.cli import STARTED, output
+from mnsweep.cli import STARTED, elsewhere, output
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -38,17 +38,20 @@ def explore(
     """
     from mnsweep.app.explore import explore as explore_space
     from mnsweep.cli.progress import Narrator
-    from mnsweep.cli.show import advise_files, warn
+    from mnsweep.cli.show import advise_files, print_json, warn
 
     o.check_exclusive(quiet=quiet, verbose=verbose)
     form = output.form_of(json=json, csv=csv, markdown=markdown)
+    if elsewhere.is_asked(request.elsewhere, form, dry_run=dry_run):
+        _explore_on(request, form, quiet, verbose)
+        return
     if dry_run:
         _print_plan(request, json)
         return
     with Narrator(quiet) as listener:
         outcome = explore_space(request, listener, began=STARTED, draw=False)
     if json:
-        _print_document(outcome)
+        print_json(_document(outcome))
     else:
         _print(outcome.derived, form, verbose)
     for cell, reason in outcome.derived.failures.items():
@@ -56,6 +59,17 @@ def explore(
     outcome.derived.draw()
     advise_files(outcome.derived, quiet)
     if outcome.derived.failures:
+        raise typer.Exit(PARTIAL)
+
+
+def _explore_on(request: ExploreRequest, form: output.Form, quiet: bool, verbose: bool) -> None:
+    from mnsweep.app.elsewhere import explore_on
+
+    with elsewhere.FleetNarrator(quiet) as watcher:
+        measured = explore_on(request, watcher)
+    elsewhere.draw_all({host: outcome.derived for host, outcome in measured.outcomes.items()}, quiet)
+    elsewhere.show(measured, form, _document, lambda outcome: _print(outcome.derived, form, verbose))
+    if any(outcome.derived.failures for outcome in measured.outcomes.values()):
         raise typer.Exit(PARTIAL)
 
 
@@ -76,20 +90,18 @@ def _print_plan(request: ExploreRequest, json: bool) -> None:
     typer.echo(f"{head}: {to_do}, about {plan.seconds:.0f} s; the others are predicted")
 
 
-def _print_document(outcome: "ExploreOutcome") -> None:
-    from mnsweep.cli.show import about_sweep, cells_of, print_json
+def _document(outcome: "ExploreOutcome") -> dict[str, Any]:
+    from mnsweep.cli.show import about_sweep, cells_of
 
     derived = outcome.derived
-    print_json(
-        {
-            **about_sweep(derived),
-            "skipped": outcome.skipped,
-            "model": _model(derived),
-            "verification": derived.verification and _flat(asdict(derived.verification)),
-            "validation": derived.validation and _flat(asdict(derived.validation)),
-            "cells": cells_of(derived.results),
-        }
-    )
+    return {
+        **about_sweep(derived),
+        "skipped": outcome.skipped,
+        "model": _model(derived),
+        "verification": derived.verification and _flat(asdict(derived.verification)),
+        "validation": derived.validation and _flat(asdict(derived.validation)),
+        "cells": cells_of(derived.results),
+    }
 
 
 def _model(derived: "Outcome") -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Iterator
 from math import inf, isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mnsweep.app.requests import GridRequest
-from mnsweep.cli import STARTED, output
+from mnsweep.cli import STARTED, elsewhere, output
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
 
@@ -42,6 +42,9 @@ def grid(
 
     o.check_exclusive(quiet=quiet, verbose=verbose)
     form = output.form_of(json=json, csv=csv, markdown=markdown)
+    if elsewhere.is_asked(request.elsewhere, form, dry_run=dry_run):
+        _grid_on(request, form, quiet, verbose)
+        return
     if dry_run:
         _print_plan(plan_grid(request), json)
         return
@@ -53,6 +56,21 @@ def grid(
     if all(r.latency_p50_ms is None for r in outcome.results):
         raise typer.Exit(NOTHING)
     if outcome.failures:
+        raise typer.Exit(PARTIAL)
+
+
+def _grid_on(request: GridRequest, form: output.Form, quiet: bool, verbose: bool) -> None:
+    from mnsweep.app.elsewhere import grid_on
+
+    def show(outcome: "GridOutcome") -> None:
+        _print(outcome, form)
+        _comment(outcome, quiet, verbose)
+
+    with elsewhere.FleetNarrator(quiet) as watcher:
+        measured = grid_on(request, watcher)
+    elsewhere.draw_all({host: outcome.derived for host, outcome in measured.outcomes.items()}, quiet)
+    elsewhere.show(measured, form, _document, show)
+    if any(outcome.failures for outcome in measured.outcomes.values()):
         raise typer.Exit(PARTIAL)
 
 
@@ -72,16 +90,22 @@ def _print_plan(planned: "GridPlan", json: bool) -> None:
 
 def _print(outcome: "GridOutcome", form: output.Form) -> None:
     from mnsweep.cli.first_look import print_frontier
-    from mnsweep.cli.show import about_sweep, cells_of, print_json
+    from mnsweep.cli.show import print_json
 
     if form is output.Form.JSON:
-        shown = {r.cell for r in outcome.results}
-        places = {"certain": sorted(outcome.places.certain & shown), "open": _open_places(outcome, shown)}
-        about = {**about_sweep(outcome.derived), "skipped": outcome.skipped, "places": places}
-        print_json({**about, "cells": cells_of(outcome.results)})
+        print_json(_document(outcome))
     else:
         output.print_results(outcome.results, form, measured=True)
         print_frontier(outcome.results, form)
+
+
+def _document(outcome: "GridOutcome") -> dict[str, Any]:
+    from mnsweep.cli.show import about_sweep, cells_of
+
+    shown = {r.cell for r in outcome.results}
+    places = {"certain": sorted(outcome.places.certain & shown), "open": _open_places(outcome, shown)}
+    about = {**about_sweep(outcome.derived), "skipped": outcome.skipped, "places": places}
+    return {**about, "cells": cells_of(outcome.results)}
 
 
 def _open_places(outcome: "GridOutcome", shown: Collection[str]) -> list[dict[str, object]]:

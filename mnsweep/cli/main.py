@@ -22,6 +22,7 @@ from mnsweep.cli import (
     evaluate,
     explore,
     export,
+    fleet,
     grid,
     guide,
     importing,
@@ -84,6 +85,7 @@ app.command("profile", help=_help(profile.profile), epilog=profile.EXAMPLE)(prof
 app.command("paper", help=_help(paper.paper), epilog=paper.EXAMPLE)(paper.paper)
 app.command("guide", help=_help(guide.guide), epilog=guide.EXAMPLE)(guide.guide)
 app.command("doctor", help=_help(doctor.doctor), epilog=doctor.EXAMPLE)(doctor.doctor)
+app.add_typer(fleet.fleet, name="fleet")
 
 
 def _print_version(asked: bool) -> None:

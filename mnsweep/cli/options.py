@@ -11,7 +11,7 @@ import typer
 
 from mnsweep.cli.completion import completion_of
 from mnsweep.errors import MnsweepError
-from mnsweep.options import OUTPUT, Setting, build, settings_of
+from mnsweep.options import OUTPUT, Setting, build, flag, settings_of
 from mnsweep.wording import typed
 
 _PLAIN = (bool, int, float, str, Path)
@@ -77,11 +77,6 @@ def check_exclusive(**given: bool) -> None:
     """Raise `MnsweepError` where more than one of the settings is given: one of them would do nothing."""
     if len(names := [name for name, is_given in given.items() if is_given]) > 1:
         raise MnsweepError(f"`{names[0]}` and `{names[1]}` contradict each other", "leave one of them out")
-
-
-def flag(name: str) -> str:
-    """The flag of a setting: `max_designs` becomes --max-designs."""
-    return f"--{name.replace('_', '-')}"
 
 
 def as_flags(settings: Mapping[str, object]) -> str:

@@ -1,12 +1,12 @@
 """`mnsweep time`: time model files of anyone's."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mnsweep.app.requests import TimeRequest
+from mnsweep.cli import elsewhere, output
 from mnsweep.cli import options as o
-from mnsweep.cli import output
 
 if TYPE_CHECKING:
     from mnsweep.app.time import TimeOutcome
@@ -30,21 +30,19 @@ def time(
     are a sweep: the same command continues, --fresh starts over, and 'mnsweep
     compare' holds it against a sweep of another day or machine.
     """
-    from mnsweep.app.compare import cell_rows
     from mnsweep.app.time import time_files
     from mnsweep.cli.progress import GridNarrator
-    from mnsweep.cli.show import about_sweep, advise, advise_speed, print_json, warn
-    from mnsweep.sweep.table import item_rows
+    from mnsweep.cli.show import advise, advise_speed, print_json, warn
 
     form = output.form_of(json=json, csv=csv, markdown=markdown)
+    if elsewhere.is_asked(request.elsewhere, form):
+        _time_on(request, form, quiet)
+        return
     with GridNarrator(quiet) as listener:
         outcome = time_files(request, listener)
     derived = outcome.derived
     if json:
-        items = {file.item.id: file.listed for file in outcome.files}
-        verdicts = outcome.against_first
-        against = {"against_first": cell_rows(verdicts) if verdicts else []}
-        print_json({**about_sweep(derived), "cells": item_rows(items, derived.known.estimates), **against})
+        print_json(_document(outcome))
     else:
         output.print_rows(_table(outcome), form)
     for item, reason in outcome.failures.items():
@@ -55,6 +53,26 @@ def time(
         raise typer.Exit(NOTHING)
     if outcome.failures:
         raise typer.Exit(PARTIAL)
+
+
+def _time_on(request: TimeRequest, form: output.Form, quiet: bool) -> None:
+    from mnsweep.app.elsewhere import time_on
+
+    with elsewhere.FleetNarrator(quiet) as watcher:
+        measured = time_on(request, watcher)
+    elsewhere.show(measured, form, _document, lambda outcome: output.print_rows(_table(outcome), form))
+    if any(outcome.failures for outcome in measured.outcomes.values()):
+        raise typer.Exit(PARTIAL)
+
+
+def _document(outcome: "TimeOutcome") -> dict[str, Any]:
+    from mnsweep.app.compare import cell_rows
+    from mnsweep.cli.show import about_sweep
+    from mnsweep.sweep.table import item_rows
+
+    verdicts = outcome.against_first
+    against = {"against_first": cell_rows(verdicts) if verdicts else []}
+    return {**about_sweep(outcome.derived), "cells": item_rows(outcome.files, outcome.derived.known.estimates), **against}
 
 
 def _table(outcome: "TimeOutcome") -> output.Rows:

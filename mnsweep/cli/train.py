@@ -1,12 +1,15 @@
 """`mnsweep train`: train networks on labelled pictures."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mnsweep.app.requests import TrainRequest
 from mnsweep.cli import options as o
 from mnsweep.wording import count_of
+
+if TYPE_CHECKING:
+    from mnsweep.app.train import TrainOutcome
 
 EXAMPLE = "Example: mnsweep train --alpha 0.25 --res 64 --data pictures --name first"
 PARTIAL = 3
@@ -29,8 +32,11 @@ def train(request: TrainRequest, dry_run: o.DryRun = False, json: o.Json = False
     if dry_run:
         _print_plan(request, json)
         return
-    with Narrated(quiet) as reports:
-        done = train_run(request, reports)
+    if request.elsewhere.fleet is None:
+        with Narrated(quiet) as reports:
+            done = train_run(request, reports)
+    else:
+        done = _trained_elsewhere(request, quiet)
     rows = done.rows()
     if json:
         print_json(rows[0] if len(rows) == 1 and not done.failures else {"runs": rows})
@@ -48,6 +54,14 @@ def train(request: TrainRequest, dry_run: o.DryRun = False, json: o.Json = False
     advise(f"next: mnsweep grid --alpha {alphas} --res {resolutions} {source}", quiet)
     if done.failures:
         raise typer.Exit(PARTIAL)
+
+
+def _trained_elsewhere(request: TrainRequest, quiet: bool) -> "TrainOutcome":
+    from mnsweep.app.train_elsewhere import train_elsewhere
+    from mnsweep.cli.elsewhere import FleetNarrator
+
+    with FleetNarrator(quiet) as watcher:
+        return train_elsewhere(request, watcher)
 
 
 def _print_plan(request: TrainRequest, json: bool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from mnsweep.result import Result
 from mnsweep.wording import round_numbers
 
 MOST_BUDGETS = 8
+FEWEST_RANKED = 3  # cells whose order tells anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,10 @@ class Picks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """B against A: the verdict on each pair of cells and overall, cells that change places, and picks for some budgets."""
+    """B against A: the verdict on each pair of cells and overall, cells that change places, and picks for some budgets.
+
+    `rank_correlation` is Spearman's, of the latencies: 1 where both order the cells alike; None for fewer than 3 cells.
+    """
 
     a: Side
     b: Side
@@ -48,6 +52,7 @@ class Comparison:
     verdicts: Verdicts
     swaps: tuple[Swap, ...]
     picks: tuple[Picks, ...]
+    rank_correlation: float | None
 
     @property
     def changed_picks(self) -> list[Picks]:
@@ -75,7 +80,18 @@ def compare(a: Side, b: Side, *, same_pct: float, budgets_ms: Sequence[float] = 
         verdicts=verdicts,
         swaps=_swaps(a, b, matched),
         picks=_picks(results[0], results[1], budgets_ms),
+        rank_correlation=_rank_correlation(a, b, matched),
     )
+
+
+def _rank_correlation(a: Side, b: Side, matched: Matched) -> float | None:
+    from scipy.stats import spearmanr  # takes a third of a second to load
+
+    if len(matched.pairs) < FEWEST_RANKED:
+        return None
+    ours, theirs = ([side.estimates[pair[i]].p50_ms for pair in matched.pairs] for i, side in enumerate((a, b)))
+    found = float(spearmanr(ours, theirs).statistic)
+    return found if isfinite(found) else None
 
 
 def _differences(a: Side, b: Side, matched: Matched) -> Differences:

@@ -84,23 +84,35 @@ def _folder_of_this_user() -> Path:
         raise UnavailableError("no folder is writable for the lock", f"set {FOLDER_VARIABLE} to one that is") from None
 
 
+def holder() -> str:
+    """Who is measuring here now, in words; '' where nobody is, or where nobody can tell."""
+    try:
+        with measuring(wait=False):
+            return ""
+    except LockedError as error:
+        return "somebody" if error.pid is None else f"process {error.pid}, since {error.since}"
+    except UnavailableError:
+        return ""
+
+
 @contextmanager
-def measuring(wait: bool, path: Path | None = None) -> Iterator[None]:
+def measuring(wait: bool, path: Path | None = None, *, shared: bool = False) -> Iterator[None]:
     """Hold the machine's lock; the system releases it when this process ends, even by a crash.
 
+    Processes that hold it `shared`, which time nothing, hold it together; on systems without `flock` they take turns.
     Raises `LockedError` if another process holds it and `wait` is false; `UnavailableError` if the lock file can't be used.
     """
     path = path or lock_path()
-    with _held(path, wait) if HAS_FLOCK else _held_by_filelock(path, wait):
+    with _held(path, wait, shared) if HAS_FLOCK else _held_by_filelock(path, wait):
         yield
 
 
 @contextmanager
-def _held(path: Path, wait: bool) -> Iterator[None]:
+def _held(path: Path, wait: bool, shared: bool) -> Iterator[None]:
     patient_until_s = float("inf") if wait else time.monotonic() + PATIENCE_S
     while True:
         with _opened(path) as lock:
-            if _take(path, lock):
+            if _take(path, lock, shared):
                 _write_note(lock)
                 try:
                     yield
@@ -159,10 +171,10 @@ def _open_or_create(path: Path) -> int:
             return lock
 
 
-def _take(path: Path, lock: int) -> bool:
+def _take(path: Path, lock: int, shared: bool) -> bool:
     """Whether the lock is now ours; False if somebody holds it, or if the file was replaced meanwhile."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(lock), path.lstat())
     except (BlockingIOError, FileNotFoundError):
         return False

@@ -233,6 +233,7 @@ def _compared(comparison: Comparison) -> dict[str, Any]:
         "b": b,
         "rows": rows,
         "overall": overall,
+        "rank_correlation": comparison.rank_correlation if comparison.a.machine != comparison.b.machine else None,
         "picks": comparison.changed_picks,
         "budget": three_digits,
         "same_pct": comparison.same_pct,

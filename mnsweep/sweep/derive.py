@@ -3,8 +3,9 @@
 All of it can be recreated byte for byte from `blocks.jsonl`, `sweep.toml` and `machine.json`: `derive` reads nothing else.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from mnsweep.prediction.model_file import to_json
 from mnsweep.prediction.validation import Check, Validation, check, repeatability_pct, validate
 from mnsweep.result import PREDICTED, Result
 from mnsweep.sweep.cells_file import counts_to_csv, to_csv
+from mnsweep.sweep.find import NO_PLOTS, PLOTS
 from mnsweep.sweep.kept import kept_sweep
 from mnsweep.sweep.knowledge import Knowledge, understand
 from mnsweep.sweep.no_gain import with_warnings
@@ -51,8 +53,14 @@ class Outcome:
         """Leave-one-out errors of all models together; requires at least one model."""
         return Errors.of(np.expm1(-np.concatenate([model.missed for model in self.known.models.values()])))
 
+    def without_blocks(self) -> "Outcome":
+        """The same without the blocks, which take most of its memory; it can't be drawn."""
+        return replace(self, known=replace(self.known, records=replace(self.known.records, blocks=[])))
+
     def draw(self) -> None:
-        """Write the plots; one that fails is a warning."""
+        """Write the plots, unless $MNSWEEP_PLOTS is `none`; one that fails is a warning."""
+        if os.environ.get(PLOTS) == NO_PLOTS:
+            return
         for name, content in _plots(self):
             self.folder.replace(name, content)
 

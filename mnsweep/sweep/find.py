@@ -11,6 +11,7 @@ from mnsweep.options import at_home
 from mnsweep.sweep.file import SWEEP_NAME
 from mnsweep.sweep.store import ASIDE, BLOCKS, CELLS, SWEEP, SweepFolder
 
+PLOTS, NO_PLOTS = "MNSWEEP_PLOTS", "none"  # an environment variable, and its value where plots are left to others
 HEAD_LINES = 8  # of a sweep.toml, in which it says what it holds
 
 
@@ -26,6 +27,23 @@ def find_results(results_dir: Path, machine_key: str, name: str | None = None) -
     deeper, and are found only by name. If there is no such folder, raises `StoreError`, which says what to run.
     """
     return _newest(results_dir, machine_key) if name is None else _named(results_dir, machine_key, name)
+
+
+def on_all_machines(results_dir: Path, name: str, machine_key: str) -> list[SweepFolder]:
+    """The folders of a sweep by name or path, one for each machine that measured it: this one first, then by key.
+
+    Raises `StoreError` where there are none.
+    """
+    roots = [root for root in (at_home(name), results_dir / name) if name and is_directory(root)]
+    found = {
+        path.parent.resolve(): path.parent
+        for root in roots
+        for path in root.glob(f"*/{BLOCKS}")
+        if ASIDE not in path.parent.name
+    }
+    if not found:
+        raise StoreError(f"no results of a sweep {name!r:.120} in {results_dir}", "measure it on some machines: `on`")
+    return [SweepFolder(path) for path in sorted(found.values(), key=lambda path: (path.name != machine_key, path.name))]
 
 
 def _newest(results_dir: Path, machine_key: str) -> SweepFolder:
@@ -128,6 +146,12 @@ def sweep_files() -> list[str]:
 def measured_sweeps(results_dir: Path) -> list[str]:
     """The names of the sweeps among the results, of any machine."""
     return sorted({path.parents[1].name for path in results_dir.glob(f"*/*/{BLOCKS}") if ASIDE not in path.parent.name})
+
+
+def measured_last(results_dir: Path, machine_key: str) -> str:
+    """The name of the sweep that was measured last on a machine; '' where there is none."""
+    found = list(results_dir.glob(f"*/{machine_key}/{BLOCKS}"))
+    return max(found, key=lambda path: path.stat().st_mtime).parents[1].name if found else ""
 
 
 def bundled_folders() -> list[Path]:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -90,19 +90,24 @@ class SweepFolder:
     @contextmanager
     def appending(self) -> Iterator[Callable[[Record], None]]:
         """Yield a function that appends one record, and returns when it is on disk."""
+        with self.appending_lines() as append:
+            yield lambda record: append(to_line(record).encode())
+
+    @contextmanager
+    def appending_lines(self) -> Iterator[Callable[[bytes], None]]:
+        """Yield a function that appends whole lines as they are, and returns when they are on disk."""
         blocks = self.path / BLOCKS
         with naming(blocks):
             self.path.mkdir(parents=True, exist_ok=True)
             file = FileIO(blocks, "a+", opener=never_through_a_link)
         with file:
 
-            def append(record: Record) -> None:
+            def append(lines: bytes) -> None:
                 with naming(blocks):
                     if os.fstat(file.fileno()).st_nlink == 0:
                         raise StoreError(f"{blocks}: was removed during the sweep", "run the same command again")
-                    line = to_line(record).encode()
-                    while line:  # a disk that is filling up may write only a part
-                        line = line[file.write(line) :]
+                    while lines:  # a disk that is filling up may write only a part
+                        lines = lines[file.write(lines) :]
                     os.fsync(file.fileno())
 
             with naming(blocks):
@@ -193,10 +198,18 @@ class SweepFolder:
             raise StoreError(f"{path}: {error}", "nothing was changed") from None
         if content.schema_version > SCHEMA_VERSION:
             raise StoreError(f"{path}: its schema version is newer than this mnsweep reads", "upgrade mnsweep")
-        for name, kind in _NEEDED.items():
-            if not isinstance(content.checked.get(name), kind):
-                raise StoreError(f"{path}: checked.{name}: expected {kind.__name__}", "nothing was changed")
-        return Machine(content.checked, content.informative)
+        try:
+            return machine_of(content.checked, content.informative)
+        except DamagedError as error:
+            raise StoreError(f"{path}: {error}", "nothing was changed") from None
+
+
+def machine_of(checked: Mapping[str, str | int], informative: Mapping[str, str | int | float]) -> Machine:
+    """The machine that these facts describe. Raises `DamagedError` where one lacks that every machine has."""
+    for name, kind in _NEEDED.items():
+        if not isinstance(checked.get(name), kind):
+            raise DamagedError(f"checked.{name}: expected {kind.__name__}")
+    return Machine(checked, informative)
 
 
 def _stamp() -> str:

@@ -13,7 +13,7 @@ State = dict[str, Any]
 
 def write_checkpoint(path: Path, state: State) -> None:
     """Write, sync, rename. Raises `MnsweepError` where there is no room; the checkpoint before stays."""
-    draft = path.with_name(f".{path.name}.draft")  # one process trains at a time
+    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # one that was given up may still be writing another
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:

@@ -32,6 +32,7 @@
     python -m tests.bench.compare     false and missed verdicts, simulated and here; one thing with itself; files against a loop
     python -m tests.bench.duet        both sides at once on two CPUs, against taking turns on one
     python -m tests.bench.page        the page in a browser: picks, keys, scripts off, hostile texts, axe, size, speed
+    python -m tests.bench.fleet       kills over OpenSSH and Dask, overhead, 200 machines, two trainers (see its docstring)
     python -m tests.bench.fuzz        damaged results folders and argument lists (long)
     python -m tests.bench.fuzz_import mutated files of trained networks
 

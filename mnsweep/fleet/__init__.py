@@ -1,0 +1,1 @@
+"""Other machines: the same command there, and what it measures here."""
