@@ -101,8 +101,8 @@ def test_every_setting_of_a_command_is_a_keyword_of_its_function(name: str) -> N
 
 
 def test_every_command_but_rebuild_has_a_function() -> None:
-    assert {*COMMANDS} - {"rebuild", "import", "guide"} <= {*NAMES}
-    assert "import_weights" in NAMES  # `import` is a word of the language
+    assert {*COMMANDS} - {"rebuild", "import", "guide", "fleet"} <= {*NAMES}
+    assert {"import_weights", "fleet_status"} <= {*NAMES}  # `import` is a word of the language
 
 
 def test_a_request_says_what_was_asked_for() -> None:
@@ -147,6 +147,7 @@ def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, 
         "doctor": lambda: mnsweep.doctor(timing=False),
         "explore": lambda: mnsweep.explore("0.25:0.5:0.05", [128, 160, 192], measure=8, verify=1, rules=FAST),
         "export": lambda: mnsweep.export(0.25, 64, "model.onnx"),
+        "fleet_status": lambda: mnsweep.fleet_status(on="nosuch --"),
         "grid": lambda: mnsweep.grid(0.25, 64, quick=True),
         "paper": lambda: mnsweep.paper(8),
         "pick": lambda: mnsweep.pick("first", max_latency_ms=1e3, min_top1=0.0),
@@ -260,4 +261,4 @@ def test_messages_name_no_flags_outside_of_commands(path: Path) -> None:
     code = re.sub(r'""".*?"""', "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
     for line in code.splitlines():
         if re.search(r"(?<![a-z-])--[a-z]", line) and "#" not in line.partition("--")[0]:
-            assert re.search(r"(mnsweep [a-z]+|docker run|pip install)\W.*--", line), line
+            assert re.search(r"(mnsweep [a-z]+|docker run|pip install|dask worker|-m venv)\W.*--", line), line

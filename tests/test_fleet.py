@@ -1,5 +1,6 @@
 """Other machines: what they measure arrives here whole, once and checked, whatever happens on the way."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from mnsweep.fleet.client import Fleet, Job
 from mnsweep.fleet.hosts import Host, Inventory, hosts_of, read_inventory
 from mnsweep.fleet.messages import Kept, Lines
 from mnsweep.fleet.replica import Replica, kept_of
+from mnsweep.fleet.setup import WHEEL, Setup, wheel
+from mnsweep.fleet.trouble import why_not
 from mnsweep.fleet.watching import Watcher
 from mnsweep.options import request_from
 from mnsweep.record import to_line
@@ -102,6 +105,84 @@ def test_a_bad_file_is_refused(text: str, said: str) -> None:
     Path("fleet.toml").write_text(text)
     with pytest.raises(MnsweepError, match=said):
         read_inventory()
+
+
+def test_a_shell_there_reads_one_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenSSH hands one line to a login shell; a stand-in for it shows what arrives, whatever is in the names."""
+    fake = tmp_path / "bin/ssh"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\necho "host $2"; exec sh -c "$3"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    odd = tmp_path / "home/it's $(odd)"
+    odd.mkdir(parents=True)
+    (odd / "python").write_text('#!/bin/sh\necho "$0 $@"\n')
+    (odd / "python").chmod(0o755)
+    for python in (f"{odd}/python", "~/it's $(odd)/python"):
+        host = Host(name="pi", destination="me@pi", python=python)
+        said = subprocess.run(host.agent, capture_output=True, text=True, check=True).stdout
+        assert said == f"host me@pi\n{odd}/python -P -m mnsweep.fleet.agent\n"
+    own = tmp_path / "home/.local/share/mnsweep/env/bin/python"
+    own.parent.mkdir(parents=True)
+    own.write_text("#!/bin/sh\necho its own\n")
+    own.chmod(0o755)
+    said = subprocess.run(Host(name="pi", destination="pi").agent, capture_output=True, text=True, check=True).stdout
+    assert said.endswith("its own\n"), "what 'fleet setup' made comes first"
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "means"),
+    [
+        (255, "Host key verification failed.", "its host key is unknown or has changed; connect once by hand"),
+        (255, "me@pi: Permission denied (publickey).", "it refuses the key; add yours there"),
+        (255, "ssh: connect to host pi port 22: Connection refused", "nothing answers to OpenSSH there"),
+        (255, "ssh: connect to host pi port 22: No route to host", "it is not reachable"),
+        (255, "ssh: Could not resolve hostname pi: x", "no such host"),
+        (
+            1,
+            "/usr/bin/python3: No module named mnsweep.fleet",
+            "its Python has no mnsweep; install it there: 'mnsweep fleet setup",
+        ),
+        (127, "sh: 1: python3: not found", "there is no Python"),
+        (2, "unknown option -P", "its Python is older than 3.11"),
+    ],
+)
+def test_what_openssh_says_is_told_in_words(status: int, said: str, means: str) -> None:
+    trouble = why_not(Host(name="pi", destination="pi"), status, ["motd", said], greeted=False)
+    assert str(trouble).startswith(means) and trouble.exit_code == 2
+
+
+def test_an_installation_is_packed_as_a_wheel_that_pip_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole of `fleet setup`, but for what pip would fetch: into an environment that has it."""
+    name = tmp_path / WHEEL
+    name.write_bytes(wheel())
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path / "there")]
+    subprocess.run([*pip, str(name)], check=True)
+    (tmp_path / "there/mnsweep/sweeps/paper.toml").read_text()
+    said = subprocess.run(
+        [sys.executable, "-c", "import mnsweep; print(mnsweep.__file__, len(mnsweep.count(0.25, 32)))"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "there")},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert said == f"{tmp_path / 'there/mnsweep/__init__.py'} 1\n"
+
+
+def test_a_set_up_says_what_it_does_and_undoes_it(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = Setup(host=Host(name="env --", prefix=("env", "--")), extras=("openvino",))
+    assert not any(each.startswith("torch") for each in plan.requirements) and "numpy>=2.0" in plan.requirements
+    assert any(each.startswith("openvino") for each in plan.requirements)
+    monkeypatch.setattr(Setup, "requirements", property(lambda self: ["--version"]))  # pip then fetches nothing
+    monkeypatch.setattr("mnsweep.fleet.setup.wheel", lambda: b"no wheel")
+    done = run("fleet", "setup", "env --", "--yes")
+    assert done.code == 2 and "the set-up failed there" in done.err and "make a virtual environment" in done.err
+    environment = tmp_path / ".local/share/mnsweep/env"
+    assert (environment / "bin/python").exists()
+    assert run("fleet", "setup", "env --", "--yes", "--remove").code == 0 and not environment.exists()
+    assert run("fleet", "setup", "env --,nice --", "--yes").code == 2
 
 
 # What both sides have.

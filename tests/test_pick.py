@@ -9,6 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mnsweep.choice.constraints import Constraints
+from mnsweep.choice.everywhere import slowest
 from mnsweep.choice.ranking import Choice, next_budget, pick
 from mnsweep.errors import MnsweepError
 from mnsweep.result import Result
@@ -285,3 +286,33 @@ def test_only_the_precisions_and_runtimes_that_will_do() -> None:
     assert pick(known, Constraints(max_latency_ms=5.0, precision="bf16,fp32", runtime="onnxruntime")).choice == known[0]
     with pytest.raises(MnsweepError, match="precision 'fp8'"):
         Constraints(precision="fp32,fp8")
+
+
+@given(st.lists(st.lists(one_result(), min_size=4, max_size=4), min_size=2, max_size=3), SMALL)
+def test_one_choice_for_all_machines_is_fast_enough_on_each(tables: list[list[Result]], budget: float) -> None:
+    """Against a search through every cell that was measured on all machines."""
+    machines = {f"m{number}": named(results) for number, results in enumerate(tables)}
+    same = {r.cell: r for r in machines["m0"]}  # a cell has one quality, whatever the machine
+    machines = {
+        key: [replace(r, quality_pct=same[r.cell].quality_pct, params=same[r.cell].params) for r in results]
+        for key, results in machines.items()
+    }
+    timed = [{r.cell for r in results if r.latency_p50_ms is not None} for results in machines.values()]
+    shared = set.intersection(*timed)
+    limits = Constraints(max_latency_ms=budget)
+    if not shared:
+        with pytest.raises(MnsweepError, match="no cell was measured on all machines"):
+            slowest(machines, limits)
+        return
+    results, where = slowest(machines, limits)
+    best = pick(results, limits).choice
+    fits = [
+        cell
+        for cell in shared
+        if same[cell].quality_pct is not None
+        and all((r.latency_ci_high_ms or 0.0) <= budget for results in machines.values() for r in results if r.cell == cell)
+    ]
+    assert (best is None) == (not fits)
+    if best is not None:
+        assert best.cell in fits and best.quality_pct == max(same[cell].quality_pct or 0.0 for cell in fits)
+        assert best in machines[where[best.cell]]

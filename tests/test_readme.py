@@ -43,7 +43,8 @@ def test_no_other_command_is_shown() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_that_is_shown_exists(name: str) -> None:
-    known = {flag for option in COMMANDS[name].params for flag in option.opts} | {"--help"}
+    commands = [COMMANDS[name], *getattr(COMMANDS[name], "commands", {}).values()]
+    known = {flag for command in commands for option in command.params for flag in option.opts} | {"--help"}
     for line in re.findall(rf"^\$ mnsweep {name}( .*)?$", DOCS, re.MULTILINE):
         assert set(re.findall(r"--[a-z0-9-]+", line)) <= known
 

@@ -23,7 +23,7 @@ from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import MnsweepError
 from mnsweep.fleet.client import Fleet, Job, Open, Report, opened
 from mnsweep.fleet.hosts import hosts_of, read_inventory
-from mnsweep.fleet.messages import NOTHING, Sent
+from mnsweep.fleet.messages import NO_DOCUMENT, Ended, Sent
 from mnsweep.fleet.trouble import HostError
 from mnsweep.fleet.watching import Watcher
 from mnsweep.machine.fingerprint import Machine
@@ -36,7 +36,8 @@ from mnsweep.sweep.store import BLOCKS, SweepFolder
 T = TypeVar("T")
 OF_THIS_SIDE = {"on", "fleet", "insecure", "results_dir", "fresh", "name", "sweep", "export", "calibration"}
 ANSWERED = (0, 1, 3)  # exit statuses of commands that have results
-STATUSES = (2, 4)  # of those that have none
+NOTHING = 4
+STATUSES = (2, NOTHING)  # of those that have none
 MOST_DRAWN = 8  # machines: plots of more take longer than anybody waits
 
 
@@ -78,7 +79,7 @@ def grid_on(request: GridRequest, watcher: Watcher | None = None, open: Open = o
     words, files = list[str | Sent](), dict[str, Path]()
     if request.sweep is not None:
         path = find_sweep_file(request.sweep, directory)
-        words, files = ["--sweep", sent := _sent(path)], {sent.sha256: path}
+        words, files = [flag("sweep"), sent := _sent(path)], {sent.sha256: path}
         name = request.name or read_sweep(path, request.space.max_designs, auto_threads=1).name
     else:
         name = request.name or "grid"
@@ -138,7 +139,7 @@ def doctor_on(
     hosts: str, *, no_timing: bool, watcher: Watcher | None = None, open: Open = opened
 ) -> Everywhere[dict[str, Any]]:
     """What `mnsweep doctor --json` prints on each host."""
-    job = Job(command="doctor", words=("--no-timing",) * no_timing)
+    job = Job(command="doctor", words=(flag("no_timing"),) * no_timing)
     reports = Fleet(job, watcher or Watcher(), open).ask(hosts_of(hosts, read_inventory()))
 
     def answer(report: Report) -> dict[str, Any]:
@@ -214,10 +215,17 @@ def _answered(report: Report) -> Report:
         raise report.trouble
     ended = report.ended
     if ended is None or ended.status not in ANSWERED:
-        trouble = HostError(ended.what or f"ended with status {ended.status}" if ended else "has not answered")
+        trouble = HostError(_why(ended) if ended else "has not answered")
         trouble.exit_code = ended.status if ended and ended.status in STATUSES else trouble.exit_code
         raise trouble
     return report
+
+
+def _why(ended: Ended) -> str:
+    """What went wrong with a command that has no results."""
+    if ended.what:
+        return ended.what
+    return "measured nothing in the time that it had" if ended.status == NOTHING else f"ended with status {ended.status}"
 
 
 def _answer(report: Report) -> _Answer:
@@ -227,7 +235,7 @@ def _answer(report: Report) -> _Answer:
 def _decoded(report: Report, kind: type[T]) -> T:
     """The document of a command that has ended. Raises `HostError` for one that is damaged."""
     try:
-        return from_json(bytes(report.ended.document if report.ended else NOTHING), kind)
+        return from_json(bytes(report.ended.document if report.ended else NO_DOCUMENT), kind)
     except DamagedError as error:
         raise HostError(f"its answer is damaged: {error}") from None
 

@@ -21,7 +21,7 @@ from mnsweep.options import as_words, changed, flag
 from mnsweep.sweep.find import results_dir_or_default
 from mnsweep.sweep.runs import read_run
 
-OF_THE_FLEET = {"fleet", "insecure", "sweep", "results_dir", "precision", "beside", *(f.name for f in fields(Design))}
+OF_THE_FLEET = {"fleet", "insecure", "sweep", "results_dir", "precision", "res", "beside", *(f.name for f in fields(Design))}
 
 
 def train_elsewhere(request: TrainRequest, watcher: Watcher | None = None) -> TrainOutcome:
@@ -69,13 +69,13 @@ def _families(trainings: Sequence[Training]) -> dict[str, list[Training]]:
 def _errand(request: TrainRequest, plan: TrainPlan, name: str, family: Sequence[Training], cpus: int) -> Errand:
     first = family[0].design
     resolutions = sorted({training.design.resolution for training in family})
-    sizes = [f"--alpha={first.alpha!r}", f"--res={','.join(map(str, resolutions))}", f"--precision={','.join(plan.precisions)}"]
-    own = [f"{flag(part)}={getattr(first, part)}" for part in ("variant", "width_rule", "conv_padding", "activation")]
+    own = {part: getattr(first, part) for part in ("variant", "width_rule", "conv_padding", "activation")}
+    design = {"alpha": first.alpha, "res": resolutions, "precision": plan.precisions, **own}
     asked = {key: _absolute(value) for key, value in changed(request).items()}
     others = map(str, as_words(request, asked, OF_THE_FLEET))
-    results = f"--results-dir={results_dir_or_default(request.place.results_dir).absolute()}"
+    results = [flag("results_dir"), str(results_dir_or_default(request.place.results_dir).absolute())]
     paths = [str(path) for key in ("data", "weights", "teacher") if isinstance(path := asked.get(key), Path)]
-    words = ("train", *sizes, *own, *others, results, "--beside", "--wait")
+    words = ("train", *map(str, as_words(request, design, ())), *others, *results, flag("beside"), flag("wait"))
     return Errand(name=name, words=words, threads=cpus, needs=tuple(paths))
 
 

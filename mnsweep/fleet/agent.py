@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -26,7 +25,7 @@ from mnsweep.decoding import DamagedError, from_json
 from mnsweep.errors import MnsweepError
 from mnsweep.fleet.messages import (
     LONGEST_LINE,
-    NOTHING,
+    NO_DOCUMENT,
     Alive,
     Ask,
     Content,
@@ -45,6 +44,7 @@ from mnsweep.fleet.messages import (
 from mnsweep.fleet.replica import Replica, Tail, kept_of
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import holder
+from mnsweep.options import flag
 from mnsweep.sweep.file import SWEEP_NAME
 from mnsweep.sweep.find import NO_PLOTS, PLOTS, measured_last
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
@@ -59,7 +59,8 @@ RESULTS = f"{HOME}/results"
 POLL_S, ALIVE_S = 1.0, 5.0
 GRACE_S = 10.0  # for the command to end after a signal
 BAD_REQUEST = 2
-SHORTEST, LONGEST_TEXT = 1, 2_000
+LONGEST_TEXT = 2_000
+ERROR = "mnsweep: "  # before what goes wrong
 COMMAND: Sequence[str] = (sys.executable, "-P", "-m", "mnsweep.fleet.child")
 
 
@@ -101,10 +102,9 @@ class Run:
         self._folder = folder
         self._tail = Tail(folder.path / BLOCKS, at) if folder else None
         self._sweep_text = ""
-        self._said: deque[str] = deque(maxlen=SHORTEST)
-        self._told = ""
+        self._said = self._told = self._error = ""
         self._answer = tempfile.TemporaryFile()  # noqa: SIM115 - until the end
-        words = [ask.command, *words_of(ask.words, files), "--json"]
+        words = [ask.command, *words_of(ask.words, files), flag("json")]
         own = {"MNSWEEP_RESULTS": str(results_dir_of(ask)), PLOTS: NO_PLOTS, "NO_COLOR": "1", "TERM": "dumb"}
         self.process = subprocess.Popen(
             [*COMMAND, *words],
@@ -120,7 +120,9 @@ class Run:
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:
             if text := line[:LONGEST_TEXT].decode(errors="replace").strip():
-                self._said.append(text)
+                self._said = text
+                if text.startswith(ERROR):
+                    self._error = text.removeprefix(ERROR)
 
     def new(self) -> Iterator[ToClient]:
         """What is new."""
@@ -128,8 +130,8 @@ class Run:
             if text := self._changed_sweep(self._folder):
                 yield SweepText(text)
             yield from iter(self._tail.new, None)
-        if self._said and self._said[-1] != self._told:
-            self._told = self._said[-1]
+        if self._said != self._told:
+            self._told = self._said
             yield Progress(self._told)
 
     def _changed_sweep(self, folder: SweepFolder) -> str:
@@ -142,15 +144,14 @@ class Run:
         if (status := self.process.poll()) is None:
             return None
         self._listener.join(GRACE_S)
-        what = self._said[-1] if status and self._said else ""
-        return Ended(status=status, what=what.removeprefix("mnsweep: "), document=self._document())
+        return Ended(status=status, what=self._error if status else "", document=self._document())
 
     def _document(self) -> msgspec.Raw:
         self._answer.seek(0)
         text = self._answer.read(LONGEST_LINE // 2)  # a longer one is cut, and then is no document
         with contextlib.suppress(DamagedError):
             return msgspec.Raw(msgspec.json.encode(from_json(text, Any)))
-        return NOTHING
+        return NO_DOCUMENT
 
     def stop(self) -> None:
         """End the command as Ctrl-C would, and after a while by force."""
@@ -222,8 +223,14 @@ class Agent:
             folder = folder_of(self.ask, machine) if self.ask.sweep else None
             at = self._agreed(folder, machine) if folder else 0
             self._follow(Run(self.ask, files, folder, at))
+        except BrokenPipeError:
+            raise GoneError from None
         except MnsweepError as error:
             self.send(Ended(status=error.exit_code, what=str(error)[:LONGEST_TEXT]))
+        except OSError as error:  # e.g. a full disk
+            self.send(
+                Ended(status=BAD_REQUEST, what=f"{error.filename or 'the system'}: {error.strerror or error}"[:LONGEST_TEXT])
+            )
 
     def _received(self) -> dict[str, str]:
         """The files of the command, by their SHA-256; each has a folder of its own, and the name that the client gave it."""
@@ -266,7 +273,7 @@ class Agent:
             while replica.size < theirs.size:
                 replica.add(self._expect(Lines))
         if self.ask.command == "pick":
-            subprocess.run([*COMMAND, "rebuild", str(folder.path), "--quiet"], check=False, stdout=sys.stderr)
+            subprocess.run([*COMMAND, "rebuild", str(folder.path), flag("quiet")], check=False, stdout=sys.stderr)
         return theirs.size
 
     def _expect(self, kind: Any) -> Any:
@@ -316,7 +323,7 @@ def converse(read: Read, write: Callable[[bytes], object], leave: Callable[[], o
     def send(message: ToClient) -> None:
         write(token + encoded(message) + b"\n")
 
-    with contextlib.suppress(GoneError, BrokenPipeError), tempfile.TemporaryDirectory(prefix="mnsweep-") as files:
+    with contextlib.suppress(GoneError), tempfile.TemporaryDirectory(prefix="mnsweep-") as files:
         try:
             ask = from_client(line)
             assert isinstance(ask, Ask)  # noqa: S101 - for the type checker

@@ -34,13 +34,14 @@ from mnsweep.fleet.replica import Replica
 from mnsweep.fleet.trouble import HostError, why_not
 from mnsweep.fleet.watching import Watcher
 from mnsweep.machine.fingerprint import Machine
+from mnsweep.options import flag
 from mnsweep.sweep.file import Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import SWEEP, SweepFolder, machine_of
 from mnsweep.version import VERSION
 
 T = TypeVar("T")
 SILENCE_S, ALIVE_S = 60.0, 5.0
-WAIT = "--wait"  # for the machine's lock
+WAIT = flag("wait")  # for the machine's lock
 FIRST_WORD_S = 120.0  # a machine that wakes up, a queue of jobs that is short
 PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)  # before each new try, while nothing new arrives
 JUNK_BYTES = 1 << 20  # of what is no message: greetings of a shell

@@ -30,6 +30,7 @@ from mnsweep.version import VERSION
 
 MEASURE, TRAIN = "MEASURE", "TRAIN"  # resources of workers
 CONNECT_S = 20.0
+GREETING_S = 60.0  # for the slowest worker to import mnsweep
 PATIENCE_S = 5.0  # for a queue of the scheduler, before looking again whether the task still runs
 AT_ONCE = 8  # lines in a queue: a side that is slow is not flooded
 SAID_AT_ONCE = 1_000  # of what is only shown
@@ -69,6 +70,8 @@ async def connected(address: str) -> AsyncIterator[Any]:
         ) from None
     try:
         yield client
+    except (OSError, TimeoutError, distributed.comm.CommClosedError) as error:
+        raise MnsweepError(f"`fleet` {address}: the scheduler is gone: {error!r:.120}", "the same command continues") from None
     finally:
         with contextlib.suppress(OSError, TimeoutError):
             await client.close(timeout=PATIENCE_S)
@@ -95,7 +98,8 @@ class Member:
 
 async def members_of(client: Any, workers: list[str]) -> tuple[dict[str, Member], dict[str, str]]:
     """The distinct machines of workers, by key; and the workers that can't be used, with the reason."""
-    answers = await client.run(greet, workers=workers, on_error="return")
+    async with asyncio.timeout(GREETING_S):
+        answers = await client.run(greet, workers=workers, on_error="return")
     found: dict[str, list[tuple[str, Hello]]] = {}
     silent: dict[str, str] = {}
     for address in workers:
@@ -162,17 +166,24 @@ class TaskLink:
     async def close(self) -> None:
         """Tell the agent that nobody listens any more."""
         with contextlib.suppress(OSError, TimeoutError, asyncio.TimeoutError):
-            await self._to.put("", timeout=1.0)
-            await self._future.cancel()
+            async with asyncio.timeout(PATIENCE_S):
+                await self._to.put("", timeout=1.0)
+                await self._future.cancel()
 
 
 @dataclass(slots=True)
 class _Cluster:
     client: Any
-    members: Mapping[str, Member]
 
     @contextlib.asynccontextmanager
     async def open(self, host: Host) -> AsyncIterator[TaskLink]:
+        """A connection to a machine through any of its workers; those that were restarted have other addresses."""
+        try:
+            members, _ = await members_of(self.client, await workers_with(self.client, MEASURE))
+        except (MnsweepError, OSError, TimeoutError) as error:
+            raise HostError(f"the cluster is not usable: {error}", "start its workers again", is_lost=True) from None
+        if host.name not in members:
+            raise HostError("none of its workers is left", "start one there again", is_lost=True)
         name = f"mnsweep-{os.urandom(8).hex()}"
         names = f"{name}-requests", f"{name}-answers"
         requests, answers = [await dask().Queue(each, client=self.client, maxsize=AT_ONCE) for each in names]
@@ -181,7 +192,7 @@ class _Cluster:
             *names,
             key=name,
             pure=False,
-            workers=list(self.members[host.name].workers),
+            workers=list(members[host.name].workers),
             allow_other_workers=False,
             resources={MEASURE: 1},
             retries=0,
@@ -277,6 +288,6 @@ async def _tell(client: Any, name: str, watcher: Watcher) -> None:
 async def _ask(address: str, job: Job, watcher: Watcher) -> list[Report]:
     async with connected(address) as client:
         members, silent = await members_of(client, await workers_with(client, MEASURE))
-        cluster = _Cluster(client, members)
+        cluster = _Cluster(client)
         reports = await Fleet(job, watcher, cluster.open).ask_all([Host(name=key) for key in members])
     return reports + [Report(host=Host(name=name), trouble=HostError(why)) for name, why in silent.items()]

@@ -27,7 +27,7 @@ CHUNK = 256 << 10  # bytes of lines in one message
 MOST_BYTES = 4 << 30  # of one machine's records
 MOST_FACTS = 100  # about a machine
 TOKEN_LETTERS = 32
-NOTHING = Raw(b"{}")  # in place of a document
+NO_DOCUMENT = Raw(b"{}")  # in place of a document
 _Sha256: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 _Size: TypeAlias = Annotated[int, Meta(ge=0, le=MOST_BYTES)]
 _Text: TypeAlias = Annotated[str, Meta(max_length=2_000)]
@@ -36,7 +36,7 @@ _Text: TypeAlias = Annotated[str, Meta(max_length=2_000)]
 class Sent(Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="sent"):
     """A word of the command that stands for a file which the client sends: its name and content."""
 
-    name: Annotated[str, Meta(pattern=r"^[^/\\\x00]{1,200}$")]
+    name: Annotated[str, Meta(pattern=r"^(?!\.\.?$)[^/\\\x00]{1,200}$")]
     sha256: _Sha256
     size: _Size
 
@@ -111,7 +111,7 @@ class Ended(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_f
 
     status: int
     what: _Text = ""
-    document: Raw = NOTHING
+    document: Raw = NO_DOCUMENT
 
 
 ToAgent: TypeAlias = Ask | Kept | Content | Lines | SweepText | Alive

@@ -29,7 +29,7 @@ from mnsweep.fleet.client import Report
 from mnsweep.fleet.hosts import Host
 from mnsweep.sweep.derive import conclude
 from mnsweep.sweep.store import BLOCKS, SweepFolder
-from tests import far
+from tests import far, preload
 from tests.bench.figure import Figures
 from tests.conftest import write_folder
 
@@ -37,7 +37,7 @@ PYTHON = sys.executable
 SILENCE_S = 6.0  # so that a round of a broken connection takes seconds
 PACE_S = 0.02
 ALPHAS, SIZES = "0.1:1.0:0.02", "64:224:4"
-GRID = ("grid", "--alpha", "0.25", "--res", "128", "--time-budget-s", "6", "--name", "grid")
+GRID = ("grid", "--alpha", "0.25", "--res", "128", "--time-budget-s", "10", "--name", "grid")
 CLIENT = (PYTHON, "-m", "tests.bench.fleet", "client")
 
 
@@ -327,20 +327,23 @@ def cluster(figures: Figures, rounds: int = 50) -> None:
     random.seed(0)
     good = 0
     strikes = {
-        "client": lambda: killed("bench.fleet client"),
-        "command": lambda: killed("mnsweep.fleet.child"),
         "worker": lambda: killed("multiprocessing.spawn"),
         "scheduler": lambda: killed("mnsweep fleet local"),
+        "client": lambda: killed("bench.fleet client"),
+        "command": lambda: killed("playback.py"),
     }
     with tempfile.TemporaryDirectory(prefix="cluster-") as root_name:
         root = Path(root_name)
-        os.environ |= {"HOME": str(root), "MNSWEEP_LOCK_DIR": str(root), "MNSWEEP_PLOTS": "none"}
+        recorded = write_folder(SweepFolder(root / "recorded" / "grid" / "m")).path
+        os.environ |= {"HOME": str(root), "MNSWEEP_LOCK_DIR": str(root), "MNSWEEP_PLOTS": "none", "PYTHONPATH": str(far.ROOT)}
+        os.environ |= {preload.RECORDED: str(recorded), preload.HOME: str(root), preload.PACE: str(2 * PACE_S)}
+        os.environ["DASK_DISTRIBUTED__WORKER__PRELOAD"] = '["tests.preload"]'
         there = root / ".local/share/mnsweep/results"
         for number in range(rounds):
             results = root / "results"
             for folder in (results, there):
                 shutil.rmtree(folder, ignore_errors=True)
-            strike = list(strikes)[number % len(strikes)]
+            strike, began = list(strikes)[number % len(strikes)], time.monotonic()
             with local(2, root) as address:
                 command = [*CLIENT, *GRID, "--fleet", address, "--results-dir", str(results), "-q"]
                 first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -357,9 +360,15 @@ def cluster(figures: Figures, rounds: int = 50) -> None:
             after = kept(results)
             for path in results.glob("grid/*"):
                 conclude(SweepFolder(path))
-            ok = again.returncode == 0 and prefixed(before, after) and after == kept(there) and len(after) == 1
+            complete = list(after.values()) == [(recorded / BLOCKS).read_bytes()]
+            ok = again.returncode == 0 and prefixed(before, after) and after == kept(there) and complete
             good += ok
-            print(f"round {number + 1}: {strike}: {good} good so far", "" if ok else again.stderr.decode()[-300:], flush=True)
+            took = f"{time.monotonic() - began:.0f} s"
+            print(
+                f"round {number + 1}: {strike}, {took}: {good} good so far",
+                "" if ok else again.stderr.decode()[-300:],
+                flush=True,
+            )
     figures.at_least("kills with Dask: nothing lost, nothing twice", good, rounds, "rounds")
 
 
