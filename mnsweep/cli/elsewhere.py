@@ -116,6 +116,15 @@ def show(
         raise typer.Exit(PARTIAL)
 
 
+def warn_of_skipped(skipped: Mapping[str, str]) -> None:
+    """Warn of cells that do not run there, one line for each reason."""
+    from mnsweep.cli.show import warn
+
+    for reason in dict.fromkeys(skipped.values()):
+        cells = [cell for cell, why in skipped.items() if why == reason]
+        warn(_readable(f"skipped {', '.join(cells)}: {reason}"))
+
+
 def draw_all(outcomes: Mapping[str, "Outcome"], quiet: bool) -> None:
     """Draw the plots of each machine, unless there are many."""
     from mnsweep.app.elsewhere import MOST_DRAWN

@@ -64,6 +64,7 @@ def _grid_on(request: GridRequest, form: output.Form, quiet: bool, verbose: bool
 
     def show(outcome: "GridOutcome") -> None:
         _print(outcome, form)
+        elsewhere.warn_of_skipped(outcome.skipped)
         _comment(outcome, quiet, verbose)
 
     with elsewhere.FleetNarrator(quiet) as watcher:

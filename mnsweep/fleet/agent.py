@@ -7,6 +7,7 @@ and touches nothing while a block is timed. It ends the command as Ctrl-C would 
 """
 
 import contextlib
+import hashlib
 import os
 import queue
 import signal
@@ -116,6 +117,13 @@ class Run:
         )
         self._listener = threading.Thread(target=self._listen, args=(self.process.stderr,), daemon=True)
         self._listener.start()
+        self.over = threading.Event()
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        """Wait for the end asleep: `Popen.wait` with a timeout wakes up twenty times a second."""
+        self.process.wait()
+        self.over.set()
 
     def _listen(self, stream: IO[bytes]) -> None:
         for line in stream:
@@ -141,8 +149,9 @@ class Run:
 
     def ended(self) -> Ended | None:
         """How the command ended; None as long as it runs."""
-        if (status := self.process.poll()) is None:
+        if not self.over.is_set():
             return None
+        status = self.process.returncode
         self._listener.join(GRACE_S)
         return Ended(status=status, what=self._error if status else "", document=self._document())
 
@@ -156,12 +165,11 @@ class Run:
     def stop(self) -> None:
         """End the command as Ctrl-C would, and after a while by force."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if self.process.poll() is not None:
+            if self.over.is_set():
                 return
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(GRACE_S)
+            self.over.wait(GRACE_S)
 
 
 class Inbox:
@@ -226,16 +234,15 @@ class Agent:
         except BrokenPipeError:
             raise GoneError from None
         except MnsweepError as error:
-            self.send(Ended(status=error.exit_code, what=str(error)[:LONGEST_TEXT]))
+            self._refuse(str(error), error.exit_code)
         except OSError as error:  # e.g. a full disk
-            self.send(
-                Ended(status=BAD_REQUEST, what=f"{error.filename or 'the system'}: {error.strerror or error}"[:LONGEST_TEXT])
-            )
+            self._refuse(f"{error.filename or 'the system'}: {error.strerror or error}", BAD_REQUEST)
+
+    def _refuse(self, what: str, status: int) -> None:
+        self.send(Ended(status=status, what=what[:LONGEST_TEXT]))
 
     def _received(self) -> dict[str, str]:
         """The files of the command, by their SHA-256; each has a folder of its own, and the name that the client gave it."""
-        import hashlib
-
         paths: dict[str, str] = {}
         for sent in (word for word in self.ask.words if not isinstance(word, str)):
             if sent.sha256 in paths:
@@ -287,8 +294,7 @@ class Agent:
         told_s = time.monotonic()
         ended = None
         while ended is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                run.process.wait(POLL_S)
+            run.over.wait(POLL_S)
             ended = run.ended()  # before what is new: nothing comes after it
             for message in run.new():
                 self.send(message)
@@ -300,11 +306,10 @@ class Agent:
 
     def _watch(self, run: Run) -> None:
         """End the command when the client is gone, and `leave` a conversation that is stuck in half a connection."""
-        while run.process.poll() is None:
+        while not run.over.wait(POLL_S):
             if self.inbox.is_silent():
                 run.stop()
                 self.leave()
-            time.sleep(POLL_S)
 
 
 class _Head(msgspec.Struct):
