@@ -14,7 +14,8 @@ from mnsweep.arch.deployed import deployed_channels
 from mnsweep.arch.expand import expand
 from mnsweep.arch.factors import factors, layers_of_width, sizes_of, width_of
 from mnsweep.cell import Cell, Deployment, Design
-from mnsweep.prediction.features import TERMS, work
+from mnsweep.prediction.features import work
+from mnsweep.prediction.terms import TERMS
 from tests.families import DETECTION, MOBILENETS, NATIVE_RESOLUTION, TASK_CLASSES
 
 DESIGNS = st.builds(

@@ -18,9 +18,10 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell, Deployment, Design
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.prediction.deployments import fit_models, predict
-from mnsweep.prediction.features import TERMS, work
+from mnsweep.prediction.features import work
 from mnsweep.prediction.latency_model import FEWEST, Errors, LatencyModel, fit_latency
 from mnsweep.prediction.model_file import from_json, to_json
+from mnsweep.prediction.terms import TERMS
 
 Array = NDArray[np.float64]
 NS = {  # what each term costs on a made-up machine

@@ -12,11 +12,12 @@ from scipy.optimize import lsq_linear
 from mnsweep.cell import Cell, Deployment
 from mnsweep.errors import MnsweepError, StoreError
 from mnsweep.prediction.deployments import fit_models
-from mnsweep.prediction.features import TERMS, work
+from mnsweep.prediction.features import work
 from mnsweep.prediction.latency_model import fit_latency
 from mnsweep.prediction.model_file import from_json, to_json
 from mnsweep.prediction.prior import FLOOR, NOISE, SPREAD, Prior, any_prior, prior_for, widths
 from mnsweep.prediction.prior_table import CURRENT, names
+from mnsweep.prediction.terms import TERMS
 from mnsweep.space import Space
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from tests.bench.prior import TABLE, rows

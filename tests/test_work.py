@@ -13,7 +13,8 @@ from mnsweep.arch.cost import layer_mult_adds
 from mnsweep.arch.expand import expand
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.counting import deployed_cost
-from mnsweep.prediction.features import BYTES, MULT_ADDS, RUNS, TERMS, UNITS, work
+from mnsweep.prediction.features import work
+from mnsweep.prediction.terms import BYTES, MULT_ADDS, RUNS, TERMS, UNITS
 
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "int8": 1}
 MULTIPLES = {"fours": 4, "eights": 8, "sixteens": 16}

@@ -15,21 +15,9 @@ from mnsweep.arch.factors import Sizes, layers_of_width, sizes_of, width_of
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Cell
 from mnsweep.names import PRECISIONS
+from mnsweep.prediction.terms import BLOCKS, TERMS
 
 Array = NDArray[np.float64]
-_OFF = {"fours": 4, "eights": 8, "sixteens": 16}  # channel multiples that blocked kernels need
-MULT_ADDS, BYTES, RUNS = "ns per mult-add", "ns per byte", "ns"
-UNITS = {  # the unit of each term's coefficient
-    "stem": MULT_ADDS,
-    "depthwise": MULT_ADDS,
-    "pointwise": MULT_ADDS,
-    "head": MULT_ADDS,
-    "maps": BYTES,
-    "weights": BYTES,
-    **{f"{kind} off {name}": MULT_ADDS for kind in ("depthwise", "pointwise") for name in _OFF},
-    "constant": RUNS,
-}
-TERMS = tuple(UNITS)
 _INDEX = {name: i for i, name in enumerate(TERMS)}
 
 
@@ -100,5 +88,5 @@ def _mult_adds(layer: Layer) -> dict[str, float]:
         return {}
     channels = (layer.in_channels, layer.out_channels)
     blocked = layer.kind in ("depthwise", "pointwise")
-    off = [name for name, multiple in _OFF.items() if blocked and any(count % multiple for count in channels)]
+    off = [name for name, multiple in BLOCKS.items() if blocked and any(count % multiple for count in channels)]
     return dict.fromkeys([layer.kind, *(f"{layer.kind} off {name}" for name in off)], float(layer.weights))

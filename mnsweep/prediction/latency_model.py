@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
-from mnsweep.prediction.features import TERMS, UNITS, work
+from mnsweep.prediction.features import work
 from mnsweep.prediction.prior import Prior
+from mnsweep.prediction.terms import TERMS, UNITS
 
 Array = NDArray[np.float64]
 FEWEST = 8  # measured cells; with fewer, the error of the fit is unknown

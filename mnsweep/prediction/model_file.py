@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.prediction.features import TERMS, UNITS
 from mnsweep.prediction.latency_model import DROPPED, FEWEST, NO_PRIOR, SHAPE_TERMS, USED, LatencyModel, Terms
+from mnsweep.prediction.terms import TERMS, UNITS
 
 SCHEMA_VERSION = 1
 _REBUILD = "recreate it with 'mnsweep rebuild'"

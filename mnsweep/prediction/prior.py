@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.cell import Deployment
-from mnsweep.prediction.features import TERMS
 from mnsweep.prediction.prior_table import CURRENT, table
+from mnsweep.prediction.terms import TERMS
 
 Array = NDArray[np.float64]
 FLOOR = 0.2  # share of the latency by which any term may differ

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.prediction.deployments import fit_models
-from mnsweep.prediction.features import TERMS
 from mnsweep.prediction.prior_table import CURRENT
+from mnsweep.prediction.terms import TERMS
 from mnsweep.record import Records
 from mnsweep.sweep.derive import read
 from mnsweep.sweep.store import SweepFolder
