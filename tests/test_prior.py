@@ -15,7 +15,7 @@ from mnsweep.prediction.deployments import fit_models
 from mnsweep.prediction.features import work
 from mnsweep.prediction.latency_model import fit_latency
 from mnsweep.prediction.model_file import from_json, to_json
-from mnsweep.prediction.prior import FLOOR, NOISE, SPREAD, Prior, any_prior, prior_for, widths
+from mnsweep.prediction.prior import FLOOR, NOISE, SPREAD, Prior, any_prior, prior_for
 from mnsweep.prediction.prior_table import CURRENT, names
 from mnsweep.prediction.terms import TERMS
 from mnsweep.space import Space
@@ -70,7 +70,7 @@ def test_rows_are_deviations_of_each_share_over_its_width() -> None:
     other = np.random.default_rng(0).uniform(0, 0.1, len(TERMS))
     expected = (other * per_ns.mean(axis=0) - share) / (SPREAD * share + FLOOR) * NOISE
     assert extra @ other - target == pytest.approx(expected)
-    assert widths(np.zeros(2)) == pytest.approx([FLOOR, FLOOR])
+    assert FP32.widths(np.zeros(2)) == pytest.approx([FLOOR, FLOOR])
 
 
 @pytest.mark.parametrize("seed", range(4))

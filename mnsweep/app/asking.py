@@ -5,8 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from mnsweep.accuracy.published import DEFAULT_SOURCE, RUN_PREFIX, Source
 from mnsweep.accuracy.surface import quality_of, surface_for
+from mnsweep.app.like import like_of
 from mnsweep.app.requests import ExploreRequest, GridRequest
 from mnsweep.app.weights import OF_DESIGN, check_shape, with_designs_of
 from mnsweep.cell import Cell, Deployment, parse_cell
@@ -15,11 +18,13 @@ from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import changed
 from mnsweep.prediction.latency_model import FEWEST
+from mnsweep.prediction.like import FEWEST_LIKE
 from mnsweep.prediction.prior_table import CURRENT
 from mnsweep.space import Space
 from mnsweep.sweep.file import Held, Prediction, Sweep, read_sweep
 from mnsweep.sweep.find import find_sweep_file
 from mnsweep.sweep.runs import Run
+from mnsweep.sweep.store import SweepFolder
 from mnsweep.wording import count_of
 
 
@@ -122,21 +127,33 @@ def with_networks(
     return replace(sweep, cells=cells, weights=held)
 
 
-def asked_space(request: ExploreRequest, machine: Machine, run: Run | None = None) -> Sweep:
-    """The sweep to explore on this machine; raises `MnsweepError` where designs are too few or have no accuracy."""
+def asked_space(request: ExploreRequest, results_dir: Path, machine: Machine, run: Run | None = None) -> Sweep:
+    """The sweep to explore on this machine; raises `MnsweepError` where designs are too few or have no accuracy.
+
+    Models that it starts from (`like`) are read from the results; `app/like.py` says which errors there are.
+    """
     source = request.accuracies.quality_source or DEFAULT_SOURCE
     prediction = Prediction(extrapolate=request.extrapolate, prior=CURRENT)
     name = DEFAULT_SOURCE if run else source
     sweep = with_run(Sweep(request.name, asked_cells(request.space, machine), name, prediction), run, ())
-    for deployment in dict.fromkeys(cell.deployment for cell in sweep.cells):
+    deployments, least = list(dict.fromkeys(cell.deployment for cell in sweep.cells)), fewest_of(request)
+    for deployment in deployments:
         designs = sum(cell.deployment == deployment for cell in sweep.cells)
-        if designs <= FEWEST:
-            text = f"{count_of(designs, 'design')} to explore: a model needs {FEWEST} measured ones, and more to predict"
+        if designs <= least:
+            text = f"{count_of(designs, 'design')} to explore: a model needs {least} measured ones, and more to predict"
             raise MnsweepError(text, "widen `alpha` and `res`, or measure them all with 'mnsweep grid'")
     for cell in sweep.cells:
         if quality_of(cell, sweep.accuracies, request.extrapolate) is None:
             raise _no_quality(cell, sweep.accuracies, source)
-    return sweep
+    if request.like is None:
+        return sweep
+    like = like_of(request.like, deployments, results_dir, SweepFolder(results_dir / request.name / machine.key))
+    return replace(sweep, prediction=msgspec.structs.replace(prediction, like=like))
+
+
+def fewest_of(request: ExploreRequest) -> int:
+    """The fewest designs that may be measured to learn from."""
+    return FEWEST if request.like is None else FEWEST_LIKE
 
 
 def _no_quality(cell: Cell, accuracies: Source, source: str) -> MnsweepError:

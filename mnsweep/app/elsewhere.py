@@ -95,6 +95,10 @@ def explore_on(request: ExploreRequest, watcher: Watcher | None = None, open: Op
     """Explore a space on each host that the request names."""
     if (source := request.accuracies.quality_source or "").startswith(RUN_PREFIX):
         raise MnsweepError(f"`quality_source` {source}: the run is here, not there", "explore there with published accuracies")
+    if request.like is not None:
+        raise MnsweepError(
+            f"`like` {request.like}: the sweep is here, not there", "explore without it, or on each machine itself"
+        )
     job = _job("explore", request, request.name, results_dir_or_default(request.place.results_dir))
     return measured_on(
         _ask(request.elsewhere, job, watcher, open),

@@ -9,21 +9,26 @@ from dataclasses import dataclass, replace
 from math import ceil
 from random import Random
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mnsweep.accuracy.surface import quality_of
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.arch.deployed import deployed_channels
 from mnsweep.cell import Cell
 from mnsweep.choice.frontier import pareto
 from mnsweep.choice.optimal import most_telling
-from mnsweep.choice.search import informative, representatives, undecided
+from mnsweep.choice.search import about_all, informative, representatives, undecided
 from mnsweep.errors import MnsweepError, UnavailableError
 from mnsweep.measure.rounds import Rules
 from mnsweep.prediction.deployments import Predicted, predict
 from mnsweep.prediction.information import information_rows
 from mnsweep.prediction.latency_model import FEWEST
+from mnsweep.prediction.prior import prior_of
 from mnsweep.session import Session
 from mnsweep.sweep.knowledge import Knowledge
 
+Array = NDArray[np.float64]
 RULES = Rules(known_pct=None, least_rounds=8, most_rounds=16, process_rounds=4, least_processes=2)
 FIRST_SHARE = 0.6  # of the designs to learn from, measured before the first fit; the others go where the choice is open
 FIRST = 12  # without a budget, at least so many come first: before, where the choice is open says less than D-optimality
@@ -39,21 +44,23 @@ class Aims:
 
     First `measure` designs to learn from in each deployment, then `verify` cells of the predicted frontier, then `validate`
     random cells that no model is fitted to. With `max_latency_ms`, cells whose interval contains that budget come first.
+    A model needs at least `fewest` designs.
     """
 
     measure: int = 12
     verify: int = 10
     validate: int = 0
     max_latency_ms: float | None = None
+    fewest: int = FEWEST
 
     def __post_init__(self) -> None:
-        if self.measure < FEWEST:
-            raise MnsweepError(f"`measure` {self.measure}: a model needs at least {FEWEST} measured designs")
+        if self.measure < self.fewest:
+            raise MnsweepError(f"`measure` {self.measure}: a model needs at least {self.fewest} measured designs")
 
     @property
     def first(self) -> int:
         """How many designs are measured at once, before there is a model."""
-        least = FEWEST if self.max_latency_ms else min(FIRST, self.measure)
+        least = self.fewest if self.max_latency_ms else min(FIRST, self.measure)
         return max(least, ceil(FIRST_SHARE * self.measure))
 
 
@@ -103,9 +110,15 @@ def _to_learn_from(known: Knowledge, asked: Sequence[Cell], aims: Aims) -> list[
 
 def _most_informative(known: Knowledge, cells: Sequence[Cell], tried: Sequence[Cell], count: int) -> list[Cell]:
     by_design = {cell.design: cell for cell in cells}
-    rows = information_rows(cells, _paddings(known, cells))
-    designs = informative(list(by_design), rows, count, [cell.design for cell in tried])
+    choose = informative if len(tried) + count >= FEWEST else about_all
+    designs = choose(list(by_design), _rows(known, cells), count, [cell.design for cell in tried])
     return [by_design[design] for design in designs]
+
+
+def _rows(known: Knowledge, cells: Sequence[Cell]) -> Array:
+    """The rows of information of cells of one deployment, for what its model starts from."""
+    prior = prior_of(cells[0].deployment, known.prediction.prior, known.prediction.like)
+    return information_rows(cells, _paddings(known, cells), prior)
 
 
 def _where_open(
@@ -120,7 +133,7 @@ def _where_open(
     if max_latency_ms is not None:
         chosen = [cells[places[key]] for key in ids[:count]]
     else:
-        rows, taken = information_rows(cells, _paddings(known, cells)), [places[cell.id] for cell in tried]
+        rows, taken = _rows(known, cells), [places[cell.id] for cell in tried]
         chosen = [cells[i] for i in most_telling(rows, [places[key] for key in ids], count, taken)] if ids else []
     left = count - len(chosen)
     return chosen + (_most_informative(known, cells, [*tried, *chosen], left) if left else [])

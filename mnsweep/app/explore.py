@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mnsweep.app.asking import asked_space, with_networks
+from mnsweep.app.asking import asked_space, fewest_of, with_networks
 from mnsweep.app.exploration import RULES, Aims
 from mnsweep.app.exploration import explore as explore_space
 from mnsweep.app.grid import rules_of
@@ -42,8 +42,9 @@ class ExplorationPlan:
 
 def plan_exploration(request: ExploreRequest) -> ExplorationPlan:
     """What would be explored, and how much of it would be measured; nothing is measured."""
-    run = run_of(request.accuracies, results_dir_or_default(request.place.results_dir))
-    aims, sweep = _aims(request), asked_space(request, read_machine(), run)
+    directory = results_dir_or_default(request.place.results_dir)
+    run = run_of(request.accuracies, directory)
+    aims, sweep = _aims(request), asked_space(request, directory, read_machine(), run)
     measure = aims.measure * len({cell.deployment for cell in sweep.cells})
     sample = sweep.cells[:: 1 + len(sweep.cells) // TYPICAL]
     cell_s = sum(seconds(cell, RULES.least_rounds, RULES) for cell in sample) / len(sample)
@@ -66,7 +67,7 @@ def explore(
     aims, machine, directory = _aims(request), read_machine(), results_dir_or_default(request.place.results_dir)
     run = run_of(request.accuracies, directory)
     networks = networks_of(request.trained.weights, run)
-    sweep = with_networks(asked_space(request, machine, run), networks, OF_DESIGN, directory, machine)
+    sweep = with_networks(asked_space(request, directory, machine, run), networks, OF_DESIGN, directory, machine)
     with open_session(
         sweep,
         directory,
@@ -92,4 +93,5 @@ def _aims(request: ExploreRequest) -> Aims:
         verify=request.verify,
         validate=request.validate,
         max_latency_ms=request.measuring.max_latency_ms,
+        fewest=fewest_of(request),
     )

@@ -164,8 +164,13 @@ class ExploreRequest:
         res=option(FINE_RESOLUTIONS, "Input resolutions in pixels: 128,160 or a range.", panel=AXES),
     )
     measure: int = option(
-        12, "Designs to measure and learn from, in each deployment; at least 8.", panel=MEASURING, low=0, high=MOST_MEASURED
+        12,
+        "Designs to measure and learn from, in each deployment; at least 8, or 5 with --like.",
+        panel=MEASURING,
+        low=0,
+        high=MOST_MEASURED,
     )
+    like: str | None = option(None, "Start from the models of a sweep of another machine: its name or folder.", panel=MEASURING)
     verify: int = option(
         10, "Cells of the predicted frontier to measure afterwards.", panel=MEASURING, low=0, high=MOST_MEASURED
     )

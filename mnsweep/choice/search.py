@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mnsweep.cell import Design
 from mnsweep.choice.frontier import pareto
-from mnsweep.choice.optimal import d_optimal
+from mnsweep.choice.optimal import d_optimal, most_telling
 from mnsweep.prediction.deployments import Predicted
 
 Array = NDArray[np.float64]
@@ -32,6 +32,18 @@ def informative(designs: Sequence[Design], rows: Array, count: int, taken: Seque
         rival=[*given, *(places[design] for design in rival)],
     )
     return [designs[i] for i in chosen[len(given) :]]
+
+
+def about_all(designs: Sequence[Design], rows: Array, count: int, taken: Sequence[Design] = ()) -> list[Design]:
+    """Select `count` designs, too few for all corners, that leave the least uncertainty about all `designs`.
+
+    Besides the `taken` designs, the smallest and the largest come first, then those with the lowest mean predictive variance,
+    one after another (`most_telling`). Four corners would leave a handful little to tell of what is between them.
+    """
+    given = [i for i, design in enumerate(designs) if design in set(taken)]
+    ends = [i for i in _corners(designs)[:2] if i not in given][:count]
+    inner = most_telling(rows, range(len(designs)), count - len(ends), [*given, *ends])
+    return [designs[i] for i in [*ends, *inner]]
 
 
 def space_filling(designs: Sequence[Design], count: int, taken: Sequence[Design] = ()) -> list[Design]:

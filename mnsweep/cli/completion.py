@@ -36,5 +36,6 @@ def _sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
 
 _VALUES: dict[str, Completion] = {
     "sweep": _sweeps,
+    "like": _sweeps,
     **{name: _names(name) for name in ("precision", "runtime", "task", "variant", "conv_padding", "activation", "width_rule")},
 }

@@ -147,6 +147,8 @@ def _prior(derived: "Outcome") -> list[str]:
     if all(model.prior == NO_PRIOR for model in models.values()):
         return []
     dropped = sum(model.prior == DROPPED for model in models.values())
+    if not dropped and (like := derived.known.prediction.like):
+        return [f"             fitted from the models of sweep {like.sweep} on {like.machine}"]
     if not dropped:
         return ["             fitted with a weak prior from the reference runs of other machines"]
     which = "" if len(models) == 1 else f"for {dropped} of {len(models)} models, "

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell, Deployment
 from mnsweep.names import TASKS, VARIANTS
-from mnsweep.prediction.latency_model import FEWEST, LatencyModel, fit_latency
-from mnsweep.prediction.prior import prior_for
+from mnsweep.prediction.latency_model import LatencyModel, fewest, fit_latency, scores
+from mnsweep.prediction.like import FEWEST_THERE, Like, LikeModel
+from mnsweep.prediction.prior import prior_like, prior_of
+from mnsweep.prediction.terms import TERMS
 
 Models = Mapping[Deployment, LatencyModel]
 
@@ -33,21 +35,54 @@ def fit_models(
     held_out: Collection[str] = (),
     *,
     prior: str = "",
+    like: Like | None = None,
 ) -> dict[Deployment, LatencyModel]:
-    """Fit a latency model for each deployment that has at least `FEWEST` measured cells.
+    """Fit a latency model for each deployment that has enough measured cells (`latency_model.fewest`).
 
     `latency_ms` (milliseconds per batch), `channels` (resolved padding) and `held_out` are keyed by cell id. Cells that are
-    `held_out`, or have no latency or no resolved padding, are not fitted. `prior` is the name of a prior from other machines;
-    without a name, and for deployments that it does not cover, there is none.
+    `held_out`, or have no latency or no resolved padding, are not fitted. The models start from those that are `like` them, or
+    else from `prior`, the name of a prior from other machines; for deployments that neither covers, there is none.
     """
-    known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
     models = {}
-    for deployment in dict.fromkeys(cell.deployment for cell in known):
-        fitted = [cell for cell in known if cell.deployment == deployment]
-        if len(fitted) >= FEWEST:
+    for deployment, fitted in _fitted(cells, latency_ms, channels, held_out).items():
+        start = prior_of(deployment, prior, like)
+        if len(fitted) >= fewest(start):
             paddings, ms = [channels[c.id] for c in fitted], [latency_ms[c.id] for c in fitted]
-            models[deployment] = fit_latency(fitted, paddings, ms, prior_for(prior, deployment))
+            models[deployment] = fit_latency(fitted, paddings, ms, start)
     return models
+
+
+def like_models(
+    cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels]
+) -> dict[Deployment, LikeModel]:
+    """What each deployment's model says to other machines, for those with at least `FEWEST_THERE` measured cells.
+
+    Models are fitted to all measured cells, and to nothing else. Numbers have nine digits, as in `model_file.py`.
+    """
+    told = {}
+    for deployment, fitted in _fitted(cells, latency_ms, channels, ()).items():
+        if len(fitted) >= FEWEST_THERE:
+            paddings, ms = [channels[c.id] for c in fitted], [latency_ms[c.id] for c in fitted]
+            model = fit_latency(fitted, paddings, ms)
+            errors = scores(model, fitted, paddings, ms, prior_like(model.fit.ns))
+            ns = dict(zip(TERMS, map(_rounded, model.fit.ns), strict=True))
+            told[deployment] = LikeModel(deployment, ns, tuple(map(_rounded, errors)))
+    return told
+
+
+def _fitted(
+    cells: Sequence[Cell], latency_ms: Mapping[str, float], channels: Mapping[str, Channels], held_out: Collection[str]
+) -> dict[Deployment, list[Cell]]:
+    """The cells that models can be fitted to, by deployment."""
+    known = [c for c in cells if is_modelled(c) and c.id in latency_ms and c.id in channels and c.id not in held_out]
+    by_deployment: dict[Deployment, list[Cell]] = {}
+    for cell in known:
+        by_deployment.setdefault(cell.deployment, []).append(cell)
+    return by_deployment
+
+
+def _rounded(number: float) -> float:
+    return float(f"{number:.9g}")
 
 
 def predict(models: Models, cells: Sequence[Cell], channels: Mapping[str, Channels]) -> dict[str, Predicted]:

@@ -14,10 +14,10 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.prediction.features import work
 from mnsweep.prediction.latency_model import shape
-from mnsweep.prediction.prior import NOISE, Prior, any_prior, widths
+from mnsweep.prediction.prior import NOISE, Prior, any_prior
+from mnsweep.prediction.uncertainty import scales
 
 Array = NDArray[np.float64]
-BEND = 0.05  # standard deviation of the correction's coefficients; in the reference run, none is larger
 
 
 def information_rows(cells: Sequence[Cell], channels: Sequence[Channels], prior: Prior | None = None) -> Array:
@@ -27,9 +27,8 @@ def information_rows(cells: Sequence[Cell], channels: Sequence[Channels], prior:
     latencies over the noise of one measurement. Every cell must be covered by the latency model.
     """
     amounts = work(cells, channels)
-    costs = (prior or any_prior(cells[0].deployment)).typical(amounts)
+    prior = prior or any_prior(cells[0].deployment)
+    costs, bends = prior.typical(amounts), shape(cells)
     per_ns = amounts / (amounts @ costs)[:, None]
-    unit = per_ns.mean(axis=0)
-    uncertain = np.divide(widths(costs * unit), unit, out=np.zeros_like(unit), where=unit > 0)
-    rows: Array = np.hstack([per_ns * uncertain, shape(cells) * BEND]) / NOISE
+    rows: Array = np.hstack([per_ns, bends]) * scales(costs, per_ns.mean(axis=0), prior, bends.shape[1]) / NOISE
     return rows

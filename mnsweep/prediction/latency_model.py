@@ -4,7 +4,8 @@ A cell's latency is a sum of non-negative terms (`features.py`). They are fitted
 error (NNLS, Lawson and Hanson 1974), with a wide prior from other machines (`prior.py`) unless the measurements contradict it.
 A smooth correction, quadratic in log α and log resolution with a ridge penalty, is added if it lowers the leave-one-out error.
 Intervals are conformal (jackknife+, Barber et al. 2021, arXiv 1905.02928): they assume nothing about the errors except that new
-cells are like the measured ones.
+cells are like the measured ones. With the model of another machine as the prior, a handful of measurements is enough, for which
+jackknife+ has no 95 % interval: `uncertainty.py` has one.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,10 @@ from mnsweep.arch.channel_padding import Channels
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
 from mnsweep.prediction.features import work
+from mnsweep.prediction.like import FEWEST_LIKE
 from mnsweep.prediction.prior import Prior
 from mnsweep.prediction.terms import TERMS, UNITS
+from mnsweep.prediction.uncertainty import deviations, factor_of, reach
 
 Array = NDArray[np.float64]
 FEWEST = 8  # measured cells; with fewer, the error of the fit is unknown
@@ -59,12 +62,25 @@ class Terms:
         return ms
 
 
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """What makes an interval of a few cells: a `factor` of the covariance, (terms + 6, terms + 6), and its `reach`."""
+
+    factor: tuple[tuple[float, ...], ...]
+    reach: float
+
+    def half_widths(self, per_ns: Array, shape: Array) -> Array:
+        """(cells,): of the intervals, in log milliseconds."""
+        return self.reach * deviations(np.array(self.factor), per_ns, shape)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatencyModel:
     """The `fit` to all measured `cells` (ids), and for each cell the leave-one-out fit `without` it.
 
     `left_out_ms` is the leave-one-out prediction for each cell, and `missed` is log(measured / predicted). `prior` says whether
-    a prior from other machines was `used`, `dropped` because the measurements contradict it, or there was `none`.
+    a prior from other machines was `used`, `dropped` because the measurements contradict it, or there was `none`. A model with
+    an `uncertainty` has its intervals from it, others those of jackknife+.
     """
 
     cells: tuple[str, ...]
@@ -73,6 +89,7 @@ class LatencyModel:
     fit: Terms
     without: tuple[Terms, ...]
     prior: str = NO_PRIOR
+    uncertainty: Uncertainty | None = None
 
     @property
     def errors(self) -> Errors:
@@ -87,14 +104,22 @@ class LatencyModel:
     def predict(self, cells: Sequence[Cell], channels: Sequence[Channels]) -> tuple[Array, Array, Array]:
         """(middle, low, high), each (cells,): predicted milliseconds per batch, and the ends of the 95 % interval."""
         amounts, bends = work(cells, channels), shape(cells)
+        middle = self.fit.log_ms(amounts, bends)
+        if self.uncertainty:
+            half = self.uncertainty.half_widths(_per_ns(amounts, middle), bends)
+            return np.exp(middle), np.exp(middle - half), np.exp(middle + half)
         others = np.array([terms.log_ms(amounts, bends) for terms in self.without])
         missed = np.abs(np.array(self.missed))[:, None]
         n = len(missed)
         rank = min(n, ceil(CONFIDENCE * (n + 1))) - 1
         low = np.partition(others - missed, n - 1 - rank, axis=0)[n - 1 - rank]
         high = np.partition(others + missed, rank, axis=0)[rank]
-        middle = self.fit.log_ms(amounts, bends)
         return np.exp(middle), np.exp(np.minimum(low, middle)), np.exp(np.maximum(high, middle))
+
+
+def fewest(prior: Prior | None) -> int:
+    """The fewest measured cells that a model can be fitted to: fewer with a prior whose errors are known."""
+    return FEWEST_LIKE if prior is not None and prior.scores else FEWEST
 
 
 def fit_latency(
@@ -104,20 +129,28 @@ def fit_latency(
 
     `channels` and `latency_ms` (milliseconds per batch) are in the order of `cells`. The `prior` from other machines is dropped
     if the leave-one-out error with it is more than `CONTRADICTED` times that without. Raises `MnsweepError` if there are fewer
-    than `FEWEST` cells.
+    than `fewest` cells; of fewer than `FEWEST`, nothing could contradict the prior.
     """
-    if len(cells) < FEWEST:
+    if len(cells) < (least := fewest(prior)):
         raise MnsweepError(
-            f"{len(cells)} measured cells are too few to predict others from", f"measure at least {FEWEST} (`measure`)"
+            f"{len(cells)} measured cells are too few to predict others from", f"measure at least {least} (`measure`)"
         )
-    ids = tuple(cell.id for cell in cells)
-    samples = _Samples(work(cells, channels), shape(cells), np.log(latency_ms))
-    alone = _best(ids, samples, None)
+    ids, samples = tuple(cell.id for cell in cells), _samples(cells, channels, latency_ms)
     if prior is None:
-        return alone
-    informed = _best(ids, samples, prior)
+        return _best(ids, samples, None)
+    informed = _informed(_best(ids, samples, prior), samples, prior)
+    if len(cells) < FEWEST:
+        return informed
+    alone = _best(ids, samples, None)
     contradicted = informed.errors.mean_pct > CONTRADICTED * alone.errors.mean_pct
-    return replace(alone, prior=DROPPED) if contradicted else replace(informed, prior=USED)
+    return replace(alone, prior=DROPPED) if contradicted else informed
+
+
+def scores(
+    model: LatencyModel, cells: Sequence[Cell], channels: Sequence[Channels], latency_ms: Sequence[float], prior: Prior
+) -> tuple[float, ...]:
+    """The absolute leave-one-out errors of a model in standard deviations, for the cells that it was fitted to, in order."""
+    return _scores(model, _samples(cells, channels, latency_ms), prior)
 
 
 def shape(cells: Sequence[Cell]) -> Array:
@@ -135,9 +168,40 @@ class _Samples:
     shape: Array
     log_ms: Array
 
+    @property
+    def per_ns(self) -> Array:
+        """(cells, terms): the work over the latency in ns."""
+        return _per_ns(self.amounts, self.log_ms)
+
     def without(self, index: int) -> "_Samples":
         kept = np.arange(len(self.log_ms)) != index
         return _Samples(self.amounts[kept], self.shape[kept], self.log_ms[kept])
+
+
+def _samples(cells: Sequence[Cell], channels: Sequence[Channels], latency_ms: Sequence[float]) -> _Samples:
+    return _Samples(work(cells, channels), shape(cells), np.log(latency_ms))
+
+
+def _per_ns(amounts: Array, log_ms: Array) -> Array:
+    per_ns: Array = amounts / (np.exp(log_ms) * NS_PER_MS)[:, None]
+    return per_ns
+
+
+def _informed(model: LatencyModel, samples: _Samples, prior: Prior) -> LatencyModel:
+    """A model fitted with the prior, with what its intervals need if the prior's errors are known."""
+    if not prior.scores:
+        return replace(model, prior=USED)
+    factor = factor_of(samples.per_ns, samples.shape, prior)
+    furthest = reach(_scores(model, samples, prior), prior.scores, CONFIDENCE)
+    return replace(model, prior=USED, uncertainty=Uncertainty(tuple(map(tuple, factor.tolist())), furthest))
+
+
+def _scores(model: LatencyModel, samples: _Samples, prior: Prior) -> tuple[float, ...]:
+    per_ns = _per_ns(samples.amounts, np.log(model.left_out_ms))
+    others = [samples.without(i) for i in range(len(model.cells))]
+    factors = [factor_of(each.per_ns, each.shape, prior) for each in others]
+    deviation = [deviations(f, per_ns[[i]], samples.shape[[i]])[0] for i, f in enumerate(factors)]
+    return tuple((np.abs(model.missed) / deviation).tolist())
 
 
 def _best(ids: tuple[str, ...], samples: _Samples, prior: Prior | None) -> LatencyModel:
@@ -160,7 +224,7 @@ def _leave_one_out(ids: tuple[str, ...], samples: _Samples, shrinkage: float | N
 
 def _fit(samples: _Samples, shrinkage: float | None, prior: Prior | None) -> Terms:
     amounts, shape = samples.amounts, samples.shape
-    coefficients = _costs(amounts / (np.exp(samples.log_ms) * NS_PER_MS)[:, None], prior)
+    coefficients = _costs(samples.per_ns, prior)
     if shrinkage is None:
         return Terms(tuple(coefficients), (0.0,) * SHAPE_TERMS)
     left = samples.log_ms - np.log(amounts @ coefficients / NS_PER_MS)

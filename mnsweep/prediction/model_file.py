@@ -10,10 +10,21 @@ from msgspec import Meta
 
 from mnsweep.cell import Deployment
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.prediction.latency_model import DROPPED, FEWEST, NO_PRIOR, SHAPE_TERMS, USED, LatencyModel, Terms
+from mnsweep.prediction.latency_model import (
+    DROPPED,
+    FEWEST,
+    NO_PRIOR,
+    SHAPE_TERMS,
+    USED,
+    LatencyModel,
+    Terms,
+    Uncertainty,
+)
+from mnsweep.prediction.like import FEWEST_LIKE
 from mnsweep.prediction.terms import TERMS, UNITS
 
 SCHEMA_VERSION = 1
+_COEFFICIENTS = len(TERMS) + SHAPE_TERMS
 _REBUILD = "recreate it with 'mnsweep rebuild'"
 
 
@@ -50,9 +61,9 @@ def from_json(text: str, source: object) -> dict[Deployment, LatencyModel]:
 
 
 def _content(model: LatencyModel) -> dict[str, Any]:
-    """All fields; `prior` only if there was one, so that files from before priors are rebuilt byte for byte."""
+    """All fields; `prior` and `uncertainty` only if there are any, so that earlier files are rebuilt byte for byte."""
     content = asdict(model)
-    return {name: value for name, value in content.items() if (name, value) != ("prior", NO_PRIOR)}
+    return {name: value for name, value in content.items() if (name, value) not in (("prior", NO_PRIOR), ("uncertainty", None))}
 
 
 def _rounded(value: Any) -> Any:
@@ -77,14 +88,23 @@ class _Terms(msgspec.Struct):
     correction: Annotated[tuple[float, ...], Meta(min_length=SHAPE_TERMS, max_length=SHAPE_TERMS)]
 
 
+_Row = Annotated[tuple[float, ...], Meta(min_length=_COEFFICIENTS, max_length=_COEFFICIENTS)]
+
+
+class _Uncertainty(msgspec.Struct):
+    factor: Annotated[tuple[_Row, ...], Meta(min_length=_COEFFICIENTS, max_length=_COEFFICIENTS)]
+    reach: Annotated[float, Meta(gt=0)]
+
+
 class _Model(msgspec.Struct, kw_only=True):
     deployment: Deployment
-    cells: Annotated[tuple[str, ...], Meta(min_length=FEWEST)]
+    cells: Annotated[tuple[str, ...], Meta(min_length=FEWEST_LIKE)]
     left_out_ms: tuple[Annotated[float, Meta(gt=0)], ...]
     missed: tuple[float, ...]
     fit: _Terms
     without: tuple[_Terms, ...]
     prior: str = NO_PRIOR
+    uncertainty: _Uncertainty | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -94,6 +114,8 @@ class _Saved(msgspec.Struct):
 def _model(saved: _Model) -> LatencyModel:
     if saved.prior not in (words := (NO_PRIOR, USED, DROPPED)):
         raise MnsweepError(f"prior {saved.prior!r:.40} is not one of {', '.join(words)}")
+    if len(saved.cells) < FEWEST and saved.uncertainty is None:
+        raise MnsweepError(f"{len(saved.cells)} cells and no uncertainty")
     for name in ("left_out_ms", "missed", "without"):
         if (count := len(getattr(saved, name))) != len(saved.cells):
             raise MnsweepError(f"{name} has {count} entries for {len(saved.cells)} cells")
@@ -104,6 +126,7 @@ def _model(saved: _Model) -> LatencyModel:
         fit=_terms(saved.fit),
         without=tuple(map(_terms, saved.without)),
         prior=saved.prior,
+        uncertainty=Uncertainty(saved.uncertainty.factor, saved.uncertainty.reach) if saved.uncertainty else None,
     )
 
 

@@ -5,6 +5,11 @@ writes it. They are a Gaussian prior for the fit to this machine: scaled to its 
 machines differ in kind. What a term contributes to the latency, as a share of it, may differ by as much again and by
 `FLOOR`: twice the rms difference between the two committed machines (0.10), of which one has AVX-512 and one does not.
 A Gaussian prior is a row of least squares for each term (Tikhonov 1963; Hoerl and Kennard 1970).
+
+One sweep of another machine, named by the user (`like`), is a narrower prior, because it has the same deployment: `LIKE_SPREAD`
+and `LIKE_FLOOR`. Of the pairs that `python -m tests.bench.transfer widths` tries, they give what was measured on the machine
+left out the largest likelihood, for five cells of it and the other machine's model; both ways round, over the eight deployments
+that the committed runs of two machines share.
 """
 
 from collections.abc import Sequence
@@ -14,20 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnsweep.cell import Deployment
+from mnsweep.prediction.like import Like
 from mnsweep.prediction.prior_table import CURRENT, table
 from mnsweep.prediction.terms import TERMS
 
 Array = NDArray[np.float64]
 FLOOR = 0.2  # share of the latency by which any term may differ
 SPREAD = 1.0  # and by this multiple of its own share
+LIKE_FLOOR, LIKE_SPREAD = 0.1, 0.5
 NOISE = 0.03  # relative error of one measurement about the model: noise, and what the terms miss
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Prior:
-    """Coefficients of other machines: `ns` (machines, terms), in ns per unit of each of `TERMS`."""
+    """Coefficients of other machines: `ns` (machines, terms), in ns per unit of each of `TERMS`.
+
+    Terms may differ by `floor` and by `spread` times their share. `scores` are leave-one-out errors there, in standard
+    deviations; there are none of the package's prior.
+    """
 
     ns: Array
+    floor: float = FLOOR
+    spread: float = SPREAD
+    scores: tuple[float, ...] = ()
 
     def scaled(self, per_ns: Array) -> Array:
         """(terms,): the mean coefficients, each machine's brought to the speed of this one.
@@ -48,14 +62,25 @@ class Prior:
     def rows(self, per_ns: Array) -> tuple[Array, Array]:
         """Rows (terms, terms) and targets (terms,) to put below those of the measured cells `per_ns` (cells, terms)."""
         ns, unit = self.scaled(per_ns), per_ns.mean(axis=0)
-        weight = NOISE / widths(ns * unit)
+        weight = NOISE / self.widths(ns * unit)
         return np.diag(weight * unit), weight * ns * unit
 
+    def widths(self, share: Array) -> Array:
+        """Standard deviations of the terms' shares of the latency, given their expected shares."""
+        width: Array = self.spread * share + self.floor
+        return width
 
-def widths(share: Array) -> Array:
-    """Standard deviations of the terms' shares of the latency, given their expected shares."""
-    width: Array = SPREAD * share + FLOOR
-    return width
+
+def prior_like(ns: Sequence[float], scores: Sequence[float] = ()) -> Prior:
+    """The prior that the model of one deployment on one machine is: its `ns` per unit of each of `TERMS`, and its scores."""
+    return Prior(np.array([ns]), LIKE_FLOOR, LIKE_SPREAD, tuple(scores))
+
+
+def prior_of(deployment: Deployment, name: str, like: Like | None) -> Prior | None:
+    """What a fit starts from: the model of the deployment in `like`, or else what the prior `name` has for it."""
+    if like and (model := like.model(deployment)):
+        return prior_like([model.ns[term] for term in TERMS], model.scores)
+    return prior_for(name, deployment)
 
 
 def prior_for(name: str, deployment: Deployment) -> Prior | None:

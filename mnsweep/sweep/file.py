@@ -16,6 +16,8 @@ what = "model.onnx"
 [prediction]                        # predict unmeasured cells
 extrapolate = false                 # true: also predict accuracies beyond the range of the source
 prior = "2026-11"                   # fit the latency models with a prior from other machines
+[prediction.like]                   # or with the models of one sweep of another machine (`prediction/like.py`)
+machine = "amd-epyc-2c-156cc3b9"
 """
 
 import re
@@ -33,6 +35,7 @@ from mnsweep.cell import Cell, Design, parse_cell
 from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
 from mnsweep.names import is_choice
+from mnsweep.prediction.like import Like
 from mnsweep.prediction.prior_table import names as priors
 from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 
@@ -52,13 +55,15 @@ class Prediction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     With `extrapolate`, accuracies beyond the range of their source are predicted too. Cells `verified` were measured because
     they were predicted to be on the frontier. No model is fitted to cells `held_out`, so that they can validate the models.
-    `prior` names the prior from other machines that the models are fitted with; empty for none.
+    `prior` names the prior from other machines that the models are fitted with; empty for none. `like` is one machine's, and
+    comes before it for the deployments that it has.
     """
 
     extrapolate: bool = False
     held_out: tuple[str, ...] = ()
     verified: tuple[str, ...] = ()
     prior: str = ""
+    like: Like | None = None
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -291,7 +296,7 @@ def write_sweep(sweep: Sweep) -> str:
         "cells": [cell.id for cell in sweep.cells],
     }
     if sweep.prediction:
-        content["prediction"] = to_builtins(sweep.prediction)
+        content["prediction"] = _without_none(to_builtins(sweep.prediction))
     if sweep.weights:
         content["weights"] = to_builtins(sweep.weights)
     for name, scores in (("scored", sweep.scored), ("trained", sweep.trained)):

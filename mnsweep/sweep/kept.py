@@ -9,6 +9,7 @@ import msgspec
 
 from mnsweep.cell import parse_cell
 from mnsweep.errors import MnsweepError, StoreError
+from mnsweep.prediction.like import Like
 from mnsweep.record import Block, Failure, Mark, Process, Record, Records, Same
 from mnsweep.sweep.file import Prediction, Sweep, parse_sweep, write_sweep
 from mnsweep.sweep.store import BLOCKS, SWEEP, SweepFolder
@@ -49,7 +50,22 @@ def merged(sweep: Sweep, kept: Sweep | None) -> Sweep:
 def _merged(kept: Prediction | None, asked: Prediction | None) -> Prediction | None:
     if kept is None or asked is None:
         return kept or asked
-    return msgspec.structs.replace(kept, extrapolate=kept.extrapolate or asked.extrapolate)
+    return msgspec.structs.replace(
+        kept, extrapolate=kept.extrapolate or asked.extrapolate, like=_merged_like(kept.like, asked.like)
+    )
+
+
+def _merged_like(kept: Like | None, asked: Like | None) -> Like | None:
+    """What was kept, and models of further deployments. Raises `StoreError` where the two are of different sweeps."""
+    if asked is None or kept == asked:
+        return kept
+    if kept is None or (kept.machine, kept.sweep) != (asked.machine, asked.sweep):
+        before = f"like {kept.sweep} of {kept.machine}" if kept else "like no other"
+        what = f"`like` {asked.sweep} of {asked.machine}: the sweep was explored {before}"
+        raise StoreError(what, "use another `name`, or start over with `fresh`")
+    known = {model.deployment for model in kept.models}
+    models = (*kept.models, *(model for model in asked.models if model.deployment not in known))
+    return msgspec.structs.replace(kept, models=models)
 
 
 def forget(folder: SweepFolder, ids: Collection[str]) -> None:

@@ -76,7 +76,7 @@ class Knowledge:
         apart = {*self.prediction.verified, *self.prediction.held_out}
         latency_ms = self.latency_ms
         of_others = {key: ms for key, ms in latency_ms.items() if key not in apart}
-        beliefs = fit_models(self.sweep.cells, of_others, self.channels, prior=self.prediction.prior)
+        beliefs = fit_models(self.sweep.cells, of_others, self.channels, prior=self.prediction.prior, like=self.prediction.like)
         left = [cell for cell in self.sweep.cells if cell.id not in self.failures]
         before, after = ({key: p.ms for key, p in predict(m, left, self.channels).items()} for m in (beliefs, self.models))
         checked = [key for key in self.prediction.verified if key in latency_ms and key in before]
@@ -98,7 +98,7 @@ def understand(sweep: Sweep, records: Records) -> Knowledge:
     latency_ms = {cell: estimate.p50_ms for cell, estimate in fitted.estimates.items()}
     models: Models = {}
     if told := sweep.prediction:
-        models = fit_models(sweep.cells, latency_ms, channels, told.held_out, prior=told.prior)
+        models = fit_models(sweep.cells, latency_ms, channels, told.held_out, prior=told.prior, like=told.like)
     return Knowledge(sweep=sweep, records=records, fit=fitted, failures=failures, channels=channels, models=models)
 
 
