@@ -14,6 +14,7 @@ from mnsweep.cli.explore import _prior as prior_lines
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.prepare.models import Prepared
 from mnsweep.sweep.cells_file import from_csv
+from mnsweep.sweep.file import Prediction
 from mnsweep.sweep.store import CELLS, SweepFolder
 from tests.fakes import FakeWorker
 from tests.test_cli import Ran, Run, assert_refused, run
@@ -113,7 +114,8 @@ def test_what_is_printed_for_people(explore: Explore) -> None:
 )
 def test_what_became_of_the_prior_is_said(priors: list[str], said: str | None) -> None:
     models = {i: SimpleNamespace(prior=prior) for i, prior in enumerate(priors)}
-    lines = prior_lines(SimpleNamespace(known=SimpleNamespace(models=models)))  # type: ignore[arg-type]
+    known = SimpleNamespace(models=models, prediction=Prediction())
+    lines = prior_lines(SimpleNamespace(known=known))  # type: ignore[arg-type]
     assert [line.strip() for line in lines] == ([said] if said else [])
 
 

@@ -244,7 +244,7 @@ BAD_FILES = [
     ("", "is not"), ("[]", "is not"), ("{}", "is not"), ("null", "is not"), ("\x80pickle", "is not"),
     ("\ud800", "is not"), ("[" * 100_000, "is not"), ('{"models": ' + "[" * 100_000, "is not"),
     (with_first(cells=3), r"Expected array, got int - at \$\.models\[0\]\.cells"),
-    (with_first(cells=["a0.25_r128"]), "length >= 8"),
+    (with_first(cells=["a0.25_r128"]), "length >= 5"), (with_first(cells=["a0.25_r128"] * 7), "7 cells and no uncertainty"),
     (with_first(missed=[0.0]), "missed has 1 entries for 20 cells"),
     (with_first(without=[]), "without has 0 entries for 20 cells"),
     (with_first(left_out_ms=[-1.0] * 20), r"> 0\.0 - at \$\.models\[0\]\.left_out_ms"),

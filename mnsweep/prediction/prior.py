@@ -26,7 +26,7 @@ from mnsweep.prediction.terms import TERMS
 Array = NDArray[np.float64]
 FLOOR = 0.2  # share of the latency by which any term may differ
 SPREAD = 1.0  # and by this multiple of its own share
-LIKE_FLOOR, LIKE_SPREAD = 0.1, 0.5
+LIKE_FLOOR, LIKE_SPREAD = 0.1, 0.25
 NOISE = 0.03  # relative error of one measurement about the model: noise, and what the terms miss
 
 

@@ -11,6 +11,7 @@
     python -m tests.bench.explore     how well 20 measurements predict the others, and what a verified pick loses
                                       (half an hour)
     python -m tests.bench.explore_offline  exploring now against before, on committed data and simulated machines
+    python -m tests.bench.transfer    5 measurements and another machine's models against 20 without a prior
     python -m tests.bench.prior       not a figure: writes the package's prior from the committed runs
     python -m tests.bench.retest      repeated sweeps against one-after-another timing; time to settle; overhead
                                       (--disturbed: beside two noisy neighbours; --against PROGRAM: another version)
