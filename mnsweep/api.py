@@ -112,7 +112,8 @@ def explore(
     """Measure a few designs of a fine grid on this machine and predict the others; one row per cell.
 
     `measure` designs are measured to fit the models, `verify` cells of the predicted frontier to verify it, and `validate`
-    random cells to validate the models. Continues where an earlier call with the same `name` stopped. `wait`, `time_budget_s`
+    random cells to validate the models. With `like`, a sweep of another machine by name or folder, the models start from those
+    there, and 5 designs are enough. Continues where an earlier call with the same `name` stopped. `wait`, `time_budget_s`
     and `ci_pct` are as in `grid`. The frame's `attrs` hold those of `grid` except `unsettled`, `model_file`, and `model`,
     `verification` and `validation` (dataclasses of `mnsweep.prediction` and `mnsweep.choice`; the last two are None where
     nothing was verified or validated). Raises `MnsweepError` on a bad value, `UnavailableError` where no deployment can be
