@@ -24,7 +24,7 @@ from mnsweep.sweep.store import SWEEP, SweepFolder
 # A slow or a picky example is no failure on a busy machine; in CI every run tries the same examples. EXAMPLES=1000 tries more.
 settings.register_profile(
     "mnsweep",
-    max_examples=int(os.environ.get("EXAMPLES", "30")),
+    max_examples=int(os.environ.get("EXAMPLES", "20")),
     deadline=None,
     derandomize="CI" in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

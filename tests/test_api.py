@@ -120,10 +120,9 @@ def test_every_public_name_is_there_whenever_it_is_asked_for() -> None:
         "    __import__(getattr(mnsweep, name).__module__), __import__('mnsweep.cli.main')\n"
         "    if name.islower() and '_' not in name: __import__('mnsweep.app.' + name)\n"
     )
-    for seed in range(2):
-        order = Random(seed).sample(NAMES, len(NAMES))
-        ran = subprocess.run([sys.executable, "-c", code, *order], capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
+    order = Random(0).sample(NAMES, len(NAMES))
+    ran = subprocess.run([sys.executable, "-c", code, *order], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_every_public_name_can_be_called_twice_in_any_order(worker: FakeWorker, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ CELLS = st.builds(cell_of, MOBILENET_DESIGNS | OTHER_DESIGNS, DEPLOYMENTS)
 
 
 @given(CELLS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_id_reads_back_to_its_cell(cell: Cell) -> None:
     assert parse_cell(cell.id) == cell
 
@@ -63,7 +63,7 @@ def test_ids_are_unique_even_where_file_names_ignore_case(cells: list[Cell]) -> 
 
 
 @given(CELLS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_an_id_is_a_safe_file_name(cell: Cell) -> None:
     assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", cell.id)
     assert len(cell.id) < 200
@@ -160,7 +160,7 @@ def test_what_is_not_an_id_is_refused(text: str) -> None:
 
 
 @given(st.text() | st.text(alphabet="a0.25e_r128-ctbkersymround", max_size=25).map("a0.5_r64_".__add__))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_an_id_or_refused(text: str) -> None:
     try:
         cell = parse_cell(text)

@@ -133,7 +133,7 @@ def runtimes(draw: st.DrawFn) -> Costs:
 
 
 @given(runtimes(), runtimes(), ALPHAS)
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_the_choice_is_the_one_of_a_search_through_all_wider_counts(narrow: Costs, wide: Costs, alpha: float) -> None:
     layers = expand(Design.of(alpha, 32))
     channels = where_it_pays(layers, table(narrow, wide))
@@ -231,7 +231,7 @@ def test_each_alignment_is_probed_in_narrow_and_in_wide_layers() -> None:
 @given(designs(), st.integers(1, 256), st.sampled_from(["fp32", "bf16", "int8"]))
 @example(Design.of(1.0, 127), 16, "int8")
 @example(Design.of(1.0, 128, activation="relu"), 1, "int8")
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_the_short_count_is_the_count_of_the_deployed_rows(design: Design, k: int, precision: str) -> None:
     channels = multiples_of(k, expand(design))
     assert deployed_cost(design, channels, precision) == cost(pad_channels(expand(design), channels), precision)

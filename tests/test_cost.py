@@ -134,7 +134,7 @@ def closed_form(alpha: float, resolution: int, classes: int, keras: bool) -> tup
 
 
 @given(ALPHAS, st.integers(32, 1024), st.integers(1, 3000), st.sampled_from(["same", "keras", "symmetric"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_counts_are_the_closed_forms(alpha: float, resolution: int, classes: int, conv_padding: str) -> None:
     counted = cost_of(Design.of(alpha, resolution, classes=classes, conv_padding=conv_padding))
     assert (counted.params, counted.mult_adds) == closed_form(alpha, resolution, classes, conv_padding == "keras")
@@ -183,7 +183,7 @@ def test_counts_are_those_that_torch_sees(design: Design) -> None:
 @given(designs())
 @example(Design.of(0.5, 127))
 @example(Design.of(0.5, 128))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_the_fast_path_equals_the_rows(design: Design) -> None:
     assert list(count([design])) == [cost_of(design)]
 
@@ -254,7 +254,7 @@ def graphs(draw: st.DrawFn) -> list[Layer]:
 
 
 @given(graphs())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_peak_memory_of_any_graph_by_lifetimes(layers: list[Layer]) -> None:
     assert peak_activation_bytes(layers) == peak_by_lifetimes(layers)
 

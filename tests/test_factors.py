@@ -32,7 +32,7 @@ DESIGNS = st.builds(
 
 
 @given(DESIGNS)
-@settings(max_examples=200)
+@settings(max_examples=80)
 def test_every_layer_has_the_channels_of_its_width_and_the_pixels_of_its_size(design: Design) -> None:
     assert factors(design)
     layers, of_width, sizes = expand(design), layers_of_width(width_of(design)), sizes_of(design)

@@ -95,7 +95,7 @@ def test_bad_names_are_refused(text: str, said: str) -> None:
     [
         ('[hosts.pi]\nshh = "x"\n', r"fleet.toml: hosts\[...\]: .*unknown field"),
         ("[hosts\n", "is not TOML"),
-        ('[hosts.pi]\nssh = "a"\nprefix = "b"\n', "hosts.pi: `ssh` and `prefix` contradict"),
+        ('[hosts.pi]\nssh = "a"\nprefix = "b"\n', "hosts.pi: ssh and prefix contradict"),
         ('[hosts.pi]\nssh = "-oX"\n', "no host of OpenSSH"),
         ("[groups]\nall = []\n", "groups.all: is empty"),
         ("[hosts.all]\n[groups]\nall = ['x']\n", "all is a host and a group"),

@@ -406,7 +406,7 @@ def _samples() -> dict[str, bytes]:
 
 
 @given(st.sampled_from(["net.safetensors", "net.onnx", "own.safetensors", "net.ckpt.index"]), st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_damaged_bytes_are_an_error_in_one_line(name: str, data: st.DataObject) -> None:
     samples = _samples()
     content = bytearray(samples[name])

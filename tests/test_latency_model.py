@@ -284,13 +284,13 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.integers(0, len(SAVED)), st.integers(0, 40), st.text(max_size=12))
 def test_a_file_with_changed_characters_is_read_or_refused(start: int, length: int, text: str) -> None:
     read_or_refused(SAVED[:start] + text + SAVED[start + length :])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.randoms(use_true_random=False), JSON)
 def test_a_file_with_another_value_somewhere_is_read_or_refused(rng: Random, value: Any) -> None:
     document = node = json.loads(SAVED)

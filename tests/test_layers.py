@@ -275,7 +275,7 @@ def nearest_multiple_of_8(width: Fraction) -> int:
 
 
 @given(st.sampled_from([32, 64, 128, 256, 512, 1024]), st.floats(0.001, 2) | st.integers(1, 128).map(lambda n: n / 64))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_width_rules_against_exact_fractions(base: int, alpha: float) -> None:
     exact = base * Fraction(alpha)
     assert WIDTH_RULES["paper"](base * alpha) == max(8, exact.numerator // exact.denominator)

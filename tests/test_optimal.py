@@ -41,7 +41,7 @@ def test_the_volume_is_by_the_definition(rows: Array) -> None:
     assert np.exp(log_det(rows)) == pytest.approx(determinant(rows), rel=1e-6)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(ROWS, st.integers(1, 5), st.data())
 def test_no_exchange_of_a_chosen_cell_gains_and_fixed_cells_stay(rows: Array, count: int, data: st.DataObject) -> None:
     fixed = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=count, unique=True))
@@ -99,7 +99,7 @@ def test_corners_come_first_as_far_as_there_is_room(count: int, corners: set[tup
     assert not corners & {(d.alpha, d.resolution) for d in rest}
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(ROWS, st.data())
 def test_what_tells_most_lowers_the_variance_of_the_open_cells_most(rows: Array, data: st.DataObject) -> None:
     index = st.integers(0, len(rows) - 1)

@@ -84,7 +84,7 @@ def merit(r: Result, c: Constraints) -> tuple[float, float]:
     return (fast, accurate) if all(bound is None for bound in bounds) else (accurate, fast)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(RESULTS, CONSTRAINTS)
 def test_choice_and_runner_up_are_the_best_two(results: list[Result], constraints: Constraints) -> None:
     allowed = [r for r in results if feasible(r, constraints)]
@@ -139,7 +139,7 @@ def test_a_cell_without_an_interval_is_no_reason_to_crash(constraints: Constrain
     assert pick([no_interval, good], constraints).choice == good
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(MEASURED, CONSTRAINTS)
 def test_infeasible_names_the_fastest_and_a_budget_that_works(results: list[Result], constraints: Constraints) -> None:
     assume(not any(feasible(r, constraints) for r in results))
@@ -183,7 +183,7 @@ LOOSE = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(MEASURED, LOOSE)
 def test_next_budget_buys_the_better_cell_and_no_smaller_one_does(results: list[Result], constraints: Constraints) -> None:
     choice = pick(results, constraints).choice
@@ -212,7 +212,7 @@ def test_next_budget_names_what_it_buys_where_two_cells_tie() -> None:
 ANY_MS = st.floats(0.5, 50)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(one_result(ANY_MS, whole=True), min_size=2, max_size=9).map(named), ANY_MS)
 def test_next_budget_works_as_printed(results: list[Result], budget_ms: float) -> None:
     said = looser_budget(pick(results, Constraints(max_latency_ms=budget_ms)))

@@ -72,7 +72,7 @@ def is_feasible(r: Result, c: Constraints) -> bool:
     return is_candidate(r, c) and not excluded_by(r, c) and (r.relative_ci_pct or 0.0) <= c.max_relative_ci
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SWEEPS, CONSTRAINTS)
 def test_the_choice_is_that_of_a_brute_force(sweep: list[Result], c: Constraints) -> None:
     feasible = [r for r in sweep if is_feasible(r, c)]
@@ -91,7 +91,7 @@ def test_the_choice_is_that_of_a_brute_force(sweep: list[Result], c: Constraints
     assert ("noisy" in got.reason) == (got.choice.latency_source == "measured"), "an unsettled choice is said to be one"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SWEEPS, CONSTRAINTS)
 def test_cells_that_are_not_known_well_enough_are_counted(sweep: list[Result], c: Constraints) -> None:
     timed = [r for r in sweep if r.latency_p50_ms is not None]
@@ -106,7 +106,7 @@ def test_cells_that_are_not_known_well_enough_are_counted(sweep: list[Result], c
         assert (int(said[1]) if said else 0) == number
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(SWEEPS, CONSTRAINTS)
 def test_where_nothing_is_feasible_each_constraint_that_excludes_is_named(sweep: list[Result], c: Constraints) -> None:
     timed = [r for r in sweep if r.latency_p50_ms is not None]

@@ -49,7 +49,7 @@ RESULTS = st.lists(
 KNOWN = make_result(latency_p50_ms=1.5, samples=100, quality_pct=41.5, quality_source="published: paper", on_frontier=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(RESULTS)
 def test_csv_reads_back_to_the_same_results(results: list[Result]) -> None:
     assert from_csv(to_csv(results), "cells.csv") == results

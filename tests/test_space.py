@@ -49,7 +49,7 @@ def written_out(item: tuple[Decimal, ...]) -> list[Decimal]:
 
 
 @given(ITEMS, st.sampled_from([",", ", "]))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_lists_and_ranges_against_decimal_arithmetic(items: list[tuple[Decimal, ...]], comma: str) -> None:
     text = comma.join(":".join(map(str, item)) for item in items)
     expected = dict.fromkeys(value for item in items for value in written_out(item))
@@ -227,7 +227,7 @@ def test_a_value_of_another_type_is_refused(value: Any) -> None:
 
 
 @given(st.text() | st.text(alphabet="0123456789.:,eE+- ", max_size=20), st.sampled_from(["alpha", "res"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_text_is_an_axis_or_refused_in_one_line(text: str, name: str) -> None:
     axes: dict[str, Any] = {"alpha": "1", "res": "32"} | {name: text}
     try:

@@ -91,7 +91,7 @@ RECORDS = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(RECORDS)
 def test_a_record_is_one_line_that_reads_back(record: Record) -> None:
     line = to_line(record)

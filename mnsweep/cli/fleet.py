@@ -13,18 +13,17 @@ if TYPE_CHECKING:
     from mnsweep.app.fleet import Status
     from mnsweep.fleet.hosts import Host
 
-EXAMPLE = "Example: mnsweep fleet status --on pi,me@board.local"
 PARTIAL = 3
 SKEW_S = 2.0  # of a clock that is worth a word
 MOST_WORKERS = 64
 
-fleet = typer.Typer(
-    help="Other machines to measure and train on: set them up, look at them, try a cluster here.", epilog=EXAMPLE
-)
+ABOUT = "Other machines to measure and train on: set them up, look at them, try a cluster here."
+STATUS = "Example: mnsweep fleet status --on pi,me@board.local"
+SETUP = "Example: mnsweep fleet setup pi --extras openvino"
+LOCAL = "Example: mnsweep fleet local 2"
 On = Annotated[Optional[str], typer.Option(help="Hosts of OpenSSH, names of fleet.toml, command prefixes; with commas.")]
 
 
-@fleet.command("status", epilog=EXAMPLE)
 def status(
     on: On = None,
     fleet: Annotated[Optional[str], typer.Option(help="Address of a Dask scheduler.")] = None,
@@ -89,7 +88,6 @@ def _table(found: "list[Status]") -> output.Rows:
     return output.Rows(title="", columns=columns, rows=rows, droppable=("last sweep", "measuring now", "version"))
 
 
-@fleet.command("setup", epilog="Example: mnsweep fleet setup pi --extras openvino")
 def setup(
     host: Annotated[str, typer.Argument(help="A host of OpenSSH, a name of fleet.toml, or a command prefix.")],
     python: Annotated[str, typer.Option(help="Interpreter there to start from, 3.11 or newer.")] = "python3",
@@ -122,7 +120,6 @@ def _one(hosts: "list[Host]", name: str) -> "list[Host]":
     return hosts
 
 
-@fleet.command("local", epilog="Example: mnsweep fleet local 2")
 def local(
     workers: Annotated[int, typer.Argument(help="Number of workers.", min=1, max=MOST_WORKERS)] = 2,
 ) -> None:

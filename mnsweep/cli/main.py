@@ -85,7 +85,11 @@ app.command("profile", help=_help(profile.profile), epilog=profile.EXAMPLE)(prof
 app.command("paper", help=_help(paper.paper), epilog=paper.EXAMPLE)(paper.paper)
 app.command("guide", help=_help(guide.guide), epilog=guide.EXAMPLE)(guide.guide)
 app.command("doctor", help=_help(doctor.doctor), epilog=doctor.EXAMPLE)(doctor.doctor)
-app.add_typer(fleet.fleet, name="fleet")
+of_fleets = typer.Typer()
+of_fleets.command("status", help=_help(fleet.status), epilog=fleet.STATUS)(fleet.status)
+of_fleets.command("setup", help=_help(fleet.setup), epilog=fleet.SETUP)(fleet.setup)
+of_fleets.command("local", help=_help(fleet.local), epilog=fleet.LOCAL)(fleet.local)
+app.add_typer(of_fleets, name="fleet", help=fleet.ABOUT, epilog=fleet.STATUS)
 
 
 def _print_version(asked: bool) -> None:

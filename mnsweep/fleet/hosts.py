@@ -170,7 +170,7 @@ def read_inventory(path: Path | None = None) -> Inventory:
 
 def _listed(path: Path, name: str, listed: _Listed) -> Host:
     if listed.ssh is not None and listed.prefix is not None:
-        raise MnsweepError(f"{path}: hosts.{name}: `ssh` and `prefix` contradict each other", "leave one of them out")
+        raise MnsweepError(f"{path}: hosts.{name}: ssh and prefix contradict each other", "leave one of them out")
     if listed.prefix is not None:
         return Host(name=name, prefix=_words(listed.prefix), python=listed.python, results_dir=listed.results_dir)
     destination = name if listed.ssh is None else listed.ssh

@@ -23,6 +23,8 @@ from mnsweep.version import VERSION
 ENVIRONMENT = f"{HOME}/env"
 WHEEL = f"mnsweep-{VERSION}-py3-none-any.whl"
 TORCH = "torch"  # which only training needs, and which is larger than everything else
+PIP = "pip install --quiet --disable-pip-version-check"
+PIP_ALONE = "pip install --quiet --disable-pip-version-check --no-deps --force-reinstall"
 LONGEST_S = 3600.0  # a small board may compile
 SAID_LINES = 20
 _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
@@ -56,11 +58,10 @@ class Setup:
     def script(self) -> str:
         """The script that does it; the wheel comes through its standard input."""
         home, environment = in_shell(HOME), in_shell(ENVIRONMENT)
-        pip = f"{environment}/bin/python -m pip install --quiet --disable-pip-version-check"
-        wanted = " ".join(map(shlex.quote, self.requirements))
+        python, wanted = f"{environment}/bin/python", " ".join(map(shlex.quote, self.requirements))
         return (
             f"set -e; mkdir -p {home}; cat > {home}/{WHEEL}; {in_shell(self.python)} -m venv --clear {environment}; "
-            f"{pip} {wanted}; {pip} --no-deps --force-reinstall {home}/{WHEEL}; rm {home}/{WHEEL}"
+            f"{python} -m {PIP} {wanted}; {python} -m {PIP_ALONE} {home}/{WHEEL}; rm {home}/{WHEEL}"
         )
 
 
