@@ -31,7 +31,7 @@ from tests.conftest import write_folder
 from tests.test_cli import Run, run
 
 __all__ = ["run"]
-distributed = pytest.importorskip("distributed")
+dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own
 
 
@@ -42,11 +42,10 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Pat
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(far.ROOT))
-        patch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", '["tests.preload"]')
         for name, value in ((preload.RECORDED, recorded), (preload.HOME, home), (preload.PACE, 0.005)):
             patch.setenv(name, str(value))
         patch.setenv("MNSWEEP_LOCK_DIR", str(home))
-        with local_cluster(2) as address:
+        with dask.config.set({"distributed.worker.preload": ["tests.preload"]}), local_cluster(2) as address:
             yield address, recorded, home
 
 
@@ -154,18 +153,13 @@ def encrypted(folder: Path) -> Iterator[str]:
 
 
 def test_an_encrypted_scheduler_needs_the_certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import dask
-
     monkeypatch.setattr(cluster, "CONNECT_S", 2.0)
     with encrypted(tmp_path) as address:
         assert address.startswith("tls://")
         with pytest.raises(MnsweepError, match="no scheduler answers"):
             status(None, address)
-        own = {
-            "ca-file": str(tmp_path / "cert.pem"),
-            "client": {name: str(tmp_path / f"{name}.pem") for name in ("cert", "key")},
-        }
-        with dask.config.set({"distributed.comm.tls": own}):
+        own = {f"distributed.comm.tls.client.{name}": str(tmp_path / f"{name}.pem") for name in ("cert", "key")}
+        with dask.config.set({"distributed.comm.tls.ca-file": str(tmp_path / "cert.pem"), **own}):
             assert status(None, address) == []
             with pytest.raises(UnavailableError, match="none of 0 workers offers MEASURE"):
                 grid_on(request_from(GridRequest, fleet=address))

@@ -207,7 +207,7 @@ def overhead(figures: Figures, turns: int = 5) -> None:
         text = f'[hosts.m1]\nprefix = "{rig.ssh("m1")}"\npython = "{PYTHON}"\nresults_dir = "{root}/m1/results"\n'
         (root / "fleet.toml").write_text(text)
         environment = {**os.environ, "MNSWEEP_FLEET": str(root / "fleet.toml"), "MNSWEEP_LOCK_DIR": str(root)}
-        words = ["grid", "--sweep", "paper", "--time-budget-s", "60", "--ci-pct", "0.2", "-q"]
+        words = ["grid", "--sweep", "paper", "--time-budget-s", "40", "--ci-pct", "0.2", "-q"]
         ratios = []
         for turn in range(turns):
             took = {}
@@ -374,13 +374,13 @@ def cluster(figures: Figures, rounds: int = 50) -> None:
 
 def train(figures: Figures) -> None:
     """8 small designs on two workers with one thread each against one after another with one thread."""
-    words = ["--alpha", "0.25,0.5", "--res", "32,48,64,80", "--data", "glyphs", "--set", "epochs=6", "-q"]
+    words = ["--alpha", "0.25,0.5", "--res", "32,40,48,64", "--data", "glyphs", "--set", "epochs=4", "-q"]
     with tempfile.TemporaryDirectory(prefix="train-") as root_name:
         root = Path(root_name)
         os.environ |= {"HOME": str(root), "MNSWEEP_LOCK_DIR": str(root)}
         program = [PYTHON, "-m", "mnsweep"]
         subprocess.run(
-            [*program, "data", "glyphs", "glyphs", "--images", "4000", "--validation", "500", "--size", "80"],
+            [*program, "data", "glyphs", "glyphs", "--images", "1500", "--validation", "300", "--size", "64"],
             cwd=root,
             check=True,
         )
