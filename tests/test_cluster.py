@@ -18,7 +18,7 @@ from mnsweep.app.elsewhere import grid_on
 from mnsweep.app.fleet import status
 from mnsweep.app.requests import EvaluateRequest, GridRequest, TrainRequest
 from mnsweep.app.train_plan import plan_train
-from mnsweep.errors import MnsweepError, UnavailableError
+from mnsweep.errors import MnsweepError
 from mnsweep.fleet import cluster, tasks
 from mnsweep.fleet.cluster import checked_address, run_all
 from mnsweep.fleet.local import local_cluster
@@ -161,7 +161,7 @@ def test_an_encrypted_scheduler_needs_the_certificates(tmp_path: Path, monkeypat
         own = {f"distributed.comm.tls.client.{name}": str(tmp_path / f"{name}.pem") for name in ("cert", "key")}
         with dask.config.set({"distributed.comm.tls.ca-file": str(tmp_path / "cert.pem"), **own}):
             assert status(None, address) == []
-            with pytest.raises(UnavailableError, match="none of 0 workers offers MEASURE"):
+            with pytest.raises(MnsweepError, match="none of 0 workers offers MEASURE"):
                 grid_on(request_from(GridRequest, fleet=address))
 
 

@@ -99,9 +99,8 @@ def _sentences(comparison: "Comparison", shown: int | None) -> list[str]:
     b, a = names if names[0] != names[1] else ("B", "A")
     said = [f"{b} against {a}: {verdict(comparison.verdicts.overall)}"]
     if comparison.rank_correlation is not None and comparison.a.machine != comparison.b.machine:
-        said.append(
-            f"the two machines order the cells alike to {comparison.rank_correlation:.3f} (Spearman; 1 is the same order)"
-        )
+        told = f"{comparison.rank_correlation:.3f} (Spearman; 1 is the same order)"
+        said.append(f"rank correlation of the latencies on the two machines: {told}")
     certain = [s for s in comparison.swaps if s.certain]
     if certain:
         pairs = ", ".join(f"{s.second} before {s.first}" for s in certain[:shown])

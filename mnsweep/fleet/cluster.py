@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from mnsweep.decoding import DamagedError
-from mnsweep.errors import MnsweepError, UnavailableError
+from mnsweep.errors import MnsweepError
 from mnsweep.fleet.client import Fleet, Job, Report
 from mnsweep.fleet.hosts import Host
 from mnsweep.fleet.messages import LONGEST_LINE, Hello, from_agent
@@ -27,6 +27,7 @@ from mnsweep.fleet.trouble import HostError
 from mnsweep.fleet.watching import Watcher
 from mnsweep.sweep.store import machine_of
 from mnsweep.version import VERSION
+from mnsweep.wording import count_of
 
 MEASURE, TRAIN = "MEASURE", "TRAIN"  # resources of workers
 CONNECT_S = 20.0
@@ -78,12 +79,12 @@ async def connected(address: str) -> AsyncIterator[Any]:
 
 
 async def workers_with(client: Any, resource: str) -> list[str]:
-    """The addresses of the workers that offer a resource. Raises `UnavailableError` where none does."""
+    """The addresses of the workers that offer a resource. Raises `MnsweepError` where none does."""
     info = await client.scheduler.identity(n_workers=-1)
     found = [address for address, worker in info["workers"].items() if worker.get("resources", {}).get(resource, 0) > 0]
     if not found:
-        what = f"`fleet`: none of {len(info['workers'])} workers offers {resource}"
-        raise UnavailableError(what, f"start some with it: dask worker … --resources {resource}=1")
+        what = f"`fleet`: none of {count_of(len(info['workers']), 'worker')} offers {resource}"
+        raise MnsweepError(what, f"start some with it: dask worker … --resources {resource}=1")
     return sorted(found)
 
 

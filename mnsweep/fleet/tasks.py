@@ -79,7 +79,7 @@ def run(text: str, said: str) -> str:
     ) as process:
         assert process.stderr is not None  # noqa: S101 - it is a pipe
         for line in process.stderr:
-            if line := line[:LONGEST_TEXT].strip():
+            if line := line[:LONGEST_TEXT].strip().removeprefix(f"{errand.name}: "):
                 last = line
                 with contextlib.suppress(TimeoutError, OSError):
                     told.put(f"{errand.name}\t{line}", timeout=1.0)
