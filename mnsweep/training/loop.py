@@ -94,14 +94,14 @@ class Job:
 @contextmanager
 def reproducible(threads: int) -> Iterator[None]:
     """Run torch on so many threads, with the algorithms that give the same bits every time; afterwards as before."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    before = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # `use_deterministic_algorithms` also loads the compiler: seconds
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
 
 
 def train(
