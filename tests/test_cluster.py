@@ -1,6 +1,7 @@
 """A Dask cluster: measuring on each machine once, work on any worker, in clear on the loopback interface only."""
 
 import json
+import os
 import subprocess
 import threading
 import time
@@ -109,10 +110,20 @@ def test_work_goes_to_any_worker_and_on_from_a_lost_one(made_up: tuple[str, Path
 
 
 def _leave() -> None:
-    import os
-
     if not os.environ.get("_GONE"):
         os._exit(9)
+
+
+def environment(text: str, said: str) -> str:
+    """A task: how much a command of the worker would find in its environment of what a nanny puts there."""
+    tasks.forget_the_nanny()
+    return str(sum(name in os.environ for name in dask.config.get("distributed.nanny.pre-spawn-environ")))
+
+
+def test_commands_run_as_they_do_outside_of_dask(made_up: tuple[str, Path, Path]) -> None:
+    """A nanny tells the allocator to return memory at once, which slows down what is timed or trained."""
+    done = run_all(made_up[0], environment, lambda workers, cpus: {"a": ""}, Watcher(), insecure=False)
+    assert done.texts == {"a": "0"} and len(dask.config.get("distributed.nanny.pre-spawn-environ")) > 0
 
 
 def test_addresses_in_clear_are_of_this_machine_only() -> None:
