@@ -15,7 +15,7 @@ from typing import Any, SupportsFloat, SupportsIndex
 import pandas as pd
 
 from mnsweep.app.count import count as count_cells
-from mnsweep.app.elsewhere import explore_on, grid_on, pick_on
+from mnsweep.app.elsewhere import draw, explore_on, grid_on, pick_on
 from mnsweep.app.explore import ExploreOutcome
 from mnsweep.app.explore import explore as explore_space
 from mnsweep.app.export import export as export_network
@@ -85,8 +85,7 @@ def grid(
     request = request_from(GridRequest, **asked, **settings)
     if request.elsewhere.is_asked:
         measured = grid_on(request).checked()
-        for outcome in measured.outcomes.values():
-            outcome.derived.draw()
+        draw(outcome.derived for outcome in measured.outcomes.values())
         return stacked({host: _grid_frame(outcome) for host, outcome in measured.outcomes.items()}, measured.troubles)
     with reporting(progress, listener) as reports:
         return _grid_frame(measure_grid(request, reports, rules=rules))
@@ -123,8 +122,7 @@ def explore(
     request = request_from(ExploreRequest, **asked, **settings)
     if request.elsewhere.is_asked:
         explored = explore_on(request).checked()
-        for outcome in explored.outcomes.values():
-            outcome.derived.draw()
+        draw(outcome.derived for outcome in explored.outcomes.values())
         return stacked({host: _explored_frame(outcome) for host, outcome in explored.outcomes.items()}, explored.troubles)
     with reporting(progress, listener) as reports:
         return _explored_frame(explore_space(request, reports, rules=rules))

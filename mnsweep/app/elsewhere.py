@@ -28,7 +28,7 @@ from mnsweep.fleet.trouble import HostError
 from mnsweep.fleet.watching import Watcher
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import as_words, changed, flag
-from mnsweep.sweep.derive import conclude
+from mnsweep.sweep.derive import Outcome, conclude
 from mnsweep.sweep.file import SWEEP_NAME, read_sweep
 from mnsweep.sweep.find import find_sweep_file, results_dir_or_default
 from mnsweep.sweep.store import BLOCKS, SweepFolder
@@ -54,6 +54,16 @@ class Everywhere(Generic[T]):
             host, trouble = next(iter(self.troubles.items()))
             raise _named(host, trouble)
         return self
+
+
+def draw(outcomes: Iterable[Outcome]) -> bool:
+    """Draw the plots of each machine; of many, none, and False: their outcomes hold no blocks, and it would take too long."""
+    all_of_them = list(outcomes)
+    if len(all_of_them) > MOST_DRAWN:
+        return False
+    for derived in all_of_them:
+        derived.draw()
+    return True
 
 
 def _named(host: str, trouble: MnsweepError) -> MnsweepError:

@@ -121,13 +121,9 @@ def _array(told: _Answers) -> Probabilities:
 
 def _joined(shards: Sequence[tuple[int, _Answers]], began: float) -> Answered:
     ordered = sorted(shards, key=lambda each: each[0])
-    probabilities = [
-        np.frombuffer(base64.b64decode(told.probabilities), "<f4").reshape(len(told.places), told.classes)
-        for _, told in ordered
-    ]
     return Answered(
         places=tuple(start + place for start, told in ordered for place in told.places),
-        probabilities=np.concatenate(probabilities),
+        probabilities=np.concatenate([_array(told) for _, told in ordered]),
         broken={start + place: why for start, told in ordered for place, why in told.broken.items()},
         seconds=time.perf_counter() - began,
         busy_s=sum(told.busy_s for _, told in ordered),

@@ -127,12 +127,9 @@ def warn_of_skipped(skipped: Mapping[str, str]) -> None:
 
 def draw_all(outcomes: Mapping[str, "Outcome"], quiet: bool) -> None:
     """Draw the plots of each machine, unless there are many."""
-    from mnsweep.app.elsewhere import MOST_DRAWN
+    from mnsweep.app.elsewhere import draw
     from mnsweep.cli.show import advise
 
-    if len(outcomes) > MOST_DRAWN:
+    if not draw(outcomes.values()):
         folder = next(iter(outcomes.values())).folder.path.parent
         advise(f"no plots of {len(outcomes)} machines at once; to draw them: mnsweep rebuild {folder}", quiet)
-        return
-    for derived in outcomes.values():
-        derived.draw()
