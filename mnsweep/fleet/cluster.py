@@ -175,16 +175,12 @@ class TaskLink:
 @dataclass(slots=True)
 class _Cluster:
     client: Any
+    members: dict[str, Member]  # that were looked up just now; each is used once
 
     @contextlib.asynccontextmanager
     async def open(self, host: Host) -> AsyncIterator[TaskLink]:
-        """A connection to a machine through any of its workers; those that were restarted have other addresses."""
-        try:
-            members, _ = await members_of(self.client, await workers_with(self.client, MEASURE))
-        except (MnsweepError, OSError, TimeoutError) as error:
-            raise HostError(f"the cluster is not usable: {error}", "start its workers again", is_lost=True) from None
-        if host.name not in members:
-            raise HostError("none of its workers is left", "start one there again", is_lost=True)
+        """A connection to a machine through any of its workers."""
+        member = self.members.pop(host.name, None) or await self._looked_up(host)
         name = f"mnsweep-{os.urandom(8).hex()}"
         names = f"{name}-requests", f"{name}-answers"
         requests, answers = [await dask().Queue(each, client=self.client, maxsize=AT_ONCE) for each in names]
@@ -193,7 +189,7 @@ class _Cluster:
             *names,
             key=name,
             pure=False,
-            workers=list(members[host.name].workers),
+            workers=list(member.workers),
             allow_other_workers=False,
             resources={MEASURE: 1},
             retries=0,
@@ -203,6 +199,16 @@ class _Cluster:
             yield link
         finally:
             await link.close()
+
+    async def _looked_up(self, host: Host) -> Member:
+        """The machine as it is now: workers that were restarted have other addresses."""
+        try:
+            members, _ = await members_of(self.client, await workers_with(self.client, MEASURE))
+        except (MnsweepError, OSError, TimeoutError) as error:
+            raise HostError(f"the cluster is not usable: {error}", "start its workers again", is_lost=True) from None
+        if host.name not in members:
+            raise HostError("none of its workers is left", "start one there again", is_lost=True)
+        return members[host.name]
 
 
 def ask_cluster(address: str, job: Job, watcher: Watcher, *, insecure: bool) -> list[Report]:
@@ -289,6 +295,6 @@ async def _tell(client: Any, name: str, watcher: Watcher) -> None:
 async def _ask(address: str, job: Job, watcher: Watcher) -> list[Report]:
     async with connected(address) as client:
         members, silent = await members_of(client, await workers_with(client, MEASURE))
-        cluster = _Cluster(client)
+        cluster = _Cluster(client, dict(members))
         reports = await Fleet(job, watcher, cluster.open).ask_all([Host(name=key) for key in members])
     return reports + [Report(host=Host(name=name), trouble=HostError(why)) for name, why in silent.items()]
