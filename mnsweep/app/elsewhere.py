@@ -1,6 +1,5 @@
 """The commands that measure, on other machines: the ordinary command runs there, and what it measures is judged here."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from mnsweep.fleet.hosts import hosts_of, read_inventory
 from mnsweep.fleet.messages import NO_DOCUMENT, Ended, Sent
 from mnsweep.fleet.trouble import HostError
 from mnsweep.fleet.watching import Watcher
+from mnsweep.importing.trained import sha256_of
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.options import as_words, changed, flag
 from mnsweep.sweep.derive import Outcome, conclude
@@ -198,8 +198,7 @@ def _sent(path: Path) -> Sent:
     if path.is_dir():
         raise MnsweepError(f"{path}: is a folder, and only files are sent to other machines", "name one file")
     try:
-        with path.open("rb") as file:
-            return Sent(path.name, hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size)
+        return Sent(path.name, sha256_of(path), path.stat().st_size)
     except OSError as error:
         raise MnsweepError(f"{path}: {error.strerror}", "name a file that can be read") from None
 

@@ -316,7 +316,6 @@ class _Head(msgspec.Struct):
     """What every version of `Ask` has."""
 
     token: str
-    version: str = ""
 
 
 def converse(read: Read, write: Callable[[bytes], object], leave: Callable[[], object]) -> None:
