@@ -24,6 +24,8 @@ from mnsweep.options import request_from
 PathText = str | PathLike[str]
 _ANSWERS = {"picture": str, "rank": int, "class": int, "label": str, "probability": float}
 _SCORES = {
+    **dict.fromkeys(("task", "metric"), str),
+    **dict.fromkeys(("quality_pct", "quality_ci_low_pct", "quality_ci_high_pct"), float),
     **dict.fromkeys(("top1_pct", "top1_ci_low_pct", "top1_ci_high_pct", "top5_pct"), float),
     "images": int,
     **dict.fromkeys(

@@ -29,9 +29,11 @@ def count_of(number: float, noun: str) -> str:
 
     >>> count_of(1, "cell"), count_of(2000, "more cell"), count_of(1.5, "CPU"), count_of(1.0, "CPU"), count_of(2, "class")
     ('1 cell', '2,000 more cells', '1.5 CPUs', '1 CPU', '2 classes')
+    >>> count_of(2, "box")
+    '2 boxes'
     """
     text = f"{number:,}" if isinstance(number, int) else f"{number:g}"
-    ending = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x")) else "s"
     return f"{text} {noun}{ending}"
 
 

@@ -222,7 +222,7 @@ def test_pictures_in_shards_answer_as_all_of_them(pictures: Path, monkeypatch: p
     alone = mnsweep.evaluate("m.onnx", pictures / "train", mean=127.5, std=127.5, label_offset=0)
     together = shards.evaluate_elsewhere(request_from(EvaluateRequest, **settings, fleet="tcp://127.0.0.1:1"))
     assert len(said) == 2 and together.score is not None
-    assert together.score.top1_pct == alone["top1_pct"][0] and together.images == 32
+    assert together.score.quality_pct == alone["top1_pct"][0] and together.images == 32
     Path("other.onnx").write_bytes(Path("m.onnx").read_bytes() + b"\n")
     shard = json.loads(json.dumps({"model": "other.onnx", "sha256": "0" * 64, "wanted": {}, "pictures": []}))
     with pytest.raises(MnsweepError, match="is another file there"):

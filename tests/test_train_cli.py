@@ -86,7 +86,7 @@ def test_a_network_is_trained_scored_measured_picked_and_confirmed(run_for_real:
     trained = read_trained(weights)
     assert trained.provenance.labels == ("bright", "dark") and trained.ranges["image"] == (-1.0, 1.0)
     rows = list(csv.DictReader(weights.with_suffix(".csv").read_text().splitlines()))
-    assert len(rows) == fp32["epochs"] and float(rows[-1]["validation_top1_pct"]) >= 0
+    assert len(rows) == fp32["epochs"] and float(rows[-1]["validation_pct"]) >= 0
 
     for precision, told in (("fp32", fp32), ("int8", int8)):
         scored = run_for_real("evaluate", weights, "--data", "data/val", "--precision", precision, "--json")
@@ -196,7 +196,7 @@ def test_any_network_in_onnx_may_teach(run_for_real: Run, data: Path, tmp_path: 
     ran = run_for_real("train", *TINY, "--teacher", "contrary.onnx", *only_the_teacher, "--json")
     assert ran.code == 0, ran.err
     last = list(csv.DictReader(Path("results/first/training/a0.25_r32_c2.csv").read_text().splitlines()))[-1]
-    assert float(last["validation_top1_pct"]) < 20
+    assert float(last["validation_pct"]) < 20
     assert Path("results/first/training/a0.25_r32_c2.last").is_file(), "the last weights are not the best"
 
 
@@ -212,7 +212,7 @@ def test_int8_that_loses_too_much_is_fine_tuned_with_quantization(
     def worse(run: Any, trained: Any, precision: str) -> Any:
         found = score(run, trained, precision)
         scored.append(precision)
-        lost = Scored(data="data", images=12, top1_pct=1.0, ci_low_pct=0.0, ci_high_pct=30.0, top5_pct=None)
+        lost = Scored(data="data", images=12, quality_pct=1.0, ci_low_pct=0.0, ci_high_pct=30.0, top5_pct=None)
         return lost if scored == ["fp32", "int8"] else found
 
     monkeypatch.setattr(app._Run, "_score", worse)

@@ -21,13 +21,13 @@ from mnsweep.graph.onnx_file import build_onnx
 from mnsweep.graph.torch_net import from_torch, to_torch
 from mnsweep.graph.weights import folded_arrays, random_weights
 from mnsweep.pictures.preprocessing import Preprocessing
+from mnsweep.tasks.classes import Classes
 from mnsweep.training import loop as loops
-from mnsweep.training.augment import augmented
+from mnsweep.training.augment import augmented, drawn_moves
 from mnsweep.training.checkpoint import read_checkpoint, write_checkpoint
-from mnsweep.training.dataset import find_split
 from mnsweep.training.loop import Epoch, Job, Pictures, train
 from mnsweep.training.memory import fitting_batch, training_bytes
-from mnsweep.training.objective import loss_of, mixed, targets
+from mnsweep.training.objectives.classes import ClassObjective, loss_of
 from mnsweep.training.optimizer import optimizer_of, rate_at
 from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
 from mnsweep.training.recipe import BUNDLED, KEYS, Recipe, read_recipe, recipe_of
@@ -174,7 +174,7 @@ def test_the_loss_is_the_textbook_s(seed: int, smoothing: float, weight: float, 
     p, q = softened(teacher, temperature), softened(logits, temperature)
     divergence = (p * np.log(p / q)).sum(1).mean() * temperature**2
     recipe = msgspec.structs.replace(QUICK, label_smoothing=smoothing, teacher_weight=weight, temperature=temperature)
-    tensors = torch.from_numpy(logits), targets(torch.from_numpy(labels), 3).double()
+    tensors = torch.from_numpy(logits), ClassObjective(3).target(torch.from_numpy(labels)).double()
     assert float(loss_of(*tensors, recipe)) == pytest.approx(own, rel=1e-6, abs=1e-9)
     taught = float(loss_of(*tensors, recipe, torch.from_numpy(teacher)))
     assert taught == pytest.approx((1 - weight) * own + weight * divergence, rel=1e-6, abs=1e-9)
@@ -182,18 +182,23 @@ def test_the_loss_is_the_textbook_s(seed: int, smoothing: float, weight: float, 
 
 def test_mixing_keeps_targets_probabilities_and_pairs_them_with_their_pictures() -> None:
     images = torch.eye(4).reshape(4, 4, 1, 1)
-    mixed_images, wanted = mixed(
+    mixed_images, wanted = ClassObjective(4).mixed(
         images, torch.eye(4), msgspec.structs.replace(QUICK, mixup=1.0), torch.Generator().manual_seed(3)
     )
     assert torch.allclose(mixed_images[:, :, 0, 0], wanted) and torch.allclose(wanted.sum(1), torch.ones(4))
     assert not torch.equal(wanted, torch.eye(4))
 
 
+def moved(images: torch.Tensor, recipe: Recipe, generator: torch.Generator) -> torch.Tensor:
+    """Pictures as a training sees them."""
+    return augmented(images, recipe, generator, drawn_moves(len(images), recipe, generator))
+
+
 def test_augmentation_that_does_nothing_changes_nothing_and_mirroring_mirrors() -> None:
     images = torch.rand(6, 3, 8, 8) * 255
     still = msgspec.structs.replace(QUICK, shift=0, zoom=0, turn=0, colour=0)
-    assert torch.equal(augmented(images, still, torch.Generator()), images)
-    flipped = augmented(images, msgspec.structs.replace(still, flip=True), torch.Generator().manual_seed(0))
+    assert torch.equal(moved(images, still, torch.Generator()), images)
+    flipped = moved(images, msgspec.structs.replace(still, flip=True), torch.Generator().manual_seed(0))
     same, turned = ((flipped - other).abs().amax((1, 2, 3)) < 1e-2 for other in (images, images.flip(3)))
     assert bool((same ^ turned).all()) and same.any() and turned.any()
 
@@ -206,8 +211,8 @@ def test_augmentation_moves_and_brightens_within_its_limits() -> None:
     dot = torch.zeros(30, 3, 33, 33)
     dot[:, :, 16, 16] = 255
     shifted = msgspec.structs.replace(QUICK, zoom=0, turn=0, colour=0, shift=0.2)
-    moved = augmented(dot, shifted, torch.Generator().manual_seed(1)).mean(1).flatten(1).argmax(1)
-    away = torch.stack([moved // 33 - 16, moved % 33 - 16]).abs()
+    places = moved(dot, shifted, torch.Generator().manual_seed(1)).mean(1).flatten(1).argmax(1)
+    away = torch.stack([places // 33 - 16, places % 33 - 16]).abs()
     assert 3 <= int(away.max()) <= 7  # 0.2 × 33 px
 
 
@@ -215,10 +220,10 @@ def test_a_training_learns_and_keeps_the_best_of_its_epochs() -> None:
     one = job(msgspec.structs.replace(QUICK, epochs=8, batch=16, lr=0.01, ema=0, norm_momentum=0.3))
     done = train(one, made_up(48))
     assert done.epochs[-1].loss < done.epochs[0].loss and done.best_pct == 100.0
-    assert done.best_epoch == next(e.epoch for e in done.epochs if e.validation_top1_pct == done.best_pct)
+    assert done.best_epoch == next(e.epoch for e in done.epochs if e.validation_pct == done.best_pct)
     net = to_torch(expand(TINY), from_torch(one.net))
     pixels = torch.from_numpy(made_up().validation).permute(0, 3, 1, 2).float()
-    assert (net((pixels - 127.5) / 127.5).argmax(1).numpy() == made_up().validation_labels).all()
+    assert (net((pixels - 127.5) / 127.5).argmax(1).numpy() == made_up().validation_truths).all()
 
 
 def test_one_seed_gives_one_curve_and_the_same_bits() -> None:
@@ -250,7 +255,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, stopped_aft
 
 def _numbers(epochs: list[Epoch]) -> list[tuple[float, ...]]:
     """What must be the same again: all but the times."""
-    return [(e.epoch, e.loss, e.validation_loss, e.validation_top1_pct, e.lr) for e in epochs]
+    return [(e.epoch, e.loss, e.validation_loss, e.validation_pct, e.lr) for e in epochs]
 
 
 def test_a_checkpoint_of_another_training_is_not_continued(tmp_path: Path) -> None:
@@ -294,7 +299,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_epochs_before(tmp_path: Pa
 
 def test_patience_ends_a_training_that_gets_no_better() -> None:
     pictures = made_up()
-    hopeless = Pictures(pictures.train, pictures.labels, pictures.train[:1], np.array([1]), Preprocessing())
+    hopeless = Pictures(pictures.train, pictures.truths, pictures.train[:1], np.array([1]), Preprocessing())
     recipe = msgspec.structs.replace(QUICK, epochs=20, patience=2, lr=1e-6)
     done = train(job(recipe), hopeless)
     assert len(done.epochs) == done.best_epoch + 2 < 20
@@ -340,7 +345,7 @@ def test_a_student_follows_its_teacher(tmp_path: Path) -> None:
         QUICK, teacher_weight=1.0, temperature=1.0, epochs=8, batch=16, lr=0.01, ema=0, norm_momentum=0.3, colour=0
     )
     done = train(job(recipe, teacher=contrary), made_up(48))
-    assert done.epochs[-1].validation_top1_pct == 0.0
+    assert done.epochs[-1].validation_pct == 0.0
 
 
 def test_teachers_are_torchscript_too_and_must_have_the_classes(tmp_path: Path) -> None:
@@ -402,19 +407,20 @@ def _folder(root: Path, counts: dict[str, int]) -> Path:
 
 def test_a_folder_is_split_by_class_the_same_way_for_one_seed(tmp_path: Path) -> None:
     data = _folder(tmp_path / "d", {"a": 10, "b": 3, "c": 2})
-    split, again, other = find_split(data, 0), find_split(data, 0), find_split(data, 1)
-    assert split == again != other and not split.is_own and split.classes == ("a", "b", "c")
+    split, again, other = (Classes().split(data, seed) for seed in (0, 0, 1))
+    assert split.train.paths == again.train.paths != other.train.paths
+    assert not split.is_own and split.names == ("a", "b", "c")
     assert {*split.train.paths} & {*split.validation.paths} == set()
     assert len(split.train.paths) + len(split.validation.paths) == 15
-    assert [split.validation.labels.count(label) for label in range(3)] == [2, 1, 1]
+    assert [split.validation.truths.tolist().count(label) for label in range(3)] == [2, 1, 1]
 
 
 def test_a_list_in_csv_names_its_classes(tmp_path: Path) -> None:
     _folder(tmp_path / "d", {"x": 6})
     rows = [f"d/x/{i}.png,{'cat' if i % 2 else 'dog'}" for i in range(6)]
     (tmp_path / "list.csv").write_text("\n".join(["picture,label", *rows]))
-    split = find_split(tmp_path / "list.csv", 0)
-    assert split.classes == ("cat", "dog") and {*split.train.labels} == {0, 1}
+    split = Classes().split(tmp_path / "list.csv", 0)
+    assert split.names == ("cat", "dog") and {*split.train.truths.tolist()} == {0, 1}
 
 
 @pytest.mark.parametrize(
@@ -434,5 +440,5 @@ def test_data_that_nothing_can_be_learned_from_is_refused(
     if val_counts:
         _folder(tmp_path / "d/val", val_counts)
     with pytest.raises(MnsweepError) as error:
-        find_split(tmp_path / "d", 0)
+        Classes().split(tmp_path / "d", 0)
     assert part in str(error.value)

@@ -19,7 +19,9 @@ KEY = "classifier"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """`probabilities` (pictures, classes) of the pictures at `places`; `broken` are the other places, with the reason.
+    """`probabilities` (pictures, outputs) of the pictures at `places`; `broken` are the other places, with the reason.
+
+    Outputs that choose no class are as the file gives them.
 
     `seconds` are wall time, of which the runtime was busy for `busy_s`.
     """
@@ -56,7 +58,7 @@ def answer(
             for chunk in chunks:
                 broken |= chunk.broken
                 if chunk.places:
-                    told = worker.classify(KEY, chunk.pixels, classifier.preprocessing, has_softmax=classifier.has_softmax)
+                    told = worker.classify(KEY, chunk.pixels, classifier.preprocessing, has_softmax=classifier.is_final)
                     places += chunk.places
                     found.append(told.probabilities)
                     busy_s += told.seconds

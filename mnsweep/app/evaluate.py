@@ -5,19 +5,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from mnsweep.accuracy.labels import IMAGENET_CLASSES, imagenet, labels_for, synsets
-from mnsweep.accuracy.scores import Comparison, Probabilities, Score, by_class, compare, confusions, score
+from mnsweep.accuracy.scores import Comparison, Probabilities, by_class, compare, confusions
 from mnsweep.app.answering import Answered, answer
-from mnsweep.app.models import Classifier, open_classifier, wanted_of
+from mnsweep.app.models import Classifier, labelled_outputs, open_classifier, wanted_of
 from mnsweep.app.requests import EvaluateRequest
 from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
-from mnsweep.pictures.folders import LabelledPictures, find_pictures
+from mnsweep.names import TASKS
+from mnsweep.pictures.folders import UNLABELLED
+from mnsweep.tasks.kind import Examples, TaskScore
+from mnsweep.tasks.kinds import kind_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
 
 MOST_CONFUSIONS = 20
+CLASSES = "classes"  # the kind of label that has confusions, and that two files are compared by
 Progress = Callable[[str, int, int], None]  # what is run, pictures in all, pictures done
 Ask = Callable[[Path, Classifier, Sequence[Path]], Answered]  # a file, what it is, and pictures for it
 
@@ -28,10 +30,11 @@ class Evaluation:
 
     `of_class` has, by label, how many pictures there are and how many were recognized; `confused` are the most frequent
     mistakes: (label, answer, pictures). `broken` are pictures that can't be read, with the reason. `busy_share` is the share
-    of the time in which the runtime was busy.
+    of the time in which the runtime was busy. `examples` and `outputs` (pictures, outputs) are what was scored.
     """
 
-    score: Score | None
+    task: str
+    score: TaskScore | None
     comparison: Comparison | None
     images: int
     broken: dict[Path, str]
@@ -39,6 +42,8 @@ class Evaluation:
     busy_share: float
     of_class: dict[str, tuple[int, int]]
     confused: tuple[tuple[str, str, int], ...]
+    examples: Examples
+    outputs: Probabilities
 
     @property
     def images_per_s(self) -> float:
@@ -62,14 +67,15 @@ def evaluate(
     wanted = wanted_of(request)
     first = open_classifier(request.model, wanted, machine, worker)
     other = open_classifier(request.against, wanted, machine, worker) if request.against else None
-    pictures = labelled_pictures(request, first)
+    _check_task(request, [first, *([other] if other else [])])
+    examples = examples_for(request, first)
     classifiers = [first, *([other] if other else [])]
     if first.outputs:  # else it is known after the first picture
-        _check_labels(pictures, first, first.outputs)
+        _check_labels(examples, first, first.outputs)
     ask = elsewhere or partial(_answered_here, worker=worker, processes=machine.usable_threads, progress=progress)
     files = [path for path in (request.model, request.against) if path is not None]
-    answered = [ask(*each, pictures.paths) for each in zip(files, classifiers, strict=True)]
-    return _evaluation(pictures, classifiers, answered)
+    answered = [ask(*each, examples.paths) for each in zip(files, classifiers, strict=True)]
+    return _evaluation(examples, classifiers, answered)
 
 
 def _answered_here(
@@ -80,11 +86,15 @@ def _answered_here(
     return answer(classifier, pictures, new_worker=worker, processes=processes, progress=told)
 
 
-def labelled_pictures(request: EvaluateRequest, classifier: Classifier) -> LabelledPictures:
-    """The pictures, with labels as the network's are called: for ImageNet by WordNet ids or by names.
+def examples_for(request: EvaluateRequest, classifier: Classifier) -> Examples:
+    """The pictures, with labels as the network's outputs are called: for ImageNet by WordNet ids or by names.
 
     Raises `MnsweepError` for what does not fit.
     """
+    kind = kind_of(classifier.task)
+    if not kind.chooses and classifier.preprocessing.crop != "squash" and TASKS[classifier.task].detects:
+        what = f"{classifier.name}: a detector sees the whole picture, not the crop {classifier.preprocessing.crop}"
+        raise MnsweepError(what, "add `crop` squash")
     own: Sequence[str] = classifier.labels[classifier.label_offset or 0 :]
     known = [own] if own else []
     if classifier.label_offset is not None and classifier.outputs == classifier.label_offset + IMAGENET_CLASSES:
@@ -92,58 +102,70 @@ def labelled_pictures(request: EvaluateRequest, classifier: Classifier) -> Label
     errors: list[MnsweepError] = []
     for names in known or [()]:
         try:
-            return find_pictures(request.data, request.labels, names)
+            return kind.read(request.data, request.labels, names)
         except MnsweepError as error:
             errors.append(error)
     raise errors[0]
 
 
-def _evaluation(pictures: LabelledPictures, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:
-    first = answered[0]
-    labels = np.array([pictures.labels[place] for place in first.places])
+def is_labelled(examples: Examples) -> bool:
+    """Whether it is known of all pictures what they show."""
+    return examples.truths.ndim > 1 or examples.pairs is not None or UNLABELLED not in examples.truths
+
+
+def _evaluation(examples: Examples, classifiers: Sequence[Classifier], answered: Sequence[Answered]) -> Evaluation:
+    first, kind = answered[0], kind_of(classifiers[0].task)
+    seen = examples.part(first.places)
     found = labelled_outputs(first.probabilities, classifiers[0])
-    _check_labels(pictures, classifiers[0], first.probabilities.shape[1])
-    names = _names(pictures, classifiers[0], found.shape[1]) if pictures.is_labelled else ()
+    _check_labels(examples, classifiers[0], first.probabilities.shape[1])
+    labelled = is_labelled(examples)
+    has_classes = labelled and TASKS[classifiers[0].task].learns == CLASSES
+    names = _names(examples, classifiers[0], found.shape[1]) if has_classes else ()
     comparison = None
     if len(answered) > 1:
         others = labelled_outputs(answered[1].probabilities, classifiers[1])
         if others.shape != found.shape:
             what = f"{classifiers[0].name} has {found.shape[1]} classes, {classifiers[1].name} has {others.shape[1]}"
             raise MnsweepError(what, "compare networks for the same classes; `label_offset` tells a background")
-        comparison = compare(found, others, labels if pictures.is_labelled else None)
-    counted = by_class(found, labels) if pictures.is_labelled else {}
-    wrong = confusions(found, labels, MOST_CONFUSIONS) if pictures.is_labelled else ()
+        comparison = compare(found, others, seen.truths if labelled else None)
+    counted = by_class(found, seen.truths) if has_classes else {}
+    wrong = confusions(found, seen.truths, MOST_CONFUSIONS) if has_classes else ()
     return Evaluation(
-        score=score(found, labels) if pictures.is_labelled else None,
+        task=classifiers[0].task,
+        score=kind.score(found, seen) if labelled else None,
         comparison=comparison,
         images=len(first.places),
-        broken={pictures.paths[place]: reason for place, reason in first.broken.items()},
+        broken={examples.paths[place]: reason for place, reason in first.broken.items()},
         seconds=first.seconds,
         busy_share=first.busy_s / first.seconds,
         of_class={names[number]: counts for number, counts in counted.items()},
         confused=tuple((names[label], names[found], count) for (label, found), count in wrong),
+        examples=seen,
+        outputs=found,
     )
 
 
-def _names(pictures: LabelledPictures, classifier: Classifier, classes: int) -> Sequence[str]:
+def _names(examples: Examples, classifier: Classifier, classes: int) -> Sequence[str]:
     """The network's own labels, ImageNet's, or else the names of the class folders."""
     if classifier.labels:
         return classifier.labels[classifier.label_offset or 0 :]
-    return labels_for(() if classes == IMAGENET_CLASSES else pictures.classes, classes, 0, pictures.name)
+    return labels_for(() if classes == IMAGENET_CLASSES else examples.names, classes, 0, examples.name)
 
 
-def labelled_outputs(found: Probabilities, classifier: Classifier) -> Probabilities:
-    """The outputs that labels are numbers of. Raises `MnsweepError` where nothing tells which is the first."""
-    if classifier.label_offset is None:
-        if found.shape[1] in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1):
-            what = f"{classifier.name}: has {found.shape[1]:,} outputs and does not say whether one is a background"
-            raise MnsweepError(what, "add `label_offset` 0, or 1 for a background")
-        return found
-    return found[:, classifier.label_offset :]
+def _check_task(request: EvaluateRequest, classifiers: Sequence[Classifier]) -> None:
+    """Raise `MnsweepError` for two files that can't be compared, and for settings that do nothing for a task."""
+    learned = [TASKS[classifier.task].learns for classifier in classifiers]
+    if len(learned) > 1 and learned != [CLASSES, CLASSES]:
+        what = f"`against` {request.against}: answers are compared of files that choose a class, and these are for "
+        raise MnsweepError(what + " and ".join(c.task for c in classifiers), "evaluate each of them alone")
+    if request.by_class and learned != [CLASSES] * len(learned):
+        raise MnsweepError(f"`by_class`: a network for {classifiers[0].task} chooses no class", "leave it out")
 
 
-def _check_labels(pictures: LabelledPictures, classifier: Classifier, outputs: int) -> None:
+def _check_labels(examples: Examples, classifier: Classifier, outputs: int) -> None:
     """Raise `MnsweepError` where a label is no class of the network."""
-    classes, most = outputs - (classifier.label_offset or 0), max(pictures.labels)
-    if pictures.is_labelled and most >= classes:
+    if TASKS[classifier.task].learns != CLASSES or not is_labelled(examples):
+        return
+    classes, most = outputs - (classifier.label_offset or 0), int(examples.truths.max())
+    if most >= classes:
         raise MnsweepError(f"the label {most} does not fit: {classifier.name} has {classes:,} classes, from 0")

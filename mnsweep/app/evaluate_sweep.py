@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from mnsweep.app.evaluate import labelled_pictures
+from mnsweep.app.evaluate import examples_for, is_labelled
 from mnsweep.app.models import Wanted, classifier_of
 from mnsweep.app.requests import EvaluateRequest
 from mnsweep.app.scoring import scored
@@ -91,8 +91,8 @@ def _score(
     prepared = Prepared(weight_bits=machine.int8_weight_bits, trained={trained.design: trained})
     prepare_export(prepared, cell, new_worker, request.calibration)
     classifier = classifier_of(trained, prepared, cell, Wanted(**asdict(request.pixels)))
-    pictures = labelled_pictures(request, classifier)
-    if not pictures.is_labelled:
+    pictures = examples_for(request, classifier)
+    if not is_labelled(pictures):
         raise MnsweepError(
             f"`data` {request.data}: its pictures have no labels", "add `labels`, or sort them into class folders"
         )
@@ -102,8 +102,7 @@ def _score(
 
     return scored(
         classifier,
-        pictures.paths,
-        pictures.labels,
+        pictures,
         pictures.name,
         new_worker=new_worker,
         processes=machine.usable_threads,

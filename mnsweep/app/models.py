@@ -7,19 +7,22 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from onnx import load_model_from_string
 
+from mnsweep.accuracy.labels import IMAGENET_CLASSES
+from mnsweep.accuracy.scores import Probabilities
 from mnsweep.app.requests import ClassifyRequest, EvaluateRequest
 from mnsweep.cell import Cell
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.families import label_offset
 from mnsweep.importing.operators import SOFTMAX
 from mnsweep.importing.read import READERS, import_file, read_source
-from mnsweep.importing.self_description import described
+from mnsweep.importing.self_description import CLASSIFY, described
 from mnsweep.importing.trained import Trained
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.names import PRECISIONS
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.prepare.models import Prepared
 from mnsweep.prepare.offers import prepare_export
+from mnsweep.tasks.kinds import kind_of
 from mnsweep.worker.proxy import NewWorker
 
 ONNX, TFLITE = ".onnx", ".tflite"
@@ -31,7 +34,8 @@ PASSED_ON = ("Cast", "DequantizeLinear", "Flatten", "Identity", "QuantizeLinear"
 class Classifier:
     """A file's content, the runtime for it, and what it says of itself; `resolution` is in pixels.
 
-    `labels` name its `outputs`; empty where nothing does. A file that `has_softmax` answers with probabilities.
+    `labels` name its `outputs`; empty where nothing does. `task` is a name of `names/tasks.py`. A file that `has_softmax`
+    answers with probabilities.
     """
 
     name: str
@@ -44,6 +48,12 @@ class Classifier:
     labels: tuple[str, ...]
     outputs: int | None
     has_softmax: bool = False
+    task: str = CLASSIFY
+
+    @property
+    def is_final(self) -> bool:
+        """Whether its outputs are its answers: no softmax follows."""
+        return self.has_softmax or not kind_of(self.task).chooses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +108,20 @@ def classifier_of(trained: Trained, prepared: Prepared, cell: Cell, wanted: Want
         label_offset=trained.provenance.label_offset if wanted.label_offset is None else wanted.label_offset,
         labels=trained.provenance.labels,
         outputs=trained.design.classes,
+        task=trained.design.task,
     )
+
+
+def labelled_outputs(found: Probabilities, classifier: Classifier) -> Probabilities:
+    """The outputs that labels are numbers of. Raises `MnsweepError` where nothing tells which is the first."""
+    if not kind_of(classifier.task).chooses:
+        return found
+    if classifier.label_offset is None:
+        if found.shape[1] in (IMAGENET_CLASSES, IMAGENET_CLASSES + 1):
+            what = f"{classifier.name}: has {found.shape[1]:,} outputs and does not say whether one is a background"
+            raise MnsweepError(what, "add `label_offset` 0, or 1 for a background")
+        return found
+    return found[:, classifier.label_offset :]
 
 
 def _onnx(path: Path, wanted: Wanted) -> Classifier:
@@ -125,6 +148,7 @@ def _onnx(path: Path, wanted: Wanted) -> Classifier:
         labels=told.labels,
         outputs=_last_size(model.graph.output[0]) if model.graph.output else None,
         has_softmax=_ends_in_softmax(model.graph),
+        task=told.task,
     )
 
 
@@ -172,6 +196,7 @@ def _tflite(path: Path, wanted: Wanted) -> Classifier:
         labels=source.labels,
         outputs=source.outputs,
         has_softmax=any(operator.kind == SOFTMAX for operator in source.operators),
+        task=source.task,
     )
 
 

@@ -313,13 +313,16 @@ class TrainRequest:
         classes=option(None, "Classes; the pictures tell.", panel=NETWORK),
         precision=option("fp32", "fp32, or int8 too: its files are scored beside the float ones.", panel=AXES),
     )
-    data: Path = option(..., "Folder with train/ and val/, or one of class folders, or a CSV file (picture,label).")
+    data: Path = option(..., "Labelled pictures: a folder with train/ and val/, or another form that the task reads.")
+    noisy: Path | None = option(None, "Pictures with unreliable labels to train on first; then fine-tune on the others.")
     name: str = option(..., "Name of the run: its accuracies become the quality source trained:NAME.")
     sweep: str | None = option(None, "Sweep file, or the name of one: all its designs.")
-    recipe: str = option("modern", "modern, paper, finetune, or a TOML file.")
+    recipe: str | None = option(
+        None, "modern, paper, finetune, embed, detect, propose, or a TOML file. Default: modern, or the task's own."
+    )
     set: str | None = option(None, "Settings in place of the recipe's: lr=0.01,epochs=5.")
     weights: Path | None = option(None, "Trained weights to start from, with a new classifier for other classes.")
-    teacher: Path | None = option(None, "Network of the same classes to learn from: weights, ONNX, or TorchScript.")
+    teacher: Path | None = option(None, "Network of the same outputs to learn from: weights, ONNX, or TorchScript.")
     share_resolutions: bool = option(False, "Train each α at its largest resolution; fine-tune the others from it.")
     max_loss_points: float = option(
         1.0, "Fine-tune with quantization where int8 loses more than this.", panel=NETWORK, low=0.0, high=100.0
@@ -361,11 +364,12 @@ class PaperRequest:
 class DataRequest:
     """A data set to generate."""
 
-    name: str = argument("Data set: glyphs.")
+    name: str = argument("Data set: glyphs, scenes, faces or places.")
     folder: Path = argument("New folder for it.")
     images: int = option(8_000, "Pictures to train on.", low=16, high=10_000_000)
     validation: int = option(2_000, "Pictures to validate on.", low=16, high=10_000_000)
     size: int = option(128, "Side of a picture in pixels.", low=RESOLUTION_RANGE[0], high=RESOLUTION_RANGE[1])
+    wrong_labels: float = option(0.0, "Share of the glyphs to train on with a wrong label.", low=0.0, high=1.0)
     seed: int = option(0, "Seed of everything that varies.", low=0, high=2**31 - 1)
 
 

@@ -12,7 +12,8 @@ from mnsweep.importing.read import import_file
 from mnsweep.machine.fingerprint import Machine
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.training.loop import Teacher
+from mnsweep.tasks.kinds import kind_of
+from mnsweep.training.objectives.objective import Teacher
 from mnsweep.training.teacher import of_pixels, open_teacher
 from mnsweep.worker.proxy import CellError, NewWorker
 
@@ -56,10 +57,11 @@ def _asked(path: Path, classifier: Classifier, design: Design, own: Preprocessin
             worker.classifier(KEY, classifier.content, classifier.runtime, classifier.precision, 1)
         except CellError as error:
             raise MnsweepError(f"`teacher` {path}: {classifier.runtime} does not run it: {error}") from None
-        offset, softmax = classifier.label_offset or 0, classifier.has_softmax
+        offset, chooses = classifier.label_offset or 0, kind_of(design.task).chooses
+        softmax = classifier.has_softmax or not chooses
 
-        def probabilities(pixels: Pixels) -> Probabilities:
+        def outputs(pixels: Pixels) -> Probabilities:
             told = worker.classify(KEY, pixels, classifier.preprocessing, has_softmax=softmax)
             return told.probabilities[:, offset:]
 
-        yield of_pixels(probabilities, path, design.classes, classifier.resolution, own)
+        yield of_pixels(outputs, path, design.classes, classifier.resolution, own, chooses=chooses)

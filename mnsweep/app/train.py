@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from mnsweep.accuracy.metrics import METRICS
 from mnsweep.app.models import Wanted, of_weights
 from mnsweep.app.requests import TrainRequest
 from mnsweep.app.scoring import scored
 from mnsweep.app.teaching import teaching
-from mnsweep.app.train_plan import Estimate, Training, TrainPlan, check_memory, estimate, plan_train
+from mnsweep.app.train_plan import Estimate, Training, TrainPlan, before, check_memory, estimate, plan_train
 from mnsweep.cell import Cell, Deployment, Design, parse_cell
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.lowering import Range
@@ -23,18 +24,21 @@ from mnsweep.graph.weights import Weights
 from mnsweep.importing.trained import SUFFIX, Provenance, Trained, read_trained, to_bytes
 from mnsweep.machine.fingerprint import Machine, read_machine
 from mnsweep.machine.lock import measuring
-from mnsweep.names import PRECISIONS
+from mnsweep.names import PRECISIONS, TASKS
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
 from mnsweep.plots.curve import curve_plot
 from mnsweep.plots.figure import drawn
 from mnsweep.sweep.disk import replace_file
-from mnsweep.sweep.file import Scored
+from mnsweep.sweep.file import TOP1, Scored
 from mnsweep.sweep.runs import TRAINED_HERE, TrainedRecord, read_run
+from mnsweep.tasks.kind import Examples
+from mnsweep.tasks.kinds import kind_of
 from mnsweep.training.curve import curve_csv
 from mnsweep.training.dataset import Decoded, decoded
 from mnsweep.training.loop import Epoch, Job, Pictures, Progress, reproducible
 from mnsweep.training.loop import train as train_job
+from mnsweep.training.objectives.table import objective_of
 from mnsweep.training.quantized import Rounded, folded_net, folded_weights, observed_ranges
 from mnsweep.training.recipe import Recipe
 from mnsweep.training.start import fresh_net, net_from, weights_of
@@ -74,7 +78,7 @@ class TrainOutcome:
     records: tuple[TrainedRecord, ...]
     failures: Mapping[str, str]
     broken: Mapping[Path, str]
-    classes: tuple[str, ...]
+    names: tuple[str, ...]
 
     def rows(self) -> list[dict[str, Any]]:
         """What `--json` says of each file that was scored."""
@@ -83,9 +87,7 @@ class TrainOutcome:
                 "run": self.name,
                 "weights": str(self.folder / record.weights),
                 "cell": cell,
-                "top1_pct": score.top1_pct,
-                "top1_ci_low_pct": score.ci_low_pct,
-                "top1_ci_high_pct": score.ci_high_pct,
+                **_quality_row(score),
                 "top5_pct": score.top5_pct,
                 "images": score.images,
                 "epochs": record.epochs,
@@ -117,6 +119,10 @@ def train(request: TrainRequest, reports: Reports | None = None, new_worker: New
     machine, reports = read_machine(), reports or Reports()
     plan = plan_train(request, machine)
     check_memory(plan)
+    if (first := before(request)) is not None:
+        train(first, reports, new_worker)
+    for remark in plan.split.remarks:
+        reports.note(remark)
     with measuring(request.turn.wait, shared=request.beside), reproducible(machine.usable_threads):
         _make_room(plan, request)
         run = _Run(plan, request, machine, reports, new_worker or WorkerProcess)
@@ -134,7 +140,7 @@ def train(request: TrainRequest, reports: Reports | None = None, new_worker: New
         records=tuple(known[t.cell] for t in plan.trainings if t.cell in known and t.cell not in run.failures),
         failures=MappingProxyType(run.failures),
         broken=MappingProxyType(run.broken),
-        classes=plan.split.classes,
+        names=plan.names,
     )
 
 
@@ -162,6 +168,10 @@ class _Run:
     failures: dict[str, str] = field(default_factory=dict)
     broken: dict[Path, str] = field(default_factory=dict)
     kept: tuple[int, Pictures] | None = None  # of the resolution that was decoded last
+    validated: Examples = field(init=False)  # the pictures of them that each epoch is scored on
+
+    def __post_init__(self) -> None:
+        self.validated = self.plan.split.validation
 
     def train(self, training: Training) -> None:
         """Train one network, score its files and write its record, unless all that is there."""
@@ -188,6 +198,7 @@ class _Run:
                 recipe=training.recipe,
                 seed=self.request.seed,
                 teacher=teacher,
+                objective=objective_of(training.design, self.validated, training.recipe),
             )
             self.reports.started(training, checkpoint.is_file(), new_head)
             progress = train_job(job, pictures, checkpoint, lambda epoch: self.reports.epoch(training, epoch))
@@ -195,26 +206,28 @@ class _Run:
         if progress.best_epoch != len(progress.epochs):
             last = self._trained(training, weights_of(net, progress.last), {})
             replace_file(plan.folder / f"{training.cell}{LAST}", to_bytes(last))
-        trained = self._trained(training, from_torch(net), observed_ranges(net, *self._calibration(pictures)))
+        ranges = {} if TASKS[training.design.task].detects else observed_ranges(net, *self._calibration(pictures))
+        trained = self._trained(training, from_torch(net), ranges)
         return self._record(training, progress), trained
 
     def _rated(
         self, training: Training, record: TrainedRecord, trained: Trained
     ) -> tuple[TrainedRecord, Trained, Trained | None]:
         """The record with scores, the weights that have them, and those before fine-tuning where that was needed."""
-        known = {p: record.scores[cell] for p in PRECISIONS if (cell := _cell(training.design, p).id) in record.scores}
+        by_precision = {parse_cell(cell).deployment.precision: score for cell, score in record.scores.items()}
+        known = {p: by_precision[p] for p in PRECISIONS if p in by_precision}
         scores = {p: known.get(p) or self._score(trained, p) for p in self.plan.precisions}
         if INT8 not in scores or INT8 in known:
             return _with(record, training, scores, record.quantization, trained), trained, None
         whole = scores.get(FP32) or self._score(trained, FP32)
-        if whole.top1_pct - scores[INT8].top1_pct <= self.request.max_loss_points:
+        if whole.quality_pct - scores[INT8].quality_pct <= self.request.max_loss_points:
             return _with(record, training, scores, AFTERWARDS, trained), trained, None
-        self.reports.note(f"{training.cell}: int8 has {scores[INT8].top1_pct:.1f} %; fine-tuning it with quantization")
+        self.reports.note(f"{training.cell}: int8 has {scores[INT8].quality_pct:.1f} %; fine-tuning it with quantization")
         tuned = self._fine_tuned(training, trained)
         of_tuned = {p: self._score(tuned, p) for p in {**known, **scores}}
-        if of_tuned[INT8].top1_pct > scores[INT8].top1_pct:
+        if of_tuned[INT8].quality_pct > scores[INT8].quality_pct:
             return _with(record, training, of_tuned, AWARE, tuned), tuned, trained
-        self.reports.note(f"{training.cell}: fine-tuning did not help, {of_tuned[INT8].top1_pct:.1f} %; it is not kept")
+        self.reports.note(f"{training.cell}: fine-tuning did not help, {of_tuned[INT8].quality_pct:.1f} %; it is not kept")
         return _with(record, training, scores, AFTERWARDS, trained), trained, None
 
     def _fine_tuned(self, training: Training, trained: Trained) -> Trained:
@@ -229,6 +242,7 @@ class _Run:
             recipe=_brief(training.recipe),
             seed=self.request.seed,
             forward=rounded,
+            objective=objective_of(training.design, self.validated, training.recipe),
         )
         train_job(job, self._pictures(training.design.resolution))
         return self._trained(training, folded_weights(folded), trained.ranges)
@@ -243,6 +257,8 @@ class _Run:
         if training.parent is not None:
             path = self.plan.folder / f"{Cell(training.parent).id}{FLOATS}"
             start = read_trained(path if path.is_file() else path.with_suffix(SUFFIX))
+        elif self.plan.noisy is not None:
+            start = read_trained(self.plan.noisy / f"{training.cell}{SUFFIX}")
         if start is None:
             return fresh_net(training.design, self.request.seed), False
         if not isinstance(start.weights, Weights) or start.weights.is_folded:
@@ -271,8 +287,9 @@ class _Run:
         train = read("train")
         done = len(split.train.paths)
         validation = read("validation")
-        pictures = Pictures(train.pixels, train.labels, validation.pixels, validation.labels, self.plan.preprocessing)
-        self.kept = resolution, pictures
+        truths = train.examples.truths, validation.examples.truths
+        pictures = Pictures(train.pixels, truths[0], validation.pixels, truths[1], self.plan.preprocessing)
+        self.kept, self.validated = (resolution, pictures), validation.examples
         return pictures
 
     def _trained(self, training: Training, weights: Weights, ranges: Mapping[str, Range]) -> Trained:
@@ -284,7 +301,7 @@ class _Run:
             content.hexdigest(),
             TRAINED_HERE,
             label_offset=0,
-            labels=self.plan.split.classes,
+            labels=self.plan.names,
         )
         return Trained(
             design=training.design,
@@ -298,11 +315,9 @@ class _Run:
     def _score(self, trained: Trained, precision: str) -> Scored:
         """What the deployed file answers to the validation pictures, read from their files."""
         classifier = of_weights(trained, Wanted(precision=precision), self.machine, self.new_worker)
-        pictures = self.plan.split.validation
         return scored(
             classifier,
-            pictures.paths,
-            pictures.labels,
+            self.plan.split.validation,
             self.plan.data_name,
             new_worker=self.new_worker,
             processes=self.machine.usable_threads,
@@ -329,7 +344,9 @@ class _Run:
         )
 
     def _write_curve(self, training: Training, progress: Progress) -> None:
-        plot = drawn("curve", lambda: curve_plot(progress.epochs, training.cell, _caption(training, self.plan)))
+        plot = drawn(
+            "curve", lambda: curve_plot(progress.epochs, training.cell, _metric(training), _caption(training, self.plan))
+        )
         for name, content in {f"{training.cell}.csv": curve_csv(progress.epochs).encode(), **plot}.items():
             replace_file(self.plan.folder / name, content)
 
@@ -352,11 +369,24 @@ def _with(
     return msgspec.structs.replace(record, scores={**record.scores, **named}, **about)
 
 
+def _quality_row(score: Scored) -> dict[str, Any]:
+    """The quality of a file by its metric, and once more as top-1 where it is that."""
+    known = {"pct": score.quality_pct, "ci_low_pct": score.ci_low_pct, "ci_high_pct": score.ci_high_pct}
+    own = {f"top1_{name}": value if score.metric == TOP1 else None for name, value in known.items()}
+    return {"metric": score.metric, **{f"quality_{name}": value for name, value in known.items()}, **own}
+
+
 def _caption(training: Training, plan: TrainPlan) -> str:
     pictures = count_of(len(plan.split.train.paths), "picture")
     recipe = training.recipe
     words = f"{recipe.optimizer}, rate {recipe.lr:g}, {recipe.schedule}, batches of {recipe.batch}"
-    return f"{pictures} of {plan.data_name} in {count_of(len(plan.split.classes), 'class')}; {words}"
+    kind = kind_of(training.design.task)
+    return f"{pictures} of {plan.data_name}, {len(plan.split.names):,} {kind.what}; {words}"
+
+
+def _metric(training: Training) -> str:
+    """What each epoch is scored by, in words."""
+    return METRICS[kind_of(training.design.task).metric].short
 
 
 def _brief(recipe: Recipe) -> Recipe:

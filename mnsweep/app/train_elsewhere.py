@@ -56,7 +56,7 @@ def train_elsewhere(request: TrainRequest, watcher: Watcher | None = None) -> Tr
         records=tuple(known[t.cell] for t in plan.trainings if t.cell in known and t.cell not in failures),
         failures=MappingProxyType(failures),
         broken=MappingProxyType({}),
-        classes=plan.split.classes,
+        names=plan.names,
     )
 
 

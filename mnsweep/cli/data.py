@@ -11,13 +11,14 @@ EXAMPLE = "Example: mnsweep data glyphs glyphs"
 
 @o.takes(DataRequest)
 def data(request: DataRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Generate a small data set: glyphs, pictures of sixteen letters.
+    """Generate a small data set of made-up pictures, to train and validate on.
 
-    Size, place, rotation, colours, clutter and noise vary. DIR/train and DIR/val
-    have a folder for each letter, as 'mnsweep evaluate' reads them. The same seed
-    gives the same pictures.
+    glyphs: sixteen letters, for --task classify. scenes: some letters in each
+    picture with their boxes, for ssd and faster-rcnn. faces: drawings with
+    identities and attributes, for embedding and attributes. places: landscapes
+    with latitude and longitude, for planet. The same seed gives the same pictures.
     """
-    from mnsweep.app.data import make_data
+    from mnsweep.app.data import DATA_SETS, make_data
     from mnsweep.cli.progress import counting
     from mnsweep.cli.show import advise, print_json
 
@@ -27,4 +28,5 @@ def data(request: DataRequest, json: o.Json = False, quiet: o.Quiet = False) -> 
         print_json({"data": str(folder), "images": request.images, "validation": request.validation, "size": request.size})
     else:
         typer.echo(f"{folder}: {count_of(request.images, 'picture')} to train on, {request.validation:,} to validate on")
-    advise(f"next: mnsweep evaluate model.onnx --data {folder / 'val'}", quiet)
+    for task in DATA_SETS[request.name].tasks:
+        advise(f"next: mnsweep train --task {task} --alpha 0.25 --res 96 --data {folder} --name {task}", quiet)

@@ -1,6 +1,7 @@
 """`mnsweep evaluate`: score a file on labelled pictures, or compare two."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -44,6 +45,8 @@ def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = Fa
         print_json(_document(done))
     else:
         _print(done, request)
+    for remark in (*done.examples.remarks, *(done.score.remarks if done.score else ())):
+        warn(remark)
     broken = list(done.broken.values())
     for reason in broken[:SHOWN_BROKEN]:
         warn(reason)
@@ -64,11 +67,18 @@ def _evaluated_elsewhere(request: EvaluateRequest, quiet: bool) -> "Evaluation":
 
 def _document(done: "Evaluation") -> dict[str, object]:
     score, comparison = done.score, done.comparison
+    top1 = score if score and score.metric == "top1" else None
     document: dict[str, object] = {
-        "top1_pct": score and score.top1_pct,
-        "top1_ci_low_pct": score and score.top1_ci_low_pct,
-        "top1_ci_high_pct": score and score.top1_ci_high_pct,
+        "task": done.task,
+        "metric": score and score.metric,
+        "quality_pct": score and score.quality_pct,
+        "quality_ci_low_pct": score and score.ci_low_pct,
+        "quality_ci_high_pct": score and score.ci_high_pct,
+        "top1_pct": top1 and top1.quality_pct,
+        "top1_ci_low_pct": top1 and top1.ci_low_pct,
+        "top1_ci_high_pct": top1 and top1.ci_high_pct,
         "top5_pct": score and score.top5_pct,
+        **(score.details if score else {}),
         "images": done.images,
         "broken": [str(path) for path in done.broken],
         "seconds": done.seconds,
@@ -86,12 +96,33 @@ def _document(done: "Evaluation") -> dict[str, object]:
     return document
 
 
+def _details(details: Mapping[str, Any]) -> Iterator[str]:
+    """The other figures of a kind of label, a line each."""
+    for name, value in details.items():
+        match name:
+            case "ap_pct":
+                yield from (f"  {'  –  ' if pct is None else f'{pct:5.1f}'} % AP of {label}" for label, pct in value.items())
+            case "roc":
+                yield from (
+                    f"  {100 * p['true_accepts']:5.1f} % accepted at {100 * p['false_accepts']:g} % false accepts"
+                    for p in value
+                )
+            case _:
+                words = name.removesuffix("_pct").replace("_", " ")
+                yield f"  {value:5.1f} % {words}" if name.endswith("_pct") else f"  {value:,.6g} {words}"
+
+
 def _print(done: "Evaluation", request: EvaluateRequest) -> None:
+    from mnsweep.accuracy.metrics import METRICS
+
     if score := done.score:
-        interval = f"95 % interval {score.top1_ci_low_pct:.1f} to {score.top1_ci_high_pct:.1f} %"
-        typer.echo(f"top-1      {score.top1_pct:.2f} % of {count_of(score.images, 'picture')} ({interval})")
+        interval = f"95 % interval {score.ci_low_pct:.1f} to {score.ci_high_pct:.1f} %"
+        name = METRICS[score.metric].short
+        typer.echo(f"{name:<10} {score.quality_pct:.2f} % of {count_of(score.images, 'picture')} ({interval})")
         if score.top5_pct is not None:
             typer.echo(f"top-5      {score.top5_pct:.2f} %")
+        for line in _details(score.details):
+            typer.echo(line)
     else:
         typer.echo(f"top-1      unknown: the {count_of(done.images, 'picture')} have no labels")
     if done.broken:

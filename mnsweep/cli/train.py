@@ -67,6 +67,7 @@ def _trained_elsewhere(request: TrainRequest, quiet: bool) -> "TrainOutcome":
 def _print_plan(request: TrainRequest, json: bool) -> None:
     from mnsweep.app.train import estimate_train
     from mnsweep.cli.show import print_json
+    from mnsweep.tasks.kinds import kind_of
 
     plan, estimates = estimate_train(request)
     rows = [
@@ -86,7 +87,7 @@ def _print_plan(request: TrainRequest, json: bool) -> None:
     split = plan.split
     held = "" if split.is_own else ", held out"
     typer.echo(
-        f"{count_of(len(split.train.paths), 'picture')} of {count_of(len(split.classes), 'class')} to train on, "
+        f"{count_of(len(split.train.paths), 'picture')} of {len(split.names):,} {kind_of(plan.task).what} to train on, "
         f"{len(split.validation.paths):,} to validate on{held}"
     )
     for e in estimates:
@@ -96,11 +97,14 @@ def _print_plan(request: TrainRequest, json: bool) -> None:
 
 
 def _sentence(row: dict[str, Any]) -> str:
-    interval = f"95 % interval {row['top1_ci_low_pct']:.1f} to {row['top1_ci_high_pct']:.1f} %"
+    from mnsweep.accuracy.metrics import METRICS
+
+    interval = f"95 % interval {row['quality_ci_low_pct']:.1f} to {row['quality_ci_high_pct']:.1f} %"
     how = (
         f", quantized {row['quantization'].replace('quantization-aware', 'by quantization-aware')}"
         if row["quantization"]
         else ""
     )
     epochs = count_of(row["epochs"], "epoch")
-    return f"{row['cell']}: top-1 {row['top1_pct']:.1f} % ({interval}), {epochs} in {row['seconds']:.0f} s{how}"
+    metric = METRICS[row["metric"]].short
+    return f"{row['cell']}: {metric} {row['quality_pct']:.1f} % ({interval}), {epochs} in {row['seconds']:.0f} s{how}"

@@ -47,9 +47,7 @@ class Narrated(Reports):
     def epoch(self, training: Training, epoch: Epoch) -> None:
         """Tell how an epoch went."""
         check()
-        told = (
-            f"loss {epoch.loss:.3f}, validation {epoch.validation_top1_pct:.1f} %, {epoch.images_per_s:.0f} pictures a second"
-        )
+        told = f"loss {epoch.loss:.3f}, validation {epoch.validation_pct:.1f} %, {epoch.images_per_s:.0f} pictures a second"
         self.note(f"{training.cell}: epoch {epoch.epoch} of {training.recipe.epochs}: {told}")
         self.bar.update(self.task, description=training.cell, total=training.recipe.epochs, completed=epoch.epoch)
 

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mnsweep.arch.layer import LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
+from mnsweep.arch.layer import IMAGE, LRN_ALPHA, LRN_BETA, LRN_BIAS, Layer
 from mnsweep.errors import MnsweepError
+from mnsweep.graph.torch_boxes import module_of
 from mnsweep.graph.weights import TF_EPSILON, Weights, check, shapes
 
 TF_SLIM_MOMENTUM = 0.0003  # in torch's convention; the Keras application uses 0.01
@@ -86,7 +87,9 @@ def _pool(layer: Layer) -> nn.Module:
     return nn.Sequential(nn.ZeroPad2d((left, right, top, bottom)), nn.AvgPool2d(*window))
 
 
-def _module(layer: Layer, epsilon: float) -> nn.Module:
+def _module(layer: Layer, layers: dict[str, Layer], resolution: int, epsilon: float) -> nn.Module:
+    if (of_boxes := module_of(layer, layers, resolution)) is not None:
+        return of_boxes
     match layer.op:
         case "conv":
             return Conv(layer, epsilon)
@@ -100,11 +103,11 @@ def _module(layer: Layer, epsilon: float) -> nn.Module:
             return Concat()
         case "lrn":
             return nn.LocalResponseNorm(layer.kernel[0], LRN_ALPHA, LRN_BETA, LRN_BIAS)
-    raise MnsweepError(f"layer {layer.name}: {layer.op} has no torch module", "leave out the layers that make boxes")
+    raise MnsweepError(f"layer {layer.name}: {layer.op} has no torch module")
 
 
 class TorchNet(nn.Module):
-    """The layers as a module: image (batch, 3, res, res) → logits (batch, classes), fp32.
+    """The layers as a module: image (batch, 3, res, res) → logits (batch, classes) or detections (batch, 100, 6), fp32.
 
     `parts` holds the submodules by layer name. `epsilon` is the batch-norm epsilon (1e-3 in TF and Keras).
     """
@@ -112,14 +115,19 @@ class TorchNet(nn.Module):
     def __init__(self, layers: Sequence[Layer], epsilon: float = TF_EPSILON) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.parts = nn.ModuleDict({layer.name: _module(layer, epsilon) for layer in layers})
+        by_name, resolution = {layer.name: layer for layer in layers}, layers[0].in_size
+        self.parts = nn.ModuleDict({layer.name: _module(layer, by_name, resolution, epsilon) for layer in layers})
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Run the layers in order, each on the outputs of its input layers."""
-        maps = {"image": image}
-        for layer in self.layers:
-            maps[layer.name] = self.parts[layer.name](*(maps[name] for name in layer.inputs))
+        maps = {IMAGE: image}
+        self.run(self.layers, maps)
         return maps[self.layers[-1].name]
+
+    def run(self, layers: Sequence[Layer], maps: dict[str, torch.Tensor]) -> None:
+        """Run some of the layers, and add their outputs to `maps`, which has those of the layers before them."""
+        for layer in layers:
+            maps[layer.name] = self.parts[layer.name](*(maps[name] for name in layer.inputs))
 
 
 def to_torch(layers: Sequence[Layer], weights: Weights) -> TorchNet:

@@ -80,3 +80,4 @@ class Source:
     labels: tuple[str, ...] = ()
     outputs: int | None = None
     label_offset: int | None = None
+    task: str = "classify"

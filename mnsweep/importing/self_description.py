@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 
 from mnsweep.errors import MnsweepError
 from mnsweep.importing.trained import Trained
+from mnsweep.names import TASKS
 from mnsweep.pictures.preprocessing import Preprocessing, from_document
 
 PREFIX = "preprocessing."
 TFLITE_KEY = "mnsweep"
-LABELS, OFFSET = "labels", "label_offset"
+LABELS, OFFSET, TASK = "labels", "label_offset", "task"
+CLASSIFY = "classify"  # the task of a file that names none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,7 @@ class Described:
     preprocessing: Preprocessing | None = None
     label_offset: int | None = None
     labels: tuple[str, ...] = ()
+    task: str = CLASSIFY
 
 
 def properties_of(trained: Trained) -> dict[str, str]:
@@ -65,4 +68,5 @@ def described(properties: Mapping[str, str]) -> Described:
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
         raise MnsweepError(f"its metadata {LABELS} is no list of texts")
     preprocessing = from_document(pixels) if {"mean", "std"} <= {*pixels} else None
-    return Described(preprocessing=preprocessing, label_offset=offset, labels=tuple(labels))
+    task = properties[TASK] if properties.get(TASK) in TASKS else CLASSIFY
+    return Described(preprocessing=preprocessing, label_offset=offset, labels=tuple(labels), task=task)

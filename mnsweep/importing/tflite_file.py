@@ -99,6 +99,7 @@ class _Reader:
             labels=told.labels,
             outputs=self.tensors[self.graph.Outputs(0)].shape[-1] if self._has_one_answer() else None,
             label_offset=told.label_offset,
+            task=told.task,
         )
 
     def _has_one_answer(self) -> bool:

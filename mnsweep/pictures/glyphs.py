@@ -6,10 +6,8 @@ picture depends on the seed, its split and its number alone: the set is the same
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
+from functools import cache
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,59 +15,50 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mnsweep.errors import MnsweepError
+from mnsweep.pictures.generated import SPLITS, Wanted, drawn_by, new_folder
 from mnsweep.pictures.pixels import Pixels
 
 LETTERS = "ABDEGHKMNPQRSTXZ"
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSansMono")
-SPLITS = ("train", "val")
 SMALLEST, LARGEST = 0.28, 0.75  # height of a letter, as a share of the picture's side
 TURN, CLUTTER, NOISE = 25.0, 8, 10.0  # degrees to each side; shapes at most; standard deviation of a pixel
 CONTRAST = 70.0  # between a letter and its ground, of 255, at least
-CHUNK = 200  # pictures that a process draws at once
+WRONG = 7  # of the seeds: what decides which labels are wrong
 
 
-def write_glyphs(folder: Path, *, train: int, validation: int, size: int, seed: int, processes: int) -> Iterator[int]:
+def write_glyphs(folder: Path, wanted: Wanted, processes: int) -> Iterator[int]:
     """Write `folder`/train and /val with a folder for each letter; yields how many pictures are done.
 
     Raises `MnsweepError` where the folder holds something else already, or can't be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise MnsweepError(f"{folder}: is not empty", "name a new folder")
-        for split, letter in product(SPLITS, LETTERS):
-            (folder / split / letter).mkdir(parents=True)
-    except OSError as error:
-        raise MnsweepError(f"{folder}: {error.strerror}") from None
-    jobs = [
-        (split, range(start, min(start + CHUNK, count)))
-        for split, count in zip(SPLITS, (train, validation), strict=True)
-        for start in range(0, count, CHUNK)
-    ]
-    done = 0
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        for written in pool.map(partial(_write, folder, size, seed), *zip(*jobs, strict=True)):
-            done += written
-            yield done
+    new_folder(folder, [f"{split}/{letter}" for split, letter in product(SPLITS, LETTERS)])
+    yield from drawn_by(_draw, folder, wanted, processes)
 
 
-def _write(folder: Path, size: int, seed: int, split: str, numbers: range) -> int:
+def _draw(folder: Path, wanted: Wanted, split: str, numbers: range) -> None:
     for number in numbers:
         letter = LETTERS[number % len(LETTERS)]
-        glyph(letter, size, (seed, SPLITS.index(split), number)).save(folder / split / letter / f"{number:05}.png")
-    return len(numbers)
+        picture = glyph(letter, wanted.size, (wanted.seed, SPLITS.index(split), number))
+        picture.save(folder / split / _label_of(letter, wanted, split, number) / f"{number:05}.png")
+
+
+def _label_of(letter: str, wanted: Wanted, split: str, number: int) -> str:
+    """The letter, or for some pictures to train on another one."""
+    rng = np.random.default_rng((wanted.seed, number, WRONG))
+    if split != SPLITS[0] or rng.random() >= wanted.wrong_labels:
+        return letter
+    return str(rng.choice([other for other in LETTERS if other != letter]))
 
 
 def glyph(letter: str, size: int, key: Sequence[int]) -> Image.Image:
     """One picture (size, size) of a letter; `key` seeds everything that varies."""
     rng = np.random.default_rng(key)
     ground, ink = _colours(rng)
-    picture = Image.fromarray(_shaded(ground, size, rng))
+    picture = Image.fromarray(shaded(ground, size, rng))
     draw = ImageDraw.Draw(picture)
     for _ in range(rng.integers(2, CLUTTER + 1)):
-        _clutter(draw, size, rng)
-    mask = _letter(letter, size * rng.uniform(SMALLEST, LARGEST), rng)
+        clutter(draw, size, rng)
+    mask = letter_mask(letter, size * rng.uniform(SMALLEST, LARGEST), rng)
     free = (max(1, size - mask.width), max(1, size - mask.height))
     picture.paste(tuple(ink), tuple(int(rng.integers(0, f)) for f in free), mask)  # type: ignore[arg-type]
     pixels = np.asarray(picture, np.float32) + rng.normal(0, NOISE * rng.random(), (size, size, 3))
@@ -84,7 +73,7 @@ def _colours(rng: np.random.Generator) -> tuple[NDArray[np.int64], list[int]]:
             return ground, [int(value) for value in ink]
 
 
-def _shaded(ground: NDArray[np.int64], size: int, rng: np.random.Generator) -> Pixels:
+def shaded(ground: NDArray[np.int64], size: int, rng: np.random.Generator) -> Pixels:
     """The ground with a gradient in a random direction."""
     across, along = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 30)
@@ -92,7 +81,7 @@ def _shaded(ground: NDArray[np.int64], size: int, rng: np.random.Generator) -> P
     return np.asarray(np.clip(ground + shade[:, :, None], 0, 255), np.uint8)
 
 
-def _clutter(draw: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> None:
+def clutter(draw: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> None:
     """A line, an ellipse or a rectangle, smaller than a letter."""
     x, y = rng.uniform(0, size, 2)
     width, height = rng.uniform(0.03, 0.2, 2) * size
@@ -104,7 +93,7 @@ def _clutter(draw: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> 
         (draw.ellipse if shape == 1 else draw.rectangle)((x, y, x + width, y + height), colour)
 
 
-def _letter(letter: str, height: float, rng: np.random.Generator) -> Image.Image:
+def letter_mask(letter: str, height: float, rng: np.random.Generator) -> Image.Image:
     """A mask of the letter, turned, without empty borders."""
     font = _font(str(rng.choice(FONTS)), max(8, round(1.35 * height)))
     left, top, right, bottom = font.getbbox(letter)

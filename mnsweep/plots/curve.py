@@ -21,15 +21,15 @@ class Epoch(Protocol):
     @property
     def validation_loss(self) -> float: ...  # noqa: D102
     @property
-    def validation_top1_pct(self) -> float: ...  # noqa: D102
+    def validation_pct(self) -> float: ...  # noqa: D102
     @property
     def lr(self) -> float: ...  # noqa: D102
     @property
     def images_per_s(self) -> float: ...  # noqa: D102
 
 
-def curve_plot(epochs: Sequence[Epoch], name: str, caption: str) -> dict[str, bytes]:
-    """`NAME.png` and `.svg`: losses, validation top-1 in %, learning rate, and pictures trained on per second."""
+def curve_plot(epochs: Sequence[Epoch], name: str, metric: str, caption: str) -> dict[str, bytes]:
+    """`NAME.png` and `.svg`: losses, validation by a metric in %, learning rate, and pictures trained on per second."""
     numbers = [epoch.epoch for epoch in epochs]
     with own_style():
         figure, foot = blank_figure(caption)
@@ -41,10 +41,10 @@ def curve_plot(epochs: Sequence[Epoch], name: str, caption: str) -> dict[str, by
         _line(loss, numbers, [e.loss for e in epochs], _TRAINED, "training, with its augmentations")
         _line(loss, numbers, [e.validation_loss for e in epochs], _VALIDATED, "validation")
         loss.legend(frameon=False, fontsize=8)
-        _line(accuracy, numbers, [e.validation_top1_pct for e in epochs], _VALIDATED, "")
+        _line(accuracy, numbers, [e.validation_pct for e in epochs], _VALIDATED, "")
         _line(rate, numbers, [e.lr for e in epochs], _OTHER, "")
         _line(speed, numbers, [e.images_per_s for e in epochs], _OTHER, "")
-        labels = ("loss (cross entropy)", "validation top-1 (%)", "learning rate", "pictures per second")
+        labels = ("loss", f"validation {metric} (%)", "learning rate", "pictures per second")
         for ax, label in zip(axes, labels, strict=True):
             ax.set_ylabel(label)
             ax.set_xlabel("epoch")

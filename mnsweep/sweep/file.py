@@ -42,9 +42,11 @@ from mnsweep.space import MAX_DESIGNS, SPACE_KEYS, Space
 SCHEMA_VERSION = 1
 SWEEP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 OF_95_PCT = 1.96  # standard deviations on each side of a 95 % interval
-TOP1 = "top1"  # the metric of scores
+TOP1 = "top1"  # the metric of classes
+OLD_SCORE = "top1_pct"  # the key of a quality before there were other metrics
 MOST_MB = 20  # a million cells
 MOST_PARTS, MOST_LETTERS = 16, 1_000  # of a key, of a word or a number; a TOML parser's time grows with their squares
+SCORES = ("scored", "trained")  # keys whose values are scores by cell
 _PART = r"(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+"
 _LONG_KEY = re.compile(rf"(?<![A-Za-z0-9_-])(?:{_PART}\.[ \t]*+){{{MOST_PARTS}}}")
 _LONG_WORD = re.compile(rf"(?<![A-Za-z0-9_])[A-Za-z0-9_]{{{MOST_LETTERS}}}")
@@ -96,18 +98,33 @@ class Listed(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("a deployment that this version of mnsweep does not know")
 
 
+def renewed(scores: Any) -> Any:
+    """Scores by cell as they are written now, from ones of either time."""
+    if not isinstance(scores, dict):
+        return scores
+    names = {OLD_SCORE: "quality_pct"}
+    return {
+        cell: {names.get(key, key): value for key, value in score.items()} if isinstance(score, dict) else score
+        for cell, score in scores.items()
+    }
+
+
 class Scored(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a cell's own file scored on labelled pictures, in %: `images` pictures of `data`, a name; with a 95 % interval."""
+    """What a cell's own file scored on labelled pictures, in % of `metric`, with a 95 % interval.
+
+    `images` pictures of `data`, a name. `top5_pct` is for classes alone.
+    """
 
     data: str
     images: int
-    top1_pct: float
+    quality_pct: float
     ci_low_pct: float
     ci_high_pct: float
     top5_pct: float | None = None
+    metric: str = TOP1
 
     def __post_init__(self) -> None:
-        shares = (self.ci_low_pct, self.top1_pct, self.ci_high_pct, self.top5_pct or 0.0)
+        shares = (self.ci_low_pct, self.quality_pct, self.ci_high_pct, self.top5_pct or 0.0)
         if self.images < 1 or not all(0 <= share <= 100 for share in shares) or list(shares[:3]) != sorted(shares[:3]):
             raise ValueError("a score is no share of pictures, or lies outside of its interval")
 
@@ -166,8 +183,8 @@ class Sweep:
 
 def _quality(score: Scored, source: str) -> Quality:
     return Quality(
-        metric=TOP1,
-        quality_pct=score.top1_pct,
+        metric=score.metric,
+        quality_pct=score.quality_pct,
         top5_pct=score.top5_pct,
         source=source,
         reference=f"{score.images} pictures of {score.data}",
@@ -247,7 +264,7 @@ def _checked(content: Mapping[str, Any]) -> Any:
     if unknown := [key for key in content if key not in KEYS]:
         raise MnsweepError(f"unknown key {unknown[0]!r}", f"known keys are {', '.join(KEYS)}")
     try:
-        return from_builtins(content, _File)
+        return from_builtins({**content, **{key: renewed(content[key]) for key in SCORES if key in content}}, _File)
     except DamagedError as error:
         raise MnsweepError(error.what) from None
 
@@ -299,7 +316,7 @@ def write_sweep(sweep: Sweep) -> str:
         content["prediction"] = _without_none(to_builtins(sweep.prediction))
     if sweep.weights:
         content["weights"] = to_builtins(sweep.weights)
-    for name, scores in (("scored", sweep.scored), ("trained", sweep.trained)):
+    for name, scores in zip(SCORES, (sweep.scored, sweep.trained), strict=True):
         if scores:
             content[name] = {cell: _without_none(to_builtins(score)) for cell, score in scores.items()}
     return tomli_w.dumps(content, indent=2)

@@ -14,9 +14,9 @@ import msgspec
 
 from mnsweep.accuracy.published import RUN_PREFIX
 from mnsweep.cell import parse_cell
-from mnsweep.decoding import DamagedError, from_json
+from mnsweep.decoding import DamagedError, from_builtins, from_json
 from mnsweep.errors import MnsweepError, StoreError
-from mnsweep.sweep.file import SWEEP_NAME, Scored
+from mnsweep.sweep.file import SWEEP_NAME, Scored, renewed
 
 TRAINING = "training"  # the folder of a run, beside the folders of machines
 SCHEMA_VERSION = 1
@@ -100,7 +100,8 @@ def run_named(results_dir: Path, source: str | None) -> Run | None:
 
 def _record(path: Path) -> TrainedRecord:
     try:
-        record = from_json(path.read_bytes(), TrainedRecord)
+        content = from_json(path.read_bytes(), dict[str, Any])
+        record = from_builtins({**content, "scores": renewed(content.get("scores", {}))}, TrainedRecord)
         parse_cell(record.cell)
         for cell in record.scores:
             parse_cell(cell)

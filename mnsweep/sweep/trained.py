@@ -11,7 +11,7 @@ from mnsweep.importing.families import FAMILIES
 from mnsweep.names import PRECISIONS
 from mnsweep.result import MEASURED, Result
 from mnsweep.sweep.counts import PCT_DIGITS, quality_columns
-from mnsweep.sweep.file import TOP1, Held, Scored, Sweep
+from mnsweep.sweep.file import Held, Scored, Sweep
 from mnsweep.sweep.table import with_frontier
 from mnsweep.wording import count_of
 
@@ -39,8 +39,8 @@ def _scored(result: Result, score: Scored | None) -> Result:
         return bare
     return replace(
         bare,
-        quality_metric=TOP1,
-        quality_pct=round(score.top1_pct, PCT_DIGITS),
+        quality_metric=score.metric,
+        quality_pct=round(score.quality_pct, PCT_DIGITS),
         quality_sd_pct=round(score.deviation_pct, PCT_DIGITS),
         quality_source=f"{MEASURED}: {score.data}, {count_of(score.images, 'picture')}",
         top5_pct=None if score.top5_pct is None else round(score.top5_pct, PCT_DIGITS),

@@ -15,31 +15,29 @@ import numpy as np
 import torch
 from torch import nn
 
-from mnsweep.accuracy.scores import Labels
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.torch_net import TorchNet
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.training.augment import augmented
+from mnsweep.tasks.kind import Truths
+from mnsweep.training.augment import augmented, drawn_moves
 from mnsweep.training.checkpoint import State, read_checkpoint, write_checkpoint
-from mnsweep.training.objective import loss_of, mixed, targets
+from mnsweep.training.objectives.classes import ClassObjective
+from mnsweep.training.objectives.objective import Forward, Objective, Teacher
 from mnsweep.training.optimizer import optimizer_of, rate_at, set_rate
 from mnsweep.training.recipe import Recipe
 
-VALIDATION_BATCH = 256
 EMA_START = 10  # steps after which an average of weights forgets the first ones, however slow its decay
-Teacher = Callable[[torch.Tensor], torch.Tensor]  # normalized images (batch, 3, R, R) → logits (batch, classes)
-Forward = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Pixels (n, R, R, 3) and classes (n,) to train on, and to validate on."""
+    """Pixels (n, R, R, 3) and truths (n, …) to train on, and to validate on (`tasks/`)."""
 
     train: Pixels
-    labels: Labels
+    truths: Truths
     validation: Pixels
-    validation_labels: Labels
+    validation_truths: Truths
     preprocessing: Preprocessing
 
 
@@ -47,13 +45,14 @@ class Pictures:
 class Epoch:
     """One line of the curve: loss and rate of the last step of an epoch, validation, speed, and where its time went.
 
+    `validation_pct` is by the metric of the task, e.g. top-1.
     `busy_share` is the share of the training time in forward, backward and step; validation is not part of it.
     """
 
     epoch: int
     loss: float
     validation_loss: float
-    validation_top1_pct: float
+    validation_pct: float
     lr: float
     seconds: float
     images_per_s: float
@@ -75,12 +74,15 @@ class Progress:
     @property
     def best_pct(self) -> float:
         """The best validation so far, in %."""
-        return max((epoch.validation_top1_pct for epoch in self.epochs), default=-1.0)
+        return max((epoch.validation_pct for epoch in self.epochs), default=-1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One network to train: `key` tells trainings apart, and `forward` runs the network where it is not called as it is."""
+    """One network to train: `key` tells trainings apart, and `forward` runs the network where it is not called as it is.
+
+    Without an `objective` it learns classes.
+    """
 
     name: str
     key: str
@@ -89,6 +91,7 @@ class Job:
     seed: int
     forward: Forward | None = None
     teacher: Teacher | None = None
+    objective: Objective | None = None
 
 
 @contextmanager
@@ -132,10 +135,11 @@ class _Loop:
         self.optimizer = optimizer_of(self.net, self.recipe)
         self.average = {name: value.clone() for name, value in self.net.state_dict().items()} if self.recipe.ema else {}
         self.progress, self.step = Progress(), 0
-        self.batch = min(self.recipe.batch, len(pictures.labels))
-        self.per_epoch = len(pictures.labels) // self.batch
+        self.batch = min(self.recipe.batch, len(pictures.truths))
+        self.per_epoch = len(pictures.truths) // self.batch
         self.pixels = torch.from_numpy(pictures.train)
-        self.labels = torch.from_numpy(pictures.labels)
+        self.truths = torch.from_numpy(pictures.truths)
+        self.objective = job.objective or ClassObjective(int(self.net.layers[-1].out_channels))
         _set_norms(self.net, self.recipe)
 
     @property
@@ -159,41 +163,36 @@ class _Loop:
                 self._stop(number)
             total += loss
         took = time.perf_counter() - began
-        validation_loss, top1_pct = self._validate()
+        validation_loss, quality_pct = self._validate()
         epoch = Epoch(
             epoch=number,
             loss=total / self.per_epoch,
             validation_loss=validation_loss,
-            validation_top1_pct=top1_pct,
+            validation_pct=quality_pct,
             lr=rate_at(self.step - 1, self.per_epoch, self.recipe),
             seconds=time.perf_counter() - began,
             images_per_s=self.per_epoch * self.batch / took,
             busy_share=busy_s / took,
         )
-        if top1_pct > self.progress.best_pct:
+        if quality_pct > self.progress.best_pct:
             self.progress.best = self.kept()
             self.progress.best_epoch = number
         self.progress.epochs.append(epoch)
         return epoch
 
     def _batches(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        order = torch.randperm(len(self.labels), generator=generator)[: self.per_epoch * self.batch]
-        for places in torch.split(order, self.batch):
+        for places in self.objective.batches(self.truths, self.batch, generator):
             pixels = self.pixels[places].permute(0, 3, 1, 2).float()  # channels last in memory
-            images = augmented(pixels, self.recipe, generator)
+            moves = drawn_moves(len(pixels), self.recipe, generator)
+            images = augmented(pixels, self.recipe, generator, moves)
             images = normalized(images, self.pictures.preprocessing)
-            yield mixed(images, targets(self.labels[places], self._classes), self.recipe, generator)
-
-    @property
-    def _classes(self) -> int:
-        return int(self.net.layers[-1].out_channels)
+            wanted = self.objective.target(self.truths[places], moves)
+            yield self.objective.mixed(images, wanted, self.recipe, generator)
 
     def _step(self, images: torch.Tensor, wanted: torch.Tensor, taught: torch.Tensor | None) -> float:
         set_rate(self.optimizer, rate_at(self.step, self.per_epoch, self.recipe))
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.recipe.bf16):
-            logits = (self.job.forward or self.net)(images)
-        loss = loss_of(logits.float(), wanted, self.recipe, taught)
+        loss = self.objective.loss(self.job.forward or self.net, images, wanted, self.recipe, taught)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -211,22 +210,22 @@ class _Loop:
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        """Mean cross entropy and top-1 in %, of the averaged weights where there are any."""
+        """The mean loss, and the quality in %, of the averaged weights where there are any."""
         own = {name: value.clone() for name, value in self.net.state_dict().items()} if self.average else None
         if own is not None:
             self.net.load_state_dict(self.average)
         self.net.eval()
-        right, total = 0, 0.0
-        pixels, labels = self.pictures.validation, torch.from_numpy(self.pictures.validation_labels)
-        for start in range(0, len(labels), VALIDATION_BATCH):
-            part = torch.from_numpy(pixels[start : start + VALIDATION_BATCH]).permute(0, 3, 1, 2).float()
-            logits = (self.job.forward or self.net)(normalized(part, self.pictures.preprocessing))
-            wanted = labels[start : start + VALIDATION_BATCH]
-            total += float(nn.functional.cross_entropy(logits, wanted, reduction="sum"))
-            right += int((logits.argmax(1) == wanted).sum())
+        total, outputs, step = 0.0, [], self.objective.validation_batch
+        pixels, truths = self.pictures.validation, torch.from_numpy(self.pictures.validation_truths)
+        for start in range(0, len(truths), step):
+            part = torch.from_numpy(pixels[start : start + step]).permute(0, 3, 1, 2).float()
+            images = normalized(part, self.pictures.preprocessing)
+            loss, found = self.objective.validated(self.job.forward or self.net, images, truths[start : start + step])
+            total += loss
+            outputs.append(found.numpy())
         if own is not None:
             self.net.load_state_dict(own)
-        return total / len(labels), 100 * right / len(labels)
+        return total / len(truths), self.objective.quality(np.concatenate(outputs), self.pictures.validation_truths)
 
     def _stop(self, epoch: int) -> None:
         where = (

@@ -7,7 +7,9 @@ import torch
 
 from mnsweep.arch.layer import Layer
 from mnsweep.cell import Design
-from mnsweep.training.objective import targets
+from mnsweep.tasks.kind import Truths
+from mnsweep.training.objectives.objective import Objective
+from mnsweep.training.objectives.proposals import LEARNED_FROM
 from mnsweep.training.optimizer import optimizer_of
 from mnsweep.training.recipe import Recipe
 from mnsweep.training.start import fresh_net
@@ -19,22 +21,21 @@ STATES = 6  # times the weights are held: themselves, gradients, two moments, th
 VALIDATED = 0.3  # of the time of a training step that a picture takes forward alone
 
 
-def step_seconds(design: Design, recipe: Recipe) -> float:
-    """Seconds that one step takes, timed on random pictures after one that is not."""
-    net, count = fresh_net(design, 0).to(memory_format=torch.channels_last), recipe.batch  # type: ignore[call-overload]
+def step_seconds(design: Design, recipe: Recipe, objective: Objective, truths: Truths) -> float:
+    """Seconds that one step takes, timed on random pictures with `truths` (pictures, …), after one that is not."""
+    net = fresh_net(design, 0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    wanted = objective.target(torch.from_numpy(truths[: recipe.batch]))
+    count = len(wanted)
     optimizer = optimizer_of(net, recipe)
     images = torch.rand(count, 3, design.resolution, design.resolution).contiguous(memory_format=torch.channels_last)
-    wanted = targets(torch.zeros(count, dtype=torch.int64), design.classes)
     spent = []
     for _ in range(TIMED + 1):
         began = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-            logits = net(images)
-        torch.nn.functional.cross_entropy(logits.float(), wanted).backward()  # type: ignore[no-untyped-call]
+        objective.loss(net, images, wanted, recipe).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         spent.append(time.perf_counter() - began)
-    return min(spent[1:])
+    return min(spent[1:]) * recipe.batch / count
 
 
 def training_seconds(per_step: float, recipe: Recipe, pictures: int, validation: int) -> float:
@@ -45,7 +46,7 @@ def training_seconds(per_step: float, recipe: Recipe, pictures: int, validation:
 
 def training_bytes(layers: Sequence[Layer], params: int, batch: int, pixels: int) -> int:
     """Bytes that training takes with decoded pictures of `pixels` bytes: an estimate that errs to the safe side."""
-    maps = sum(layer.out_channels * layer.out_size**2 for layer in layers) * 4 * KEPT
+    maps = sum(layer.out_channels * layer.out_size**2 * min(layer.repeats, LEARNED_FROM) for layer in layers) * 4 * KEPT
     return OWN_BYTES + pixels + batch * maps + STATES * 4 * params
 
 

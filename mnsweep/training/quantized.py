@@ -17,8 +17,9 @@ from mnsweep.graph.torch_net import TorchNet, from_torch, to_torch
 from mnsweep.graph.weights import Weights, folded_arrays, folded_layers
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.training.loop import VALIDATION_BATCH, normalized
+from mnsweep.training.loop import normalized
 
+BATCH = 256  # pictures at once
 TINY = 1e-30  # the smallest scale of a channel of weights
 
 
@@ -49,8 +50,8 @@ def observed_ranges(net: TorchNet, pixels: Pixels, preprocessing: Preprocessing)
         for layer in net.layers
     ]
     try:
-        for start in range(0, len(pixels), VALIDATION_BATCH):
-            images = torch.from_numpy(pixels[start : start + VALIDATION_BATCH]).permute(0, 3, 1, 2).float()
+        for start in range(0, len(pixels), BATCH):
+            images = torch.from_numpy(pixels[start : start + BATCH]).permute(0, 3, 1, 2).float()
             images = normalized(images, preprocessing)
             widen(IMAGE, images)
             net(images)

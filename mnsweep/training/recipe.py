@@ -12,7 +12,7 @@ from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
 from mnsweep.options import at_home
 
-BUNDLED = ("modern", "paper", "finetune")
+BUNDLED = ("modern", "paper", "finetune", "embed", "detect", "propose")
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Below1: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
@@ -32,6 +32,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     - Batch norm: running statistics follow with `norm_momentum` (torch's convention), or stay as they are (`frozen_norm`).
     - Loss: cross entropy with `label_smoothing`; `mixup` is the parameter of the beta distribution (0: none). With a teacher,
       `teacher_weight` of the loss is the Kullback-Leibler divergence to its answers, both softened by `temperature`.
+    - Detectors: `negatives` are weighted (`focal` loss) or `mined`, three for each positive, the worst first (SSD alone).
     - Averaging: `ema` is the decay of a moving average of the weights, which is what is kept (0: none).
     - Augmentation: shifts by a share `shift` of the side, zooms by up to `zoom`, turns by up to `turn` degrees, changes of
       brightness, contrast and colour by up to `colour`, mirroring (`flip`).
@@ -58,6 +59,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mixup: Amount = 0.0
     teacher_weight: Share = 0.7
     temperature: Positive = 4.0
+    negatives: Literal["focal", "mined"] = "focal"
     ema: Below1 = 0.0
     shift: Share = 0.0
     zoom: Below1 = 0.0

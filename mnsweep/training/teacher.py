@@ -16,7 +16,7 @@ from mnsweep.importing.read import READERS, import_file
 from mnsweep.importing.trained import Trained
 from mnsweep.pictures.pixels import Pixels
 from mnsweep.pictures.preprocessing import Preprocessing
-from mnsweep.training.loop import Teacher
+from mnsweep.training.objectives.objective import Teacher
 from mnsweep.wording import count_of
 
 LEAST_PROBABILITY = 1e-8
@@ -49,12 +49,18 @@ def open_teacher(path: Path, classes: int, resolution: int, own: Preprocessing) 
 
 
 def of_pixels(
-    probabilities: Callable[[Pixels], Probabilities], path: Path, classes: int, resolution: int, own: Preprocessing
+    outputs: Callable[[Pixels], Probabilities],
+    path: Path,
+    classes: int,
+    resolution: int,
+    own: Preprocessing,
+    *,
+    chooses: bool = True,
 ) -> Teacher:
-    """A function of pixels (n, R, R, 3) that gives probabilities (n, classes), as a function of the student's input.
+    """A function of pixels (n, R, R, 3) that gives outputs (n, classes), as a function of the student's input.
 
-    Crops are rounded to pixels, and scaled to `resolution` where the student's is another. Raises `MnsweepError` where it has
-    other classes.
+    Where its answer `chooses` a class, the outputs are probabilities, and become logits. Crops are rounded to pixels, and
+    scaled to `resolution` where the student's is another. Raises `MnsweepError` where it has other outputs.
     """
 
     @torch.no_grad()
@@ -62,8 +68,8 @@ def of_pixels(
         if images.shape[-1] != resolution:
             images = functional.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True)
         pixels = (images * own.std + own.mean).round().clamp(0, 255).to(torch.uint8)
-        found = probabilities(np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy()))
-        return torch.from_numpy(found).clamp_min(LEAST_PROBABILITY).log()  # logits but for a constant
+        found = torch.from_numpy(outputs(np.ascontiguousarray(pixels.permute(0, 2, 3, 1).numpy())))
+        return found.clamp_min(LEAST_PROBABILITY).log() if chooses else found  # logits but for a constant
 
     _check(path, answer, classes, resolution)
     return answer
@@ -95,5 +101,5 @@ def _check(path: Path, answer: Teacher, classes: int, resolution: int) -> None:
             f"`teacher` {path}: does not take images (batch, 3, {resolution}, {resolution}): {reason:.200}"
         ) from None
     if tuple(getattr(found, "shape", ())) != (2, classes):
-        has = count_of(int(found.shape[1]), "class") if getattr(found, "ndim", 0) == 2 else "other outputs"
-        raise MnsweepError(f"`teacher` {path}: has {has}, the pictures have {classes}", "train it on the same classes first")
+        has = count_of(int(found.shape[1]), "output") if getattr(found, "ndim", 0) == 2 else "other outputs"
+        raise MnsweepError(f"`teacher` {path}: has {has}, the student has {classes}", "train it for the same task first")

@@ -19,10 +19,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from mnsweep.cell import Design
 from mnsweep.machine.fingerprint import read_machine
+from mnsweep.pictures.generated import Wanted
 from mnsweep.pictures.glyphs import LETTERS, write_glyphs
 from mnsweep.pictures.preprocessing import Preprocessing
+from mnsweep.tasks.classes import Classes
 from mnsweep.training.augment import augmented
-from mnsweep.training.dataset import decoded, find_split
+from mnsweep.training.dataset import decoded
 from mnsweep.training.loop import Job, Pictures, train
 from mnsweep.training.recipe import Recipe, read_recipe
 from mnsweep.training.start import fresh_net
@@ -38,11 +40,11 @@ class Plain(Dataset[Any]):
         self.pictures, self.recipe, self.generator = pictures, recipe, torch.Generator().manual_seed(0)
 
     def __len__(self) -> int:
-        return len(self.pictures.labels)
+        return len(self.pictures.truths)
 
     def __getitem__(self, i: int) -> Any:
         image = torch.from_numpy(self.pictures.train[i]).permute(2, 0, 1).float()[None]
-        return (augmented(image, self.recipe, self.generator)[0] - 127.5) / 127.5, int(self.pictures.labels[i])
+        return (augmented(image, self.recipe, self.generator)[0] - 127.5) / 127.5, int(self.pictures.truths[i])
 
 
 def plain_epoch(pictures: Pictures, recipe: Recipe, workers: int) -> float:
@@ -62,13 +64,13 @@ def plain_epoch(pictures: Pictures, recipe: Recipe, workers: int) -> float:
 
 def read(folder: Path, count: int, threads: int) -> Pictures:
     """Glyphs in memory."""
-    for _ in write_glyphs(folder, train=count, validation=64, size=128, seed=0, processes=threads):
+    for _ in write_glyphs(folder, Wanted(count, 64, 128, 0), threads):
         pass
-    split = find_split(folder, 0)
+    split = Classes().split(folder, 0)
     parts = [decoded(part, DESIGN.resolution, Preprocessing(), threads) for part in (split.train, split.validation)]
-    sizes: list[Sized] = [part.labels for part in parts]
+    sizes: list[Sized] = [part.examples.truths for part in parts]
     assert list(map(len, sizes)) == [count, 64]
-    return Pictures(parts[0].pixels, parts[0].labels, parts[1].pixels, parts[1].labels, Preprocessing())
+    return Pictures(parts[0].pixels, parts[0].examples.truths, parts[1].pixels, parts[1].examples.truths, Preprocessing())
 
 
 def main(count: int = 2_000, turns: int = 3) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 
 from mnsweep.importing.trained import read_trained
+from mnsweep.pictures.generated import Wanted
 from mnsweep.pictures.glyphs import write_glyphs
 from tests.bench.figure import Figures
 
@@ -50,7 +51,7 @@ def main(kills: int = 20) -> None:
     figures, rng, killed, same, tries = Figures(), Random(0), 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        for _ in write_glyphs(root / "glyphs", train=3_200, validation=320, size=64, seed=0, processes=2):
+        for _ in write_glyphs(root / "glyphs", Wanted(3_200, 320, 64, 0), 2):
             pass
         os.environ["MNSWEEP_LOCK_DIR"] = folder
         began = time.monotonic()
