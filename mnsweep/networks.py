@@ -14,6 +14,7 @@ import pandas as pd
 from mnsweep.app.classify import classify as classify_pictures
 from mnsweep.app.data import make_data
 from mnsweep.app.evaluate import evaluate as evaluate_file
+from mnsweep.app.evaluate import quality_columns
 from mnsweep.app.evaluate_sweep import evaluate_sweep
 from mnsweep.app.importing import import_weights as import_file
 from mnsweep.app.requests import ClassifyRequest, DataRequest, EvaluateRequest, ImportRequest
@@ -22,7 +23,10 @@ from mnsweep.frames import NOWHERE, frame_of, frame_of_rows
 from mnsweep.options import request_from
 
 PathText = str | PathLike[str]
-_ANSWERS = {"picture": str, "rank": int, "class": int, "label": str, "probability": float}
+_ANSWERS = {
+    "picture": str, "rank": int, "class": int, "label": str, "probability": float, "distance": float,
+    **dict.fromkeys(("left", "top", "right", "bottom"), float),
+}
 _SCORES = {
     **dict.fromkeys(("task", "metric"), str),
     **dict.fromkeys(("quality_pct", "quality_ci_low_pct", "quality_ci_high_pct"), float),
@@ -44,7 +48,7 @@ def import_weights(file: PathText, out: PathText | None = None, **settings: Any)
 
 
 def data(name: str, folder: PathText, **settings: Any) -> Path:
-    """Generate the data set `glyphs` into a new folder, as class folders train/ and val/; returns the folder.
+    """Generate the data set `glyphs`, `scenes`, `faces` or `places` in a new folder, to train and validate on; returns it.
 
     Raises `MnsweepError` where the folder is in use.
     """
@@ -52,14 +56,24 @@ def data(name: str, folder: PathText, **settings: Any) -> Path:
 
 
 def classify(model: PathText, pictures: PathText | Sequence[PathText], **settings: Any) -> pd.DataFrame:
-    """The likeliest classes of each picture, a row each: picture, rank from 1, class, label, probability from 0 to 1.
+    """The likeliest answers to each picture, a row each: picture, rank from 1, class, label, probability from 0 to 1.
 
+    A detector's have a box, in pixels of the picture (left, top, right, bottom); those of an embedding have the `distance` to
+    another picture, which is the label.
     `model` is an ONNX or TensorFlow Lite file, or weights. The frame's `attrs` have `broken`: why a picture can't be read, by
     path. Raises `MnsweepError` where the file does not say how pictures become its input.
     """
     classified = classify_pictures(request_from(ClassifyRequest, model=model, pictures=pictures, **settings))
     rows = [
-        {"picture": str(path), "rank": rank, "class": answer.number, "label": answer.label, "probability": answer.probability}
+        {
+            "picture": str(path),
+            "rank": rank,
+            "class": answer.number,
+            "label": answer.label,
+            "probability": answer.probability,
+            "distance": answer.distance,
+            **dict(zip(("left", "top", "right", "bottom"), answer.box or (None,) * 4, strict=True)),
+        }
         for path, top in classified.pictures.items()
         for rank, answer in enumerate(top, 1)
     ]
@@ -70,8 +84,9 @@ def evaluate(model: PathText | None, data: PathText, **settings: Any) -> pd.Data
     """Top-1 and top-5 in % on labelled pictures with a 95 % interval, and with `against` how another file differs: one row.
 
     With `sweep`, and None as `model`, the cells of that sweep that have trained weights are scored: one row for each.
-    The frame's `attrs` have `broken` (why a picture can't be read, by path), and `by_class` (pictures, and those recognized, by
-    label). Raises `MnsweepError` for what does not fit.
+    Other tasks have their own metric. The frame's `attrs` have `broken` (why a picture can't be read, by path), `by_class`
+    (pictures, and those recognized, by label), and `details` (the metric's other figures). Raises `MnsweepError` for what does
+    not fit.
     """
     if settings.get("sweep") is not None:
         scored = evaluate_sweep(request_from(EvaluateRequest, model=model, data=data, **settings))
@@ -79,11 +94,11 @@ def evaluate(model: PathText | None, data: PathText, **settings: Any) -> pd.Data
         return frame_of(scored.scored, {"sweep": folder.sweep, "machine": folder.machine, "results_dir": str(folder.path)})
     request = request_from(EvaluateRequest, model=model, data=data, **settings)
     done = evaluate_elsewhere(request) if request.elsewhere.is_asked else evaluate_file(request)
-    known = {
-        name: getattr(part, name) for part in (done.score, done.comparison, done) for name in _SCORES if hasattr(part, name)
-    }
-    row = {name: known.get(name) for name in _SCORES}
-    return frame_of_rows(_SCORES, [row], {**NOWHERE, "broken": _by_text(done.broken), "by_class": done.of_class})
+    known = {name: getattr(part, name) for part in (done.comparison, done) for name in _SCORES if hasattr(part, name)}
+    row = {name: {**known, **quality_columns(done)}.get(name) for name in _SCORES}
+    details = dict(done.score.details) if done.score else {}
+    about = {**NOWHERE, "broken": _by_text(done.broken), "by_class": done.of_class, "details": details}
+    return frame_of_rows(_SCORES, [row], about)
 
 
 def _by_text(broken: dict[Path, str]) -> dict[str, str]:

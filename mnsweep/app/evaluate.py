@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mnsweep.accuracy.labels import IMAGENET_CLASSES, imagenet, labels_for, synsets
 from mnsweep.accuracy.scores import Comparison, Probabilities, by_class, compare, confusions
@@ -14,6 +15,7 @@ from mnsweep.errors import MnsweepError
 from mnsweep.machine.fingerprint import read_machine
 from mnsweep.names import TASKS
 from mnsweep.pictures.folders import UNLABELLED
+from mnsweep.sweep.file import TOP1
 from mnsweep.tasks.kind import Examples, TaskScore
 from mnsweep.tasks.kinds import kind_of
 from mnsweep.worker.proxy import NewWorker, WorkerProcess
@@ -150,6 +152,20 @@ def _names(examples: Examples, classifier: Classifier, classes: int) -> Sequence
     if classifier.labels:
         return classifier.labels[classifier.label_offset or 0 :]
     return labels_for(() if classes == IMAGENET_CLASSES else examples.names, classes, 0, examples.name)
+
+
+def quality_columns(done: Evaluation) -> dict[str, Any]:
+    """The task, and the quality by its metric, once more as top-1 where it is that; None without a score."""
+    score = done.score
+    found: dict[str, Any] = {"task": done.task, "metric": score and score.metric}
+    top1 = score if score and score.metric == TOP1 else None
+    for prefix, known in (("quality", score), ("top1", top1)):
+        found |= {
+            f"{prefix}_pct": known and known.quality_pct,
+            f"{prefix}_ci_low_pct": known and known.ci_low_pct,
+            f"{prefix}_ci_high_pct": known and known.ci_high_pct,
+        }
+    return {**found, "top5_pct": score and score.top5_pct}
 
 
 def _check_task(request: EvaluateRequest, classifiers: Sequence[Classifier]) -> None:

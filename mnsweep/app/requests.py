@@ -277,6 +277,7 @@ class ClassifyRequest:
     pictures: list[Path] = argument("Pictures, or folders of them.")
     labels: Path | None = option(None, "File with a label a line, for the outputs in order.")
     top: int = option(5, "So many answers for each picture.", low=1, high=1000)
+    draw: Path | None = option(None, "Folder for copies of the pictures with the boxes of a detector drawn in.")
     precision: str | None = option(None, "Of weights: fp32 or int8. Default: their own.")
     runtime: str | None = option(None, "Runtime to run it on. Default: onnxruntime, litert for .tflite.")
     pixels: Pixels = group(Pixels)
@@ -293,6 +294,9 @@ class EvaluateRequest:
     precision: str | None = option(None, "Of weights: fp32 or int8. Default: their own.")
     runtime: str | None = option(None, "Runtime to run it on. Default: onnxruntime, litert for .tflite.")
     by_class: bool = option(False, "Also print each class, and the most frequent confusions.")
+    plot: Path | None = option(
+        None, "PNG or SVG to write: a map (planet), a ROC (embedding), or the AP of each class.", excludes="sweep"
+    )
     sweep: str | None = option(None, "Score the cells of a sweep that have trained weights; its accuracies become these.")
     calibration: Path | None = option(
         None, "With --sweep: pictures to quantize float weights with. Default: synthetic images.", requires="sweep"

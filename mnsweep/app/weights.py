@@ -22,7 +22,7 @@ from mnsweep.sweep.trained import design_id
 from mnsweep.wording import count_of
 
 SHOWN = 5  # files in a message
-OF_DESIGN = ("variant", "classes", "width_rule", "conv_padding", "activation")  # settings that weights decide unless given
+OF_DESIGN = ("task", "variant", "classes", "width_rule", "conv_padding", "activation")  # what weights decide unless given
 
 
 def read_weights(path: Path) -> dict[Path, Trained]:
@@ -72,7 +72,7 @@ def space_of(trained: Trained, space: Space, asked: Mapping[str, object]) -> Spa
     Raises `MnsweepError` where the weights are of another design.
     """
     own: dict[str, Any] = {"alpha": trained.design.alpha, "res": trained.design.resolution}
-    own |= {name: getattr(trained.design, name) for name in ("task", *OF_DESIGN)}
+    own |= {name: getattr(trained.design, name) for name in OF_DESIGN}
     filled = replace(space, **{name: value for name, value in own.items() if name not in asked})
     designs = {cell.design for cell in filled.cells()}
     if designs != {trained.design}:
@@ -92,8 +92,8 @@ def with_designs_of(cells: Sequence[Cell], networks: Iterable[Trained], asked: I
 
     def designs(cell: Cell) -> list[Design]:
         design = cell.design
-        size = (design.alpha, design.resolution, design.task)
-        of_size = [t.design for t in found if (t.design.alpha, t.design.resolution, t.design.task) == size]
+        size = (design.alpha, design.resolution)
+        of_size = [t.design for t in found if (t.design.alpha, t.design.resolution) == size]
         fitting = [d for d in of_size if all(getattr(d, name) == getattr(design, name) for name in kept)]
         return fitting or [design]
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mnsweep.result import Result
 
 WORDS = ("precision", "runtime", "task")  # constraints that list accepted values
+QUALITIES = ("min_quality", "min_top1")  # lower bounds on the quality
 TAILS = (90, 99)  # percentiles that results have
 DEFAULT_RELATIVE_CI = 20.0  # %, against other cells: a wider interval tells networks twice as large apart hardly at all
 Cost: TypeAlias = "Callable[[Result], float | None]"
@@ -34,7 +35,10 @@ class Constraints:
         panel=CONSTRAINTS,
         requires="max_latency_ms",
     )
-    min_top1: float | None = option(None, "Minimum top-1 accuracy in %, or the task's own metric.", panel=CONSTRAINTS)
+    min_quality: float | None = option(
+        None, "Minimum quality in %, by the task's metric: top-1, mean AP, mAP …", panel=CONSTRAINTS, excludes="min_top1"
+    )
+    min_top1: float | None = option(None, "The same under its older name.", panel=CONSTRAINTS)
     max_params_m: float | None = option(None, "Maximum parameters, in millions.", panel=CONSTRAINTS)
     max_mult_adds_m: float | None = option(None, "Maximum mult-adds, in millions.", panel=CONSTRAINTS)
     max_size_mb: float | None = option(None, "Maximum ONNX file size, in 10⁶ bytes.", panel=CONSTRAINTS)
@@ -55,8 +59,9 @@ class Constraints:
             raise MnsweepError(f"`percentile` {self.percentile} is unknown", f"choose from {', '.join(map(str, TAILS))}")
         if self.percentile and self.max_latency_ms is None:
             raise MnsweepError(f"`percentile` {self.percentile} requires `max_latency_ms`")
-        if self.min_top1 is not None and self.min_top1 > 100:
-            raise MnsweepError(f"`min_top1` {self.min_top1}: nothing is more accurate than 100 %")
+        for name in QUALITIES:
+            if (least := getattr(self, name)) is not None and least > 100:
+                raise MnsweepError(f"`{name}` {least}: nothing is more accurate than 100 %")
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name in WORDS:
@@ -115,7 +120,8 @@ def violations(result: "Result", constraints: Constraints) -> list[str]:
     violated = [name for name, (bound, cost) in bounds if (value := cost(result)) is None or value > bound]
     violated += [name for name, allowed in active_words(constraints).items() if getattr(result, name) not in allowed]
     violated += ["max_relative_ci"] * is_wide(result, constraints)
-    least = constraints.min_top1
-    if least is not None and (result.quality_pct is None or result.quality_pct < least):
-        violated.append("min_top1")
+    for name in QUALITIES:
+        least = getattr(constraints, name)
+        if least is not None and (result.quality_pct is None or result.quality_pct < least):
+            violated.append(name)
     return violated

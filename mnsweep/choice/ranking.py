@@ -37,7 +37,7 @@ class Choice:
 def pick(results: Sequence[Result], constraints: Constraints) -> Choice:
     """Pick the best cell that meets all constraints, among the cells with a latency and a quality.
 
-    The best cell is the most accurate, then the fastest; without any upper bound (`min_top1` alone), it is the fastest, then
+    The best cell is the most accurate, then the fastest; without any upper bound (`min_quality` alone), it is the fastest, then
     the most accurate. A predicted latency counts with the upper end of its interval. Raises `MnsweepError` where the
     qualities have different metrics.
     """

@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from math import floor, log10
 
 from mnsweep.accuracy.published import weights_note
-from mnsweep.choice.constraints import Constraints, active_bounds, active_words, guarded_latency_ms, is_wide, violations
+from mnsweep.choice.constraints import (
+    QUALITIES,
+    Constraints,
+    active_bounds,
+    active_words,
+    guarded_latency_ms,
+    is_wide,
+    violations,
+)
 from mnsweep.result import PREDICTED, Result, ms_text, quality_text
 from mnsweep.wording import STABLE, count_of, typed
 
@@ -98,7 +106,7 @@ def _excluding(cells: Sequence[Result], constraints: Constraints) -> list[str]:
 
 def _is_known(name: str, result: Result, constraints: Constraints) -> bool:
     """Whether a constraint excludes the cell by a value, and not because the value is unknown; `_left_out` has those."""
-    if name == "min_top1":
+    if name in QUALITIES:
         return result.quality_pct is not None
     bounds = active_bounds(constraints)
     return name != "max_relative_ci" and (name not in bounds or bounds[name][1](result) is not None)
@@ -113,7 +121,7 @@ def _nearest(name: str, cells: Sequence[Result], constraints: Constraints) -> st
     """The cell that comes nearest to meeting one constraint, and what it needs."""
     if name in active_words(constraints):
         return f": this sweep has {', '.join(sorted({getattr(r, name) for r in cells}))}"
-    if name == "min_top1":
+    if name in QUALITIES:
         known = [r for r in cells if r.quality_pct is not None]
         best = max(known, key=lambda r: r.quality_pct or 0.0, default=None)
         return f": the nearest is {best.cell} with {quality_text(best)}" if best else ""

@@ -19,15 +19,17 @@ SHOWN_BROKEN = 5
 
 @o.takes(EvaluateRequest)
 def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
-    """Top-1 and top-5 accuracy of a file on your pictures, with 95 % intervals.
+    """What a file scores on your labelled pictures, with a 95 % interval.
 
-    The deployed file is run, picture by picture, as a program of yours would
+    Top-1 and top-5, or the metric of the file's task: mean AP, mAP, true accepts,
+    the share within 25 km. The deployed file is run, picture by picture, as a program of yours would
     run it. --data is a folder with a folder for each class, a flat folder
     with --labels, or a CSV file. --against compares with another file on the
     same pictures; it needs no labels. --sweep scores the cells of a sweep that
     were measured with trained weights, and makes that its accuracy axis.
     """
     from mnsweep.app.evaluate import evaluate as evaluate_file
+    from mnsweep.app.score_plot import check_plot, write_plot
     from mnsweep.cli.progress import counting
     from mnsweep.cli.show import advise, print_json, warn
 
@@ -36,11 +38,15 @@ def evaluate(request: EvaluateRequest, json: o.Json = False, quiet: o.Quiet = Fa
     if request.sweep is not None:
         _evaluate_sweep(request, json, quiet)
         return
+    check_plot(request)
     if request.elsewhere.fleet is None:
         with counting(quiet) as progress:
             done = evaluate_file(request, progress)
     else:
         done = _evaluated_elsewhere(request, quiet)
+    if request.plot is not None:
+        write_plot(done, request.plot)
+        advise(f"plot: {request.plot}", quiet)
     if json:
         print_json(_document(done))
     else:
@@ -66,18 +72,11 @@ def _evaluated_elsewhere(request: EvaluateRequest, quiet: bool) -> "Evaluation":
 
 
 def _document(done: "Evaluation") -> dict[str, object]:
+    from mnsweep.app.evaluate import quality_columns
+
     score, comparison = done.score, done.comparison
-    top1 = score if score and score.metric == "top1" else None
     document: dict[str, object] = {
-        "task": done.task,
-        "metric": score and score.metric,
-        "quality_pct": score and score.quality_pct,
-        "quality_ci_low_pct": score and score.ci_low_pct,
-        "quality_ci_high_pct": score and score.ci_high_pct,
-        "top1_pct": top1 and top1.quality_pct,
-        "top1_ci_low_pct": top1 and top1.ci_low_pct,
-        "top1_ci_high_pct": top1 and top1.ci_high_pct,
-        "top5_pct": score and score.top5_pct,
+        **quality_columns(done),
         **(score.details if score else {}),
         "images": done.images,
         "broken": [str(path) for path in done.broken],

@@ -25,6 +25,7 @@ from mnsweep.errors import MnsweepError
 from mnsweep.graph.integers import Integers, check_integers
 from mnsweep.graph.lowering import Range
 from mnsweep.graph.weights import TF_EPSILON, Weights, check, folded_layers
+from mnsweep.names import TASKS
 from mnsweep.pictures.preprocessing import Preprocessing, from_document
 
 KEY, SCHEMA_VERSION = "mnsweep", 1
@@ -80,7 +81,7 @@ class Trained:
     @property
     def has_classifier(self) -> bool:
         """Whether it answers: some files hold the layers before the classifier alone."""
-        return f"{CLASSIFIER}.weight" in self.weights.arrays
+        return TASKS[self.design.task].head != CLASSIFIER or f"{CLASSIFIER}.weight" in self.weights.arrays
 
     def layers(self) -> tuple[Layer, ...]:
         """The layers that the arrays are for."""

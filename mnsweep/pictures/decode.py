@@ -34,18 +34,23 @@ def is_picture(path: Path) -> bool:
 
 def decode(path: Path, resolution: int, preprocessing: Preprocessing) -> Pixels:
     """The picture as (resolution, resolution, 3) RGB pixels from 0 to 255. Raises `MnsweepError` if it can't be read."""
+    return np.asarray(scaled(opened(path), resolution, preprocessing))
+
+
+def opened(path: Path) -> Image.Image:
+    """The picture in RGB, as it is to be shown. Raises `MnsweepError` if it can't be read."""
     try:
-        with Image.open(path) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise MnsweepError(f"{path}: has {opened.width * opened.height / 1e6:,.0f} million pixels")
-            ImageOps.exif_transpose(opened, in_place=True)
-            picture = _to_rgb(_to_8_bits(opened))
+        with Image.open(path) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise MnsweepError(f"{path}: has {image.width * image.height / 1e6:,.0f} million pixels")
+            ImageOps.exif_transpose(image, in_place=True)
+            picture = _to_rgb(_to_8_bits(image))
             picture.load()
     except MnsweepError:
         raise
     except Exception:  # Pillow's plugins raise nearly anything for a damaged file
         raise MnsweepError(f"{path}: is not a picture that can be read") from None
-    return np.asarray(scaled(picture, resolution, preprocessing))
+    return picture
 
 
 def scaled(picture: Image.Image, resolution: int, preprocessing: Preprocessing) -> Image.Image:

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from mnsweep.pictures.generated import SPLITS, Colour, Wanted, as_colour, drawn_by, new_folder, seeded
 
-OF_EACH = 20  # pictures of an identity
+OF_EACH = 8  # pictures of an identity
 ATTRIBUTES = ("glasses", "hat", "smile", "beard", "earring", "eyes_closed", "wide_face", "dark_hair")
 CHANGING = 6  # the first of them: those of a picture, not of its identity
 LARGER = 2  # drawn at so many times the size, then scaled down
@@ -47,7 +47,7 @@ class Person:
         return self.width / self.height > MIDDLE_SHAPE, sum(self.hair) < MIDDLE_HAIR
 
 
-MIDDLE_SHAPE, MIDDLE_HAIR = 0.78, 240
+MIDDLE_SHAPE, MIDDLE_HAIR = 0.8, 240
 
 
 def write_faces(folder: Path, wanted: Wanted, processes: int) -> Iterator[int]:
@@ -86,17 +86,17 @@ def person(wanted: Wanted, split: str, identity: int) -> Person:
     rng = np.random.default_rng((wanted.seed, SPLITS.index(split), identity, 1))
     share = rng.uniform
     skin = np.array([235.0, 190.0, 160.0]) * share(0.35, 1.0) + rng.normal(0, 10, 3)
-    hair = np.array([190.0, 140.0, 90.0]) * share(0.1, 1.2) + rng.normal(0, 12, 3)
+    hair = rng.uniform(10, 235, 3) * share(0.3, 1.0)
     return Person(
-        width=share(0.24, 0.38),
-        height=share(0.34, 0.44),
-        eyes_apart=share(0.09, 0.17),
-        eye_size=share(0.025, 0.05),
-        eyes_high=share(0.02, 0.11),
+        width=share(0.22, 0.4),
+        height=share(0.32, 0.45),
+        eyes_apart=share(0.08, 0.18),
+        eye_size=share(0.022, 0.06),
+        eyes_high=share(0.0, 0.13),
         nose_long=share(0.06, 0.16),
         mouth_wide=share(0.06, 0.16),
         mouth_low=share(0.15, 0.24),
-        brow=share(-0.03, 0.03),
+        brow=share(-0.035, 0.035),
         skin=as_colour(skin),
         hair=as_colour(hair),
         eye=as_colour(rng.uniform(20, 200, 3)),

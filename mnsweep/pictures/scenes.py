@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 from mnsweep.pictures.generated import SPLITS, Wanted, drawn_by, new_folder, seeded
 from mnsweep.pictures.glyphs import CLUTTER, CONTRAST, NOISE, clutter, letter_mask, shaded
 
-LETTERS = "AEHSX"
-SMALLEST, LARGEST = 0.14, 0.42  # height of a letter, as a share of the picture's side
-MOST = 4  # letters in a picture
+LETTERS = "AHSX"
+SMALLEST, LARGEST = 0.18, 0.5  # height of a letter, as a share of the picture's side
+MOST = 3  # letters in a picture
 TRIES = 20  # places for a letter until it overlaps no other by much
 OVERLAP = 0.15  # of the smaller box
 ANNOTATIONS = "annotations"

@@ -67,7 +67,7 @@ class Identities:
 
     def score(self, outputs: Outputs, examples: Examples) -> TaskScore:
         """See `Kind`."""
-        pairs, same = _pairs_among(examples)
+        pairs, same = pairs_among(examples)
         if not same.any() or same.all():
             lacking = "equal" if not same.any() else "different"
             raise MnsweepError(f"{examples.name}: has no pair of {lacking} identities", "nothing can be scored")
@@ -128,7 +128,7 @@ def _read_pairs(path: Path) -> list[tuple[Path, Path, int]]:
     return found
 
 
-def _pairs_among(examples: Examples) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def pairs_among(examples: Examples) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Pairs of pictures, as their places, and whether both are of one identity."""
     if examples.pairs is not None:
         return examples.pairs[:, :2], examples.pairs[:, 2].astype(bool)
