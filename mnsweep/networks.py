@@ -24,7 +24,12 @@ from mnsweep.options import request_from
 
 PathText = str | PathLike[str]
 _ANSWERS = {
-    "picture": str, "rank": int, "class": int, "label": str, "probability": float, "distance": float,
+    "picture": str,
+    "rank": int,
+    "class": int,
+    "label": str,
+    "probability": float,
+    "distance": float,
     **dict.fromkeys(("left", "top", "right", "bottom"), float),
 }
 _SCORES = {

@@ -19,7 +19,7 @@ OF_EACH = 8  # pictures of an identity
 ATTRIBUTES = ("glasses", "hat", "smile", "beard", "earring", "eyes_closed", "wide_face", "dark_hair")
 CHANGING = 6  # the first of them: those of a picture, not of its identity
 LARGER = 2  # drawn at so many times the size, then scaled down
-NOISE = 12.0
+NOISE = 8.0
 FILE = "attributes.csv"
 
 
@@ -39,6 +39,9 @@ class Person:
     skin: Colour
     hair: Colour
     eye: Colour
+    lips: Colour
+    mole: tuple[float, float]
+    ears: float
     fringe: float
 
     @property
@@ -100,6 +103,9 @@ def person(wanted: Wanted, split: str, identity: int) -> Person:
         skin=as_colour(skin),
         hair=as_colour(hair),
         eye=as_colour(rng.uniform(20, 200, 3)),
+        lips=as_colour(np.array([190.0, 60.0, 70.0]) * share(0.4, 1.2, 3)),
+        mole=(share(-0.16, 0.16), share(0.02, 0.22)),
+        ears=share(0.02, 0.09),
         fringe=share(0.08, 0.2),
     )
 
@@ -121,9 +127,9 @@ def face(wanted: Wanted, split: str, number: int) -> Image.Image:
     ground = as_colour(rng.uniform(30, 225, 3))
     picture = Image.new("RGB", (side, side), ground)
     _Drawing(ImageDraw.Draw(picture), side, who, rng).face(has)
-    turned = picture.rotate(float(rng.uniform(-12, 12)), Image.Resampling.BICUBIC, fillcolor=ground)
+    turned = picture.rotate(float(rng.uniform(-8, 8)), Image.Resampling.BICUBIC, fillcolor=ground)
     small = turned.resize((wanted.size, wanted.size), Image.Resampling.BOX)
-    light = rng.uniform(0.65, 1.2) * (1 + np.linspace(-1, 1, wanted.size)[None, :, None] * rng.uniform(-0.25, 0.25))
+    light = rng.uniform(0.8, 1.15) * (1 + np.linspace(-1, 1, wanted.size)[None, :, None] * rng.uniform(-0.12, 0.12))
     noisy = np.asarray(small, np.float32) * light + rng.normal(0, NOISE * rng.random(), (wanted.size, wanted.size, 3))
     return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
@@ -158,6 +164,8 @@ class _Drawing:
         who = self.who
         dark = as_colour(np.array(who.skin) * 0.6)
         self._oval(0, -0.04, who.width + 0.035, who.height + 0.01, who.hair)
+        for sign in (-1, 1):
+            self._oval(sign * who.width, 0.02, who.ears * 0.7, who.ears, who.skin)
         self._oval(0, 0, who.width, who.height, who.skin)
         if has["beard"]:
             self.draw.pieslice((*self._at(-who.width * 0.85, -0.1), *self._at(who.width * 0.85, who.height)), 20, 160, who.hair)
@@ -176,6 +184,7 @@ class _Drawing:
             0.012,
         )
         self._mouth(has["smile"])
+        self._oval(*who.mole, 0.016, 0.016, (45, 25, 20))
         if has["earring"]:
             self._oval(-who.width, 0.06, 0.02, 0.028, (250, 215, 60))
         if has["hat"]:
@@ -203,4 +212,4 @@ class _Drawing:
         wide, low = self.who.mouth_wide, self.who.mouth_low
         deep = 0.05 if smiles else 0.004
         points = [(wide * t, low + deep * (1 - t * t)) for t in np.linspace(-1, 1, 9)]
-        self._line(points, (150, 40, 45), 0.02)
+        self._line(points, self.who.lips, 0.024)

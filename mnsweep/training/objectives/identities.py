@@ -16,6 +16,7 @@ from mnsweep.training.objectives.objective import Forward, Objective, run
 from mnsweep.training.recipe import Recipe
 
 MARGIN = 0.2
+BEYOND_ALL = 8.0  # more than any squared distance of vectors of length 1
 OF_EACH = 4  # pictures of an identity in a batch
 
 
@@ -75,13 +76,19 @@ class IdentityObjective(Objective):
 
 
 def triplet_loss(embeddings: torch.Tensor, identities: torch.Tensor) -> torch.Tensor:
-    """The mean of max(0, d(a, p) − d(a, n) + 0.2) over all triplets of the batch, with squared distances d.
+    """The mean over all pairs of one identity of max(0, d(a, p) − d(a, n) + 0.2), with squared distances d.
 
-    a and p are of one identity, n is of another. 0 where there is no such triplet.
+    The negative n is the nearest that is farther than p (semi-hard), or else the farthest: nearer ones would let the embedding
+    collapse. 0 without a pair or without a negative.
     """
     distances = (2 - 2 * embeddings @ embeddings.T).clamp_min(0)
     same = identities[:, None] == identities
-    positive = same & ~torch.eye(len(same), dtype=torch.bool)
-    triplets = positive[:, :, None] & ~same[:, None, :]
-    each = functional.relu(distances[:, :, None] - distances[:, None, :] + MARGIN) * triplets
-    return each.sum() / triplets.sum().clamp_min(1)
+    anchors, positives = torch.nonzero(same & ~torch.eye(len(same), dtype=torch.bool), as_tuple=True)
+    if not len(anchors) or same.all():
+        return embeddings.sum() * 0
+    near, rows = distances[anchors, positives], distances[anchors]
+    different = ~same[anchors]
+    beyond = torch.where(different & (rows > near[:, None]), rows, BEYOND_ALL).amin(1)
+    farthest = torch.where(different, rows, -1.0).amax(1)
+    negative = torch.where(beyond < BEYOND_ALL, beyond, farthest)
+    return functional.relu(near - negative + MARGIN)[different.any(1)].mean()
