@@ -12,6 +12,7 @@ from PIL import Image
 from mnsweep.accuracy.metrics import METRICS
 from mnsweep.app.data import DATA_SETS
 from mnsweep.pictures.generated import Wanted
+from mnsweep.pictures.scenes import SIGNS, scene
 from mnsweep.tasks.kinds import kind_of
 from mnsweep.training.loop import reproducible
 from tests.test_cli import Run, assert_refused, run, run_for_real
@@ -89,7 +90,7 @@ def check_answers(task: str, pictures: list[dict[str, Any]], properties: dict[st
                     assert 0 <= answer["distance"] <= 2 and answer["label"] != picture["picture"]
                 case "ssd":
                     left, top, right, bottom = answer["box"]
-                    assert 0 <= left < right <= 48 and 0 <= top < bottom <= 48 and answer["label"] in "AHSX"
+                    assert 0 <= left < right <= 48 and 0 <= top < bottom <= 48 and answer["label"] in SIGNS
                 case _:
                     assert answer["label"] in json.loads(properties["labels"]) and 0 <= answer["probability"] <= 1
 
@@ -142,10 +143,8 @@ def test_a_data_set_depends_on_its_seed_alone(name: str, tmp_path: Path) -> None
         assert split.is_own and len(split.train.paths) >= 30 and len(split.validation.paths) == 40
 
 
-def test_boxes_of_a_scene_hold_its_letters(tmp_path: Path) -> None:
+def test_boxes_of_a_scene_hold_its_signs(tmp_path: Path) -> None:
     """Pixels inside the boxes differ from the ground more than those outside, without clutter and noise to hide it."""
-    from mnsweep.pictures.scenes import scene
-
     inner, outer = [], []
     for number in range(30):
         picture, letters = scene(Wanted(1, 1, 96, 0), "train", number)

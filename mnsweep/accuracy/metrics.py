@@ -19,7 +19,7 @@ METRICS = {
     "top1": Metric("top-1", "top-1 accuracy on your pictures (%)"),
     "within_25km": Metric("within 25 km", "your pictures placed within 25 km (%)"),
     "mean_ap": Metric("mean AP", "mean AP of the attributes on your pictures (%)"),
-    "true_accepts_at_1e-3": Metric("accepted", "true accepts at 0.1 % false accepts, your pictures (%)"),
+    "true_accepts_at_1e-2": Metric("accepted", "true accepts at 1 % false accepts, your pictures (%)"),
     "map_50_95": Metric("mAP", "mAP at IoU 0.50:0.95 on your pictures (%)"),
     "imagenet_top1": Metric("top-1", "ImageNet top-1 accuracy (%)"),
     "stanford_dogs_top1": Metric("top-1", "Stanford Dogs top-1 accuracy (%)"),

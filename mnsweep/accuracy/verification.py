@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.floating]
 Pairs = NDArray[np.int64]  # (pairs, 2) of places
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)  # of false accepts
-QUALITY_RATE = 1e-3  # the one whose true accepts are the quality
+QUALITY_RATE = 1e-2  # the one whose true accepts are the quality
 
 
 def pairs_of(identities: NDArray[np.int64]) -> tuple[Pairs, NDArray[np.bool_]]:

@@ -322,7 +322,7 @@ class TrainRequest:
     name: str = option(..., "Name of the run: its accuracies become the quality source trained:NAME.")
     sweep: str | None = option(None, "Sweep file, or the name of one: all its designs.")
     recipe: str | None = option(
-        None, "modern, paper, finetune, embed, detect, propose, or a TOML file. Default: modern, or the task's own."
+        None, "modern, paper, finetune, steady, embed, detect, propose, or a TOML file. Default: modern, or the task's own."
     )
     set: str | None = option(None, "Settings in place of the recipe's: lr=0.01,epochs=5.")
     weights: Path | None = option(None, "Trained weights to start from, with a new classifier for other classes.")

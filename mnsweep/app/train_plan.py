@@ -240,21 +240,26 @@ def _check_start(start: Trained, designs: Sequence[Design]) -> None:
 
 def _trainings(designs: Sequence[Design], recipe: Recipe, about: dict[str, Any], shared: bool) -> list[Training]:
     if not shared:
-        return [Training(design=d, recipe=recipe, key=_key(d, recipe, about)) for d in designs]
-    brief = msgspec.structs.replace(
-        recipe, epochs=max(1, round(recipe.epochs * recipe.shared_epochs)), lr=recipe.lr * recipe.shared_lr
-    )
+        return [_training(design, recipe, about) for design in designs]
     largest: dict[Design, Design] = {}
     for design in sorted(designs, key=lambda d: -d.resolution):
         largest.setdefault(replace(design, resolution=designs[0].resolution), design)
     trainings = []
     for parent in largest.values():
-        trainings.append(Training(design=parent, recipe=recipe, key=_key(parent, recipe, about)))
+        first = _training(parent, recipe, about)
+        trainings.append(first)
+        epochs = max(1, round(first.recipe.epochs * first.recipe.shared_epochs))
+        brief = msgspec.structs.replace(first.recipe, epochs=epochs, lr=first.recipe.lr * first.recipe.shared_lr)
         for design in designs:
             if design != parent and replace(design, resolution=parent.resolution) == parent:
-                key = _key(design, brief, {**about, "start": f"{OF_RESOLUTION} {_key(parent, recipe, about)}"})
+                key = _key(design, brief, {**about, "start": f"{OF_RESOLUTION} {first.key}"})
                 trainings.append(Training(design=design, recipe=brief, key=key, parent=parent))
     return trainings
+
+
+def _training(design: Design, recipe: Recipe, about: dict[str, Any]) -> Training:
+    own = recipe.at_width(design.alpha)
+    return Training(design=design, recipe=own, key=_key(design, own, about))
 
 
 def _key(design: Design, recipe: Recipe, about: dict[str, Any]) -> str:

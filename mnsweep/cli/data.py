@@ -13,7 +13,7 @@ EXAMPLE = "Example: mnsweep data glyphs glyphs"
 def data(request: DataRequest, json: o.Json = False, quiet: o.Quiet = False) -> None:
     """Generate a small data set of made-up pictures, to train and validate on.
 
-    glyphs: sixteen letters, for --task classify. scenes: some letters in each
+    glyphs: sixteen letters, for --task classify. scenes: some signs in each
     picture with their boxes, for ssd and faster-rcnn. faces: drawings with
     identities and attributes, for embedding and attributes. places: landscapes
     with latitude and longitude, for planet. The same seed gives the same pictures.

@@ -29,9 +29,9 @@ _ROWS = (
     Task(name="classify", classes=1000, metric="imagenet_top1", compares=True),  # ImageNet, ILSVRC 2012
     Task(name="dogs", classes=120, metric="stanford_dogs_top1", compares=True),  # breeds of Stanford Dogs
     # Cells of the globe, Weyand et al. 2016.
-    Task(name="planet", classes=26_263, metric="im2gps_within_city_25km", learns="places", compares=True),
+    Task(name="planet", classes=26_263, metric="im2gps_within_city_25km", learns="places", recipe="steady", compares=True),
     # Several may be true at once. The paper does not give the number of attributes: we assume 40, as in CelebA.
-    Task(name="attributes", classes=40, activation="sigmoid", metric="face_attr_mean_ap", learns="attributes"),
+    Task(name="attributes", classes=40, activation="sigmoid", metric="face_attr_mean_ap", learns="attributes", recipe="steady"),
     # Vectors of unit length (Schroff et al. 2015).
     Task(name="embedding", classes=128, activation="l2_norm", metric="acc_at_1e-4", learns="identities", recipe="embed"),
     # COCO's category ids up to 90, and the background.

@@ -93,13 +93,15 @@ def clutter(draw: ImageDraw.ImageDraw, size: int, rng: np.random.Generator) -> N
         (draw.ellipse if shape == 1 else draw.rectangle)((x, y, x + width, y + height), colour)
 
 
-def letter_mask(letter: str, height: float, rng: np.random.Generator) -> Image.Image:
-    """A mask of the letter, turned, without empty borders."""
-    font = _font(str(rng.choice(FONTS)), max(8, round(1.35 * height)))
+def letter_mask(
+    letter: str, height: float, rng: np.random.Generator, fonts: Sequence[str] = FONTS, most_turn: float = TURN
+) -> Image.Image:
+    """A mask of the letter, turned by up to so many degrees, without empty borders."""
+    font = _font(str(rng.choice(fonts)), max(8, round(1.35 * height)))
     left, top, right, bottom = font.getbbox(letter)
     mask = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4))
     ImageDraw.Draw(mask).text((2 - left, 2 - top), letter, 255, font)
-    turned = mask.rotate(float(rng.uniform(-TURN, TURN)), Image.Resampling.BICUBIC, expand=True)
+    turned = mask.rotate(float(rng.uniform(-most_turn, most_turn)), Image.Resampling.BICUBIC, expand=True)
     return turned.crop(turned.getbbox())
 
 

@@ -1,7 +1,7 @@
-"""`scenes`: generated pictures with some letters in each, and their boxes in COCO's format.
+"""`scenes`: generated pictures with some signs in each, and their boxes in COCO's format.
 
-A small task of detection that any machine can train on in minutes. Letters vary in size, place, colour and turn, among the same
-clutter as the letters of `glyphs`; small ones are hard to see at low resolution. Everything is made up.
+A small task of detection that any machine can train on in minutes. Signs (of the DejaVu fonts)
+vary in size, place, colour and turn, among lines; small ones are hard to see at low resolution. Everything is made up.
 """
 
 import json
@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mnsweep.pictures.generated import SPLITS, Wanted, drawn_by, new_folder, seeded
-from mnsweep.pictures.glyphs import CLUTTER, CONTRAST, NOISE, clutter, letter_mask, shaded
+from mnsweep.pictures.generated import SPLITS, Wanted, as_colour, drawn_by, new_folder, seeded
+from mnsweep.pictures.glyphs import CONTRAST, NOISE, letter_mask, shaded
 
-LETTERS = "AHSX"
-SMALLEST, LARGEST = 0.18, 0.5  # height of a letter, as a share of the picture's side
-MOST = 3  # letters in a picture
-TRIES = 20  # places for a letter until it overlaps no other by much
+SIGNS = {"disc": "●", "square": "■", "triangle": "▲", "cross": "✚"}
+FONT = ("DejaVuSans",)
+TURN = 12.0  # degrees to each side
+LINES = 6  # at most
+SMALLEST, LARGEST = 0.18, 0.5  # height of a sign, as a share of the picture's side
+MOST = 3  # signs in a picture
+TRIES = 20  # places for a sign until it overlaps no other by much
 OVERLAP = 0.15  # of the smaller box
 ANNOTATIONS = "annotations"
 
@@ -45,58 +48,58 @@ def _document(wanted: Wanted, split: str, count: int) -> dict[str, object]:
     boxes: list[dict[str, object]] = []
     for number in range(count):
         images.append({"id": number, "file_name": f"{number:05}.png", "width": wanted.size, "height": wanted.size})
-        for letter, (left, top, right, bottom) in scene(wanted, split, number, pixels=False)[1]:
+        for sign, (left, top, right, bottom) in scene(wanted, split, number, pixels=False)[1]:
             box = [left, top, right - left, bottom - top]
             boxes.append(
                 {
                     "id": len(boxes) + 1,
                     "image_id": number,
-                    "category_id": LETTERS.index(letter) + 1,
+                    "category_id": [*SIGNS].index(sign) + 1,
                     "bbox": box,
                     "area": box[2] * box[3],
                     "iscrowd": 0,
                 }
             )
-    categories = [{"id": i, "name": letter} for i, letter in enumerate(LETTERS, 1)]
+    categories = [{"id": i, "name": sign} for i, sign in enumerate(SIGNS, 1)]
     return {
-        "info": {"description": "generated scenes of letters"},
+        "info": {"description": "generated scenes of signs"},
         "images": images,
         "annotations": boxes,
         "categories": categories,
     }
 
 
-Placed = tuple[str, tuple[int, int, int, int]]  # a letter, and its box: left, top, right, bottom in pixels
+Placed = tuple[str, tuple[int, int, int, int]]  # a sign, and its box: left, top, right, bottom in pixels
 
 
 def scene(wanted: Wanted, split: str, number: int, *, pixels: bool = True) -> tuple[Image.Image, list[Placed]]:
-    """One picture and its letters; without `pixels` the picture is blank, and the letters the same."""
+    """One picture and its signs; without `pixels` the picture is blank, and the signs the same."""
     rng, size = seeded(wanted, split, number), wanted.size
     placed: list[tuple[Placed, Image.Image]] = []
     for _ in range(int(rng.integers(1, MOST + 1))):
-        letter = str(rng.choice(list(LETTERS)))
-        mask = letter_mask(letter, size * rng.uniform(SMALLEST, LARGEST), rng)
+        sign = str(rng.choice(list(SIGNS)))
+        mask = letter_mask(SIGNS[sign], size * rng.uniform(SMALLEST, LARGEST), rng, FONT, TURN)
         for _ in range(TRIES):
             left, top = (int(rng.integers(0, max(1, size - length + 1))) for length in mask.size)
             box = left, top, min(size, left + mask.width), min(size, top + mask.height)
             if all(_shared(box, other) <= OVERLAP for (_, other), _ in placed):
-                placed.append(((letter, box), mask))
+                placed.append(((sign, box), mask))
                 break
-    letters = [letter for letter, _ in placed]
+    signs = [sign for sign, _ in placed]
     if not pixels:
-        return Image.new("RGB", (size, size)), letters
+        return Image.new("RGB", (size, size)), signs
     ground = rng.integers(0, 256, 3)
     picture = Image.fromarray(shaded(ground, size, rng))
     draw = ImageDraw.Draw(picture)
-    for _ in range(int(rng.integers(2, CLUTTER + 1))):
-        clutter(draw, size, rng)
+    for _ in range(int(rng.integers(1, LINES + 1))):
+        draw.line(tuple(rng.uniform(0, size, 4)), as_colour(rng.uniform(0, 255, 3)), int(rng.integers(1, 3)))
     for (_, box), mask in placed:
         ink = rng.integers(0, 256, 3)
         while abs(float(ink.mean() - ground.mean())) < CONTRAST:
             ink = rng.integers(0, 256, 3)
         picture.paste(tuple(map(int, ink)), box[:2], mask)
     noisy = np.asarray(picture, np.float32) + rng.normal(0, NOISE * rng.random(), (size, size, 3))
-    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), letters
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)), signs
 
 
 def _shared(box: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> float:

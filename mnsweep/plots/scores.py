@@ -47,8 +47,8 @@ def roc_plot(same: Numbers, different: Numbers, name: str, caption: str) -> dict
         thresholds = np.unique(np.concatenate([same, different]))
         true, false = (np.searchsorted(np.sort(pairs), thresholds, side="right") / len(pairs) for pairs in (same, different))
         axes.step(100 * np.maximum(false, _LEAST_RATE), 100 * true, where="post", color=_LINE, linewidth=1.5)
-        axes.axvline(0.1, color=_QUIET, linewidth=0.8, linestyle="--")
-        axes.text(0.11, 2, "0.1 %: the quality", color="#444444", fontsize=8)
+        axes.axvline(1.0, color=_QUIET, linewidth=0.8, linestyle="--")
+        axes.text(1.1, 2, "1 %: the quality", color="#444444", fontsize=8)
         axes.set_xscale("log")
         axes.set(xlim=(100 * _LEAST_RATE, 100), ylim=(0, 100.5))
         axes.set(

@@ -12,7 +12,7 @@ from mnsweep.decoding import DamagedError, from_builtins, to_builtins
 from mnsweep.errors import MnsweepError
 from mnsweep.options import at_home
 
-BUNDLED = ("modern", "paper", "finetune", "embed", "detect", "propose")
+BUNDLED = ("modern", "paper", "finetune", "steady", "embed", "detect", "propose")
 Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Below1: TypeAlias = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=100_000)]
@@ -27,7 +27,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     - Optimizer: `optimizer` with `lr`, `momentum` (rmsprop, sgd), `weight_decay`, and `depthwise_decay` in its place for
       depthwise filters; norms and biases have none. Each layer below the
       classifier has `layer_decay` times the rate of the one above it.
-    - Rate: rises over `warm_up` epochs, then follows `schedule`: cosine to 0, `exponential` (times `decay` an epoch), constant.
+    - Rate: `lr` is for the width `lr_alpha`, and inverse to the width for others (Yang et al. 2022, arXiv 2203.03466: Adam
+      moves every weight by as much, so that wider layers change more); with 0, it is for all. It rises over `warm_up` epochs, then follows `schedule`: cosine to 0, `exponential` (times `decay` an epoch), constant.
     - Length: `epochs` of batches of `batch`; stops early after `patience` epochs without a better validation (0: never).
     - Batch norm: running statistics follow with `norm_momentum` (torch's convention), or stay as they are (`frozen_norm`).
     - Loss: cross entropy with `label_smoothing`; `mixup` is the parameter of the beta distribution (0: none). With a teacher,
@@ -43,6 +44,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     optimizer: Literal["sgd", "adamw", "rmsprop"]
     lr: Positive
+    lr_alpha: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
     momentum: Below1 = 0.9
     weight_decay: Amount = 0.0
     depthwise_decay: Amount = 0.0
@@ -71,6 +73,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     shared_lr: Positive = 0.3
     quantized_epochs: Size = 2
     quantized_lr: Positive = 0.02
+
+    def at_width(self, alpha: float) -> "Recipe":
+        """The recipe with the rate for networks of this width multiplier."""
+        return msgspec.structs.replace(self, lr=self.lr * self.lr_alpha / alpha, lr_alpha=0.0) if self.lr_alpha else self
 
     def document(self) -> dict[str, Any]:
         """The settings by name."""

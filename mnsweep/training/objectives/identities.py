@@ -66,7 +66,7 @@ class IdentityObjective(Objective):
         return float(triplet_loss(found, truths)) * len(images), found
 
     def quality(self, outputs: Outputs, truths: Truths) -> float:
-        """The share of equal pairs in % that is accepted at a false-accept rate of 1e-3."""
+        """The share of equal pairs in % that is accepted at a false-accept rate of 1e-2."""
         if self.pairs is not None:
             pairs, same = self.pairs[:, :2], self.pairs[:, 2].astype(bool)
         else:
