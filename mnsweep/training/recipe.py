@@ -28,7 +28,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
       depthwise filters; norms and biases have none. Each layer below the
       classifier has `layer_decay` times the rate of the one above it.
     - Rate: `lr` is for the width `lr_alpha`, and inverse to the width for others (Yang et al. 2022, arXiv 2203.03466: Adam
-      moves every weight by as much, so that wider layers change more); with 0, it is for all. It rises over `warm_up` epochs, then follows `schedule`: cosine to 0, `exponential` (times `decay` an epoch), constant.
+      moves every weight by as much, so that wider layers change more); with 0, it is for all. It rises over `warm_up` epochs,
+      then follows `schedule`: cosine to 0, `exponential` (times `decay` an epoch), constant.
     - Length: `epochs` of batches of `batch`; stops early after `patience` epochs without a better validation (0: never).
     - Batch norm: running statistics follow with `norm_momentum` (torch's convention), or stay as they are (`frozen_norm`).
     - Loss: cross entropy with `label_smoothing`; `mixup` is the parameter of the beta distribution (0: none). With a teacher,

@@ -30,6 +30,8 @@
     python -m tests.bench.distil      a student with and without a teacher (minutes)
     python -m tests.bench.share       one training for several resolutions against one for each (minutes)
     python -m tests.bench.finetune    real photographs: fine-tuned against from scratch
+    python -m tests.bench.overfit     every task on twenty pictures that it sees again and again (minutes)
+    python -m tests.bench.applications  not a figure: draws results/reference/applications.png
     python -m tests.bench.compare     false and missed verdicts, simulated and here; one thing with itself; files against a loop
     python -m tests.bench.duet        both sides at once on two CPUs, against taking turns on one
     python -m tests.bench.page        the page in a browser: picks, keys, scripts off, hostile texts, axe, size, speed
