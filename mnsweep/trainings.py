@@ -13,7 +13,8 @@ from mnsweep.options import request_from
 from mnsweep.space import AxisLike
 
 _COLUMNS = {
-    **dict.fromkeys(("run", "cell", "weights", "quantization"), str),
+    **dict.fromkeys(("run", "cell", "weights", "quantization", "metric"), str),
+    **dict.fromkeys(("quality_pct", "quality_ci_low_pct", "quality_ci_high_pct"), float),
     **dict.fromkeys(("top1_pct", "top1_ci_low_pct", "top1_ci_high_pct", "top5_pct"), float),
     **dict.fromkeys(("images", "epochs"), int),
     **dict.fromkeys(("seconds", "images_per_s", "busy_share"), float),
@@ -23,7 +24,9 @@ _COLUMNS = {
 def train(
     data: str | PathLike[str], name: str, alpha: AxisLike | None = None, res: AxisLike | None = None, **settings: Any
 ) -> pd.DataFrame:
-    """Train networks on labelled pictures as the run `name`: one row for each file that was scored, accuracies in %.
+    """Train networks on labelled pictures as the run `name`: one row for each file that was scored, qualities in %.
+
+    With `task` they learn what that task does, and `metric` names the quality; `top1_pct` is for classes alone.
 
     `alpha` and `res` (pixels) name the networks, or `sweep` a sweep file. `settings` are the options of `mnsweep train`; `set`
     changes the recipe (`"lr=0.01,epochs=5"`). The frame's `attrs` have the folder of the run, the reasons of those that failed

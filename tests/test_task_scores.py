@@ -74,8 +74,9 @@ def haversine(a: tuple[float, float], b: tuple[float, float]) -> float:
     for latitude, longitude in (a, b):
         lat, lon = math.radians(latitude), math.radians(longitude)
         points.append((math.cos(lat) * math.cos(lon), math.cos(lat) * math.sin(lon), math.sin(lat)))
-    cross = np.cross(*points)
-    return RADIUS_KM * math.atan2(float(np.sqrt((cross**2).sum())), float(np.dot(*points)))
+    first, second = map(np.array, points)
+    cross = np.cross(first, second)
+    return RADIUS_KM * math.atan2(float(np.sqrt((cross**2).sum())), float(first @ second))
 
 
 PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
@@ -118,7 +119,8 @@ def scene(rng: np.random.Generator, pictures: int, most: int, classes: int) -> t
 
 def coco_on_files(truths: np.ndarray, found: np.ndarray, sizes: np.ndarray, classes: int, folder: Path) -> np.ndarray:
     """The twelve numbers of pycocotools' own summary, from JSON files, with its default settings."""
-    annotations, results = [], []
+    annotations: list[dict[str, object]] = []
+    results: list[dict[str, object]] = []
     for picture, (height, width) in enumerate(sizes.tolist()):
         scale = np.array([width, height, width, height])
         for row in truths[picture][truths[picture, :, 4] > 0]:

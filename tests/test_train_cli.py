@@ -160,7 +160,7 @@ def test_a_student_has_a_teacher_of_its_classes(run_for_real: Run, data: Path, t
     assert read_run(Path("results"), "student").records["a0.25_r48_c2"].teacher == teacher.name
     shutil.copytree("data/train/dark", "data/train/grey")
     shutil.copytree("data/val/dark", "data/val/grey")
-    assert_refused(run_for_real(*taught[:-2], "--fresh"), "teacher", "has 2 classes, the pictures have 3")
+    assert_refused(run_for_real(*taught[:-2], "--fresh"), "teacher", "has 2 outputs, the student has 3")
 
 
 def test_a_precision_is_added_without_training_again(run_for_real: Run, data: Path) -> None:
@@ -243,7 +243,7 @@ def test_pictures_that_can_t_be_read_are_named_and_left_out(run_for_real: Run, d
         ((*TINY, "--teacher", "none.onnx"), ("--teacher", "none.onnx")),
         ((*TINY, "--weights", "none.h5"), ("none.h5",)),
         ((*TINY, "--classes", "7"), ("--classes", "7", "2 classes")),
-        ((*TINY, "--task", "ssd"), ("--task", "ssd")),
+        ((*TINY, "--task", "ssd"), ("--data", "neither annotations (COCO)")),
         ((*TINY, "--sweep", "paper"), ("--sweep", "--alpha")),
     ],
 )
@@ -345,7 +345,7 @@ def test_the_api_gives_a_frame(run_for_real: Run, data: Path) -> None:
     frame = mnsweep.train("data", "api", 0.25, 32, set="epochs=1,batch=8")
     assert list(frame["cell"]) == ["a0.25_r32_c2"] and frame["images"].dtype == "Int64"
     record = json.loads(Path("results/api/training/a0.25_r32_c2.json").read_text())
-    assert frame["top1_pct"][0] == record["scores"]["a0.25_r32_c2"]["top1_pct"]
+    assert frame["top1_pct"][0] == record["scores"]["a0.25_r32_c2"]["quality_pct"]
 
 
 def write_run(results: Path, name: str, scores: dict[str, Scored]) -> None:

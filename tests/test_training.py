@@ -354,7 +354,7 @@ def test_teachers_are_torchscript_too_and_must_have_the_classes(tmp_path: Path) 
     images = torch.randn(3, 3, 32, 32)
     answered = open_teacher(tmp_path / "t.pt", 2, 32, Preprocessing())(images)
     assert torch.allclose(answered, net(images), atol=1e-5)
-    with pytest.raises(MnsweepError, match="has 2 classes, the pictures have 3"):
+    with pytest.raises(MnsweepError, match="has 2 outputs, the student has 3"):
         open_teacher(tmp_path / "t.pt", 3, 32, Preprocessing())
     (tmp_path / "broken.ts").write_bytes(b"no network")
     with pytest.raises(MnsweepError, match="is no network that can be read"):

@@ -47,10 +47,11 @@ def overfit(task: str) -> float:
         examples = kind.split(Path(folder) / "d", 0).train
         seen = decoded(examples, resolution, Preprocessing(), 1)
     truths = seen.examples.truths
-    pictures = Pictures(seen.pixels, truths, seen.pixels, truths, Preprocessing())
+    few = seen.examples.part(range(2)) if TASKS[task].detects else seen.examples  # to look at after each epoch
+    pictures = Pictures(seen.pixels, truths, seen.pixels[: len(few.paths)], few.truths, Preprocessing())
     design = Design.of(0.25, resolution, task=task, classes=len(examples.names) if kind.names_outputs else EMBEDDING)
     recipe = read_recipe(TASKS[task].recipe, f"{STILL},{changes}")
-    objective = objective_of(design, seen.examples, recipe)
+    objective = objective_of(design, few, recipe)
     net = fresh_net(design, 0)
     train(Job(name=task, key=task, net=net, recipe=recipe, seed=0, objective=objective), pictures)
     images = normalized(torch.from_numpy(seen.pixels).permute(0, 3, 1, 2).float(), Preprocessing())

@@ -21,6 +21,7 @@ from mnsweep.training.recipe import Recipe
 
 MATCHED = 0.5  # least overlap of an anchor with its box
 FOCAL_ALPHA, FOCAL_GAMMA = 0.75, 2.0
+CODE_SIZE = 4  # numbers of a place, by which the focal configuration divides (`normalize_loc_loss_by_codesize`)
 NEGATIVES = 3  # for each positive, where they are mined
 NO_MATCH = -1
 CORNERS, CLASS, CROWD = slice(0, 4), 4, 5  # columns of a truth
@@ -146,7 +147,8 @@ def ssd_loss(
         of_class = _mined(each.sum(2), positive, counts).sum()
     moved = functional.smooth_l1_loss(offsets, encoded(own[..., CORNERS], anchors), reduction="none").sum(2)
     total = positive.sum().clamp_min(1)
-    return (of_class + torch.where(positive, moved, 0.0).sum()) / total
+    of_place = torch.where(positive, moved, 0.0).sum()
+    return (of_class + (of_place / CODE_SIZE if recipe.negatives == "focal" else of_place)) / total
 
 
 def _mined(losses: torch.Tensor, positive: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
