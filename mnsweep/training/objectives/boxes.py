@@ -9,7 +9,7 @@ positive, the worst first (`ssd_mobilenet_v1_coco.config`); smooth L1; both divi
 import torch
 from torch.nn import functional
 
-from mnsweep.accuracy.detections import detection_score
+from mnsweep.accuracy.detections import CLASS, CORNERS, CROWD, detection_score
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.boxes import SCALE_FACTORS
 from mnsweep.graph.torch_boxes import SsdDetections, centred, overlaps
@@ -23,8 +23,7 @@ MATCHED = 0.5  # least overlap of an anchor with its box
 FOCAL_ALPHA, FOCAL_GAMMA = 0.75, 2.0
 CODE_SIZE = 4  # numbers of a place, by which the focal configuration divides (`normalize_loc_loss_by_codesize`)
 NEGATIVES = 3  # for each positive, where they are mined
-NO_MATCH = -1
-CORNERS, CLASS, CROWD = slice(0, 4), 4, 5  # columns of a truth
+NO_MATCH, IGNORED = -1, -2
 
 
 class BoxObjective(Objective):
@@ -89,7 +88,7 @@ def _last(net: TorchNet) -> tuple[tuple[str, ...], SsdDetections]:
 
 
 def matches(anchors: torch.Tensor, boxes: torch.Tensor, least: float = MATCHED, most: float = MATCHED) -> torch.Tensor:
-    """For each picture and anchor the number of its box, `NO_MATCH`, or −2 where it counts for nothing: (batch, anchors).
+    """For each picture and anchor (batch, anchors) its box by number, `NO_MATCH`, or `IGNORED`: it counts for nothing.
 
     `anchors` are corners (anchors, 4), `boxes` truths (batch, boxes, 6). An anchor has the box that it overlaps most, from
     `most` on; below `least` it has none, and between both, or on a crowd, it counts for nothing. The anchor that overlaps a box
@@ -101,7 +100,7 @@ def matches(anchors: torch.Tensor, boxes: torch.Tensor, least: float = MATCHED, 
     on_crowd = torch.where(crowd[:, :, None], shared, 0.0).amax(1) >= MATCHED
     shared = torch.where(real[:, :, None], shared, -1.0)
     best, number = shared.max(1)
-    found = torch.where(best >= most, number, torch.where((best >= least) | on_crowd, -2, NO_MATCH))
+    found = torch.where(best >= most, number, torch.where((best >= least) | on_crowd, IGNORED, NO_MATCH))
     top = shared.argmax(2)  # of each box, (batch, boxes)
     forced = torch.where(real[:, :, None], functional.one_hot(top, shared.shape[2]), 0)
     first = forced.argmax(1)

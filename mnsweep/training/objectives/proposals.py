@@ -10,9 +10,10 @@ the proposals, as in Ren et al.'s own code and in torchvision.
 import torch
 from torch.nn import functional
 
+from mnsweep.accuracy.detections import CLASS, CORNERS, CROWD
 from mnsweep.graph.torch_boxes import Proposals, centred, overlaps
 from mnsweep.graph.torch_net import TorchNet
-from mnsweep.training.objectives.boxes import CLASS, CORNERS, CROWD, BoxObjective, as_corners, encoded, matches, taken
+from mnsweep.training.objectives.boxes import NO_MATCH, BoxObjective, as_corners, encoded, matches, taken
 from mnsweep.training.recipe import Recipe
 
 NOTHING_BELOW, SOMETHING_FROM = 0.3, 0.7
@@ -55,7 +56,7 @@ class ProposalObjective(BoxObjective):
 def proposal_loss(offsets: torch.Tensor, logits: torch.Tensor, anchors: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     """The loss () of the first stage: offsets (batch, anchors, 4), and logits (batch, anchors, 2) of nothing and something."""
     match = matches(as_corners(anchors), boxes, NOTHING_BELOW, SOMETHING_FROM)
-    positive, negative = match >= 0, match == -1
+    positive, negative = match >= 0, match == NO_MATCH
     each = functional.cross_entropy(logits.flatten(0, 1), positive.long().flatten(), reduction="none").view_as(match)
     objectness = _mean(each, positive) / 2 + _mean(each, negative) / 2
     moved = functional.smooth_l1_loss(offsets, encoded(taken(boxes, match)[..., CORNERS], anchors), reduction="none").sum(2)
@@ -63,7 +64,7 @@ def proposal_loss(offsets: torch.Tensor, logits: torch.Tensor, anchors: torch.Te
 
 
 def learned_from(proposed: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The boxes (batch, 64, 4) that the second stage learns from, and the number of the true box of each, or −1.
+    """The boxes (batch, 64, 4) that the second stage learns from, and the number of the true box of each, or `NO_MATCH`.
 
     Of the true boxes and the proposals in order, the first 16 that overlap a box, and then the first that do not.
     """
@@ -79,7 +80,7 @@ def learned_from(proposed: torch.Tensor, boxes: torch.Tensor) -> tuple[torch.Ten
     order = torch.arange(every.shape[1])
     first = torch.where(positive, order, torch.where(others, order + every.shape[1], order + 2 * every.shape[1]))
     chosen = first.argsort(1)[:, :LEARNED_FROM]
-    match = torch.where(positive, number, -1).gather(1, chosen)
+    match = torch.where(positive, number, NO_MATCH).gather(1, chosen)
     return every.gather(1, chosen[..., None].expand(-1, -1, 4)), match
 
 
