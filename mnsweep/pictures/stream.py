@@ -49,6 +49,7 @@ def streaming(
 
     try:
         yield _in_order(deque(start(job) for job in islice(jobs, processes * AHEAD)), map(start, jobs))
+        pool.shutdown(cancel_futures=True)  # a pool that ends with the interpreter may complain about a closed pipe
     except BrokenProcessPool:
         raise MnsweepError("a process that decodes pictures ended: is there enough memory?") from None
     finally:

@@ -6,6 +6,7 @@ FILE.json                                              one half; pictures beside
 """
 
 import xml.etree.ElementTree as ET
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,7 @@ class _Coco(msgspec.Struct):
 
 def _coco(path: Path) -> Annotated:
     try:
-        content = from_json(path.read_bytes(), _Coco)
+        content = from_json(path.read_bytes().removeprefix(BOM_UTF8), _Coco)
     except OSError as error:
         raise MnsweepError(f"`data` {path}: {error.strerror}") from None
     except DamagedError as error:
