@@ -242,6 +242,7 @@ def test_boxes_of_pascal_voc_count_from_one_and_difficult_ones_need_not_be_found
         ([(7, 3, [0, 0, 1, 1], 0)], {}, ("annotation 1", "there is no image 7")),
         ([(0, 4, [0, 0, 1, 1], 0)], {}, ("annotation 1", "no category 4", "3, 90")),
         ([], {}, ("none of its pictures to train on has a box",)),
+        ([(0, 3, [0, 0, 5, 5], 1)], {}, ("none of its pictures to train on has a box", "crowds")),
         ([(0, 3, [0, 0, 1], 0)], {}, ("no COCO file", "bbox")),
         (BOXES, {"categories": []}, ("has no categories",)),
         (BOXES, {"images": []}, ("has no images",)),

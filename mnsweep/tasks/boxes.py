@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mnsweep.accuracy.detections import CLASS, check_installed, detection_score
+from mnsweep.accuracy.detections import CLASS, CROWD, check_installed, detection_score
 from mnsweep.errors import MnsweepError
 from mnsweep.tasks.box_files import BACKGROUND, Annotated, Picture, find_halves, find_one
 from mnsweep.tasks.kind import Examples, Outputs, Split, TaskScore, held_out, no_label_file
 from mnsweep.wording import count_of
 
 VALUES = 6  # of a true box, and of a detection
+CROWDS = "there is nothing to find; crowds and difficult objects do not count"
 REACH = 1.0  # pixels that a box may lie outside of its picture without a word
 
 
@@ -35,8 +36,8 @@ class Boxes:
             every = _examples(found[0], (BACKGROUND, *found[0].classes), data)
             parts = [every.part(places) for places in held_out(len(every.paths), seed)]
         for part, where in zip(parts, ("to train on", "to validate on"), strict=True):
-            if not (part.truths[:, :, CLASS] > 0).any():
-                raise MnsweepError(f"`data` {data}: none of its pictures {where} has a box", "there is nothing to learn")
+            if not _has_boxes(part):
+                raise MnsweepError(f"`data` {data}: none of its pictures {where} has a box", CROWDS)
         return Split(parts[0], parts[1], is_own=len(found) > 1)
 
     def read(self, data: Path, labels: Path | None, names: Sequence[str]) -> Examples:
@@ -48,8 +49,8 @@ class Boxes:
     def score(self, outputs: Outputs, examples: Examples) -> TaskScore:
         """See `Kind`. `outputs` are (pictures, 600): 100 detections each."""
         assert examples.sizes is not None  # noqa: S101 - for the type checker: `read` gives them
-        if not (examples.truths[:, :, CLASS] > 0).any():
-            raise MnsweepError(f"{examples.name}: none of the pictures has a box", "nothing can be scored")
+        if not _has_boxes(examples):
+            raise MnsweepError(f"{examples.name}: none of the pictures has a box", CROWDS)
         found = outputs.reshape(len(outputs), -1, VALUES)
         told = detection_score(found, examples.truths, examples.sizes, len(examples.names), seed=0)
         return TaskScore(
@@ -64,6 +65,10 @@ class Boxes:
                 "ap_pct": {examples.names[number]: pct for number, pct in told.of_class.items()},
             },
         )
+
+
+def _has_boxes(examples: Examples) -> bool:
+    return bool(((examples.truths[:, :, CLASS] > 0) & (examples.truths[:, :, CROWD] == 0)).any())
 
 
 def _examples(found: Annotated, names: tuple[str, ...], data: Path) -> Examples:
