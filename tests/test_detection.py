@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from mnsweep.counting import cost
 from mnsweep.errors import MnsweepError
 from mnsweep.graph.lowering import to_graph
 from mnsweep.graph.onnx_file import build_onnx, build_open_onnx
-from mnsweep.graph.torch_net import TorchNet, to_torch
+from mnsweep.graph.torch_net import to_torch
 from mnsweep.graph.weights import Array, Weights, random_weights
 from mnsweep.worker.runtimes import load
 from tests.families import MOBILENETS
@@ -328,6 +329,14 @@ def test_a_detectors_file_takes_one_image(design: Design, batch: int | None) -> 
 
 
 @BOTH
-def test_rows_that_make_boxes_have_no_module(design: Design) -> None:
-    with pytest.raises(MnsweepError, match="no torch module"):
-        TorchNet(expand(design))
+@pytest.mark.parametrize("seed", range(3))
+def test_torch_and_the_file_detect_the_same(design: Design, seed: int) -> None:
+    """Each box, probability and class of the 100, for several images at once in torch, one at a time in the file."""
+    weights, rng = lively(design, seed), np.random.default_rng(seed)
+    images = rng.uniform(-1, 1, (2, 3, design.resolution, design.resolution)).astype(np.float32)
+    session = load("onnxruntime").open(build_onnx(expand(design), weights), "fp32", 1)
+    wanted = np.concatenate([next(iter(session.outputs(images[i : i + 1]).values())) for i in range(2)])
+    with torch.no_grad():
+        found = to_torch(expand(design), weights)(torch.from_numpy(images)).numpy()
+    assert (wanted[:, :, 4] > 0).sum() > 100
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
