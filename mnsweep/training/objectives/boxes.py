@@ -29,7 +29,7 @@ NO_MATCH, IGNORED = -1, -2
 class BoxObjective(Objective):
     """Boxes with classes. Truths are (pictures, boxes, 6): corners, class (0: no box), 1 for a crowd."""
 
-    validation_batch = 64
+    validation_batch, mixes = 64, False
 
     def __init__(self, examples: Examples, recipe: Recipe) -> None:
         self.examples, self.recipe = examples, recipe
@@ -37,12 +37,6 @@ class BoxObjective(Objective):
     def target(self, truths: torch.Tensor, moves: torch.Tensor | None = None) -> torch.Tensor:
         """The boxes where augmentation moved them."""
         return truths if moves is None else moved_boxes(truths, moves)
-
-    def mixed(
-        self, images: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As they are."""
-        return images, wanted
 
     def loss(
         self, net: Forward, images: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, taught: torch.Tensor | None = None

@@ -23,6 +23,8 @@ OF_EACH = 4  # pictures of an identity in a batch
 class IdentityObjective(Objective):
     """Embeddings of length 1, near each other for one identity. Truths are numbers (pictures,)."""
 
+    mixes = False  # nobody is half of two people
+
     def __init__(self, examples: Examples) -> None:
         self.pairs = examples.pairs
 
@@ -42,12 +44,6 @@ class IdentityObjective(Objective):
     def target(self, truths: torch.Tensor, moves: torch.Tensor | None = None) -> torch.Tensor:
         """The truths themselves."""
         return truths
-
-    def mixed(
-        self, images: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As they are: nobody is half of two people."""
-        return images, wanted
 
     def loss(
         self, net: Forward, images: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, taught: torch.Tensor | None = None

@@ -15,7 +15,7 @@ Teacher = Forward
 class Objective:
     """What a network learns. Truths are those of `tasks/`, as tensors (pictures, …)."""
 
-    validation_batch = 256
+    validation_batch, mixes = 256, True
 
     def batches(self, truths: torch.Tensor, batch: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
         """The places of the pictures of each batch of an epoch: every picture once, less those that fill no batch."""
@@ -29,8 +29,8 @@ class Objective:
     def mixed(
         self, images: torch.Tensor, wanted: torch.Tensor, recipe: Recipe, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures and targets mixed with one another, where the recipe says so and the targets allow it."""
-        if not recipe.mixup:
+        """Pictures and targets mixed with one another, where the recipe says so and the objective `mixes`."""
+        if not recipe.mixup or not self.mixes:
             return images, wanted
         seed = int(torch.randint(2**31, (), generator=generator))
         kept = float(np.random.default_rng(seed).beta(recipe.mixup, recipe.mixup))
