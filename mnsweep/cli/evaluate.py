@@ -107,7 +107,7 @@ def _details(details: Mapping[str, Any]) -> Iterator[str]:
                     for p in value
                 )
             case _:
-                words = name.removesuffix("_pct").replace("_", " ")
+                words = name.removesuffix("_pct").replace("_", " ").replace("km", " km").replace("  ", " ")
                 yield f"  {value:5.1f} % {words}" if name.endswith("_pct") else f"  {value:,.6g} {words}"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from mnsweep.plots.figure import blank_figure, files, own_style
@@ -50,6 +51,7 @@ def roc_plot(same: Numbers, different: Numbers, name: str, caption: str) -> dict
         axes.axvline(1.0, color=_QUIET, linewidth=0.8, linestyle="--")
         axes.text(1.1, 2, "1 %: the quality", color="#444444", fontsize=8)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set(xlim=(100 * _LEAST_RATE, 100), ylim=(0, 100.5))
         axes.set(
             xlabel="pairs of different identities that are accepted (%)", ylabel="pairs of one identity that are accepted (%)"
@@ -72,6 +74,6 @@ def bar_plot(of: Mapping[str, float], name: str, caption: str) -> dict[str, byte
 
 def _figure(title: str, caption: str) -> tuple[Figure, Axes]:
     figure, foot = blank_figure(caption)
-    axes = figure.add_axes((0.13, foot, 0.67, 0.92 - foot))
+    axes = figure.add_axes((0.13, foot, 0.6, 0.92 - foot))
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
     return figure, axes
