@@ -30,7 +30,7 @@ TRIED = {  # by task: its data, pixels, changes of the recipe, and the target in
     "embedding": ("faces", 64, "epochs=150,batch=20,lr=0.004", 99.0),
     "planet": ("places", 64, "epochs=120,batch=10,lr=0.004", 95.0),
     "ssd": ("scenes", 96, "epochs=200,batch=10,lr=0.004", 95.0),
-    "faster-rcnn": ("scenes", 160, "epochs=60,batch=4,lr=0.002", 95.0),
+    "faster-rcnn": ("scenes", 160, "epochs=100,batch=4,lr=0.006,warm_up=3", 95.0),
 }
 
 
